@@ -1,1 +1,3 @@
 //! (door to come)
+
+pub mod config;

@@ -1,0 +1,5 @@
+//! Settings of a node.
+
+use super::definition::Definition;
+
+pub(super) static NODE: &[Definition] = &[];

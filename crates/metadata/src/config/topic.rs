@@ -1,0 +1,5 @@
+//! Settings of a topic.
+
+use super::definition::Definition;
+
+pub(super) static TOPIC: &[Definition] = &[];
