@@ -1,0 +1,1 @@
+//! The Fetch response: header bytes around slices it never opens or copies.

@@ -1,0 +1,153 @@
+//! Writes numbers, lengths and tagged sections into one growing buffer.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{Lack, Unsupported, Version};
+
+#[derive(Debug, Default)]
+pub struct Writer {
+    buffer: BytesMut,
+}
+
+impl Writer {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn with_capacity(n: usize) -> Self {
+        Self {
+            buffer: BytesMut::with_capacity(n),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    pub fn as_slice(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    pub fn finish(self) -> Bytes {
+        self.buffer.freeze()
+    }
+
+    /// Hand out what was written so far and go on with an empty buffer.
+    pub fn take(&mut self) -> Bytes {
+        self.buffer.split().freeze()
+    }
+
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.buffer.put_slice(bytes);
+    }
+
+    pub fn i8(&mut self, value: i8) {
+        self.buffer.put_i8(value);
+    }
+
+    pub fn i16(&mut self, value: i16) {
+        self.buffer.put_i16(value);
+    }
+
+    pub fn i32(&mut self, value: i32) {
+        self.buffer.put_i32(value);
+    }
+
+    pub fn i64(&mut self, value: i64) {
+        self.buffer.put_i64(value);
+    }
+
+    pub fn uvarint(&mut self, mut value: u32) {
+        while value >= 0x80 {
+            self.buffer.put_u8(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.buffer.put_u8(value as u8);
+    }
+
+    pub fn varint(&mut self, value: i32) {
+        self.uvarint((value << 1 ^ value >> 31) as u32);
+    }
+
+    pub fn varlong(&mut self, value: i64) {
+        let mut raw = (value << 1 ^ value >> 63) as u64;
+        while raw >= 0x80 {
+            self.buffer.put_u8(raw as u8 | 0x80);
+            raw >>= 7;
+        }
+        self.buffer.put_u8(raw as u8);
+    }
+
+    /// A length whose fixed form has 16 bits; `None` is null.
+    pub fn short_length(
+        &mut self,
+        length: Option<usize>,
+        version: Version,
+        field: &'static str,
+    ) -> Result<(), Unsupported> {
+        let Some(length) = length else {
+            if version.flexible {
+                self.uvarint(0)
+            } else {
+                self.i16(-1)
+            }
+            return Ok(());
+        };
+        // Kafka holds compact strings to the same bound.
+        let Ok(short) = i16::try_from(length) else {
+            return Err(Unsupported::new(field, version, Lack::Length));
+        };
+        if version.flexible {
+            self.uvarint(length as u32 + 1)
+        } else {
+            self.i16(short)
+        }
+        Ok(())
+    }
+
+    /// A length whose fixed form has 32 bits; `None` is null.
+    pub fn length(
+        &mut self,
+        length: Option<usize>,
+        version: Version,
+        field: &'static str,
+    ) -> Result<(), Unsupported> {
+        let Some(length) = length else {
+            if version.flexible {
+                self.uvarint(0)
+            } else {
+                self.i32(-1)
+            }
+            return Ok(());
+        };
+        let Ok(fixed) = i32::try_from(length) else {
+            return Err(Unsupported::new(field, version, Lack::Length));
+        };
+        if version.flexible {
+            self.uvarint(length as u32 + 1)
+        } else {
+            self.i32(fixed)
+        }
+        Ok(())
+    }
+
+    /// One tagged field: its tag, its size, its value.
+    pub fn tagged(
+        &mut self,
+        tag: u32,
+        value: impl FnOnce(&mut Self) -> Result<(), Unsupported>,
+    ) -> Result<(), Unsupported> {
+        // The size comes first and has no fixed width; tagged values are small and rare enough to
+        // be written aside.
+        let mut aside = Self::new();
+        value(&mut aside)?;
+        self.uvarint(tag);
+        self.uvarint(aside.len() as u32);
+        self.put(aside.as_slice());
+        Ok(())
+    }
+}
