@@ -3,11 +3,11 @@
 //! Records are encoded as they are pushed; [`BatchBuilder::finish`] compresses, fills the header in
 //! and seals it. Offsets are dense unless a caller says otherwise.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::batch::{
     APPEND_TIME_BIT, Batch, CONTROL_BIT, CorruptBatch, HEADER_LEN, HeaderFields, NO_LEADER_EPOCH,
-    NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, TRANSACTIONAL_BIT,
+    NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, TRANSACTIONAL_BIT, TimestampKind,
 };
 use crate::compress::{Codec, Compression, compress};
 
@@ -19,7 +19,7 @@ pub type NewHeader<'a> = (&'a [u8], Option<&'a [u8]>);
 pub struct BatchBuilder {
     compression: Compression,
     /// Room for the header, then the records, uncompressed.
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     fields: HeaderFields,
     append_time: Option<i64>,
 }
@@ -27,11 +27,9 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// Records of a user's topic: base offset 0, no leader epoch, until stamped.
     pub fn data(compression: impl Into<Compression>) -> Self {
-        let mut bytes = BytesMut::with_capacity(512);
-        bytes.put_bytes(0, HEADER_LEN);
         Self {
             compression: compression.into(),
-            bytes,
+            bytes: vec![0; HEADER_LEN],
             fields: HeaderFields {
                 base_offset: 0,
                 leader_epoch: NO_LEADER_EPOCH,
@@ -119,8 +117,49 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[NewHeader<'_>],
     ) {
-        let _ = (timestamp, key, value, headers);
-        todo!()
+        let delta = self.fields.last_offset_delta + 1;
+        self.push_at(delta, timestamp, key, value, headers.iter().copied());
+    }
+
+    /// Push at a place of its own, not before the last: what compaction leaves has gaps.
+    pub fn push_at<'h>(
+        &mut self,
+        offset_delta: i32,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: impl ExactSizeIterator<Item = NewHeader<'h>> + Clone,
+    ) {
+        let fields = &mut self.fields;
+        if fields.n_records == 0 {
+            fields.base_timestamp = timestamp;
+        }
+        fields.n_records += 1;
+        fields.last_offset_delta = fields.last_offset_delta.max(offset_delta);
+        fields.max_timestamp = fields.max_timestamp.max(timestamp);
+        let timestamp_delta = timestamp.wrapping_sub(fields.base_timestamp);
+        let length = 1
+            + varint_len(timestamp_delta)
+            + varint_len(offset_delta.into())
+            + field_len(key)
+            + field_len(value)
+            + varint_len(headers.len() as i64)
+            + headers
+                .clone()
+                .map(|(key, value)| field_len(Some(key)) + field_len(value))
+                .sum::<usize>();
+        let out = &mut self.bytes;
+        put_varint(out, length as i64);
+        out.push(0);
+        put_varint(out, timestamp_delta);
+        put_varint(out, offset_delta.into());
+        put_field(out, key);
+        put_field(out, value);
+        put_varint(out, headers.len() as i64);
+        for (key, value) in headers {
+            put_field(out, Some(key));
+            put_field(out, value);
+        }
     }
 
     /// A control record of a [`Self::control`] batch. `value` is the encoded message of that kind.
@@ -130,8 +169,56 @@ impl BatchBuilder {
 
     /// Compress, fill in the header, seal.
     pub fn finish(self) -> Bytes {
-        let _ = (APPEND_TIME_BIT, compress);
-        todo!()
+        let Self {
+            compression,
+            mut bytes,
+            mut fields,
+            append_time,
+        } = self;
+        fields.attributes |= compression.codec.bits();
+        if let Some(time) = append_time {
+            fields.attributes |= APPEND_TIME_BIT;
+            fields.max_timestamp = time;
+        }
+        if compression.codec != Codec::None {
+            let mut compressed = vec![0; HEADER_LEN];
+            compress(compression, &bytes[HEADER_LEN..], &mut compressed);
+            bytes = compressed;
+        }
+        fields.write(&mut bytes);
+        Bytes::from(bytes)
+    }
+}
+
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
+}
+
+fn varint_len(number: i64) -> usize {
+    let bits = 64 - (zigzag(number) | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+fn put_varint(out: &mut Vec<u8>, number: i64) {
+    let mut rest = zigzag(number);
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+fn field_len(field: Option<&[u8]>) -> usize {
+    field.map_or(1, |bytes| varint_len(bytes.len() as i64) + bytes.len())
+}
+
+fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
+    match field {
+        None => put_varint(out, -1),
+        Some(bytes) => {
+            put_varint(out, bytes.len() as i64);
+            out.extend_from_slice(bytes);
+        }
     }
 }
 
@@ -229,14 +316,34 @@ impl EndMarker {
 }
 
 /// The same records with another codec: producer fields and the transactional flag stay, offsets
-/// become dense from 0, the leader epoch is gone. `append_time` overrides the records' times.
-/// Opens at most `limit` bytes.
+/// become dense from 0, the leader epoch is gone. Opens at most `limit` bytes.
 pub fn rebuild(
     batch: Batch<'_>,
     compression: Compression,
-    append_time: Option<i64>,
     limit: usize,
 ) -> Result<Bytes, CorruptBatch> {
-    let _ = (batch, compression, append_time, limit);
-    todo!()
+    let payload = batch.payload(limit)?;
+    let mut builder = BatchBuilder::data(compression).producer(
+        batch.producer_id(),
+        batch.producer_epoch(),
+        batch.base_sequence(),
+    );
+    builder.fields.attributes |= batch.attributes() & TRANSACTIONAL_BIT;
+    if batch.timestamp_kind() == TimestampKind::LogAppendTime {
+        builder.append_time = Some(batch.max_timestamp());
+    }
+    builder.bytes.reserve(payload.bytes().len());
+    for record in payload.records() {
+        let record = record?;
+        let delta = builder.fields.last_offset_delta + 1;
+        let headers = record
+            .headers
+            .iter()
+            .map(|header| (header.key, header.value));
+        builder.push_at(delta, record.timestamp, record.key, record.value, headers);
+    }
+    Ok(builder.finish())
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,17 +114,18 @@ impl<'a> Headers<'a> {
         self.n == 0
     }
 
-    pub fn iter(self) -> impl Iterator<Item = RecordHeader<'a>> + Clone {
+    pub fn iter(self) -> impl ExactSizeIterator<Item = RecordHeader<'a>> + Clone {
         let mut source = Slice {
             bytes: self.bytes,
             position: 0,
         };
-        (0..self.n).map_while(move |_| {
-            let (key, value) = header_shape(&mut source).ok()?;
-            Some(RecordHeader {
+        (0..self.n).map(move |_| {
+            // These bytes were walked before, so the shape is always there.
+            let (key, value) = header_shape(&mut source, usize::MAX).unwrap_or_default();
+            RecordHeader {
                 key: source.slice(&key),
                 value: value.map(|range| source.slice(&range)),
-            })
+            }
         })
     }
 }
@@ -257,7 +258,7 @@ pub(super) fn shape<S: Source>(source: &mut S) -> Result<Shape, S::Failure> {
     let n_headers = length_of_headers(source, end)?;
     let headers = source.position();
     for _ in 0..n_headers {
-        header_shape(source)?;
+        header_shape(source, end)?;
     }
     if source.position() != end {
         return Err("has another length than its fields".into());
@@ -285,9 +286,9 @@ fn length_of_headers<S: Source>(source: &mut S, end: usize) -> Result<usize, S::
 
 type HeaderShape = (Range<usize>, Option<Range<usize>>);
 
-fn header_shape<S: Source>(source: &mut S) -> Result<HeaderShape, S::Failure> {
-    let key = field(source, usize::MAX)?.ok_or("has a header without a key")?;
-    let value = field(source, usize::MAX)?;
+fn header_shape<S: Source>(source: &mut S, end: usize) -> Result<HeaderShape, S::Failure> {
+    let key = field(source, end)?.ok_or("has a header without a key")?;
+    let value = field(source, end)?;
     Ok((key, value))
 }
 
