@@ -1,1 +1,36 @@
-//! (door to come)
+//! Judges: who belongs to a group, what it has committed, what others are told about it.
+//!
+//! Everything here is a *ledger*: durable state is exactly what the replayed records say, a request
+//! is answered by a [`Decision`] that names the records to append, and nothing is sent from here.
+//! No files, sockets, clocks, randomness or threads; time and fresh ids come in as arguments.
+//!
+//! | place | what lives there |
+//! |---|---|
+//! | `ledger` | [`Decision`], [`Ticket`], [`Deadline`], [`Now`]: the shape every judge shares |
+//! | `group` | [`GroupLedger`]: all groups of one `__consumer_offsets` partition |
+//! | `group/records` | keys and values of `__consumer_offsets`, as Kafka writes them |
+//! | `group/classic` | the classic protocol: join, sync, heartbeat, leave, expiry |
+//! | `group/offsets` | commit, fetch, delete and expire offsets |
+//! | `group/describe` | list, describe and delete groups |
+//!
+//! Requests and replies are the wire structs of `ottla_protocol::messages`: the rules depend on API
+//! versions in a dozen places, and a second set of structs would only be copied field by field.
+//! Whatever is kept longer than the request is copied out of the frame first.
+//!
+//! # How a host drives a ledger
+//!
+//! One queue per ledger. For each request: *decide*, append `decision.batches`, `replay` each
+//! appended record with its offset, then let each reply go when its [`When`] allows. These four
+//! steps are not interleaved with other requests of the same ledger; only the waiting for the
+//! commit is. If the append fails, the decision goes back through [`GroupLedger::abandoned`], and
+//! the decision that comes out of it takes its place.
+
+#![warn(missing_docs)]
+
+pub mod ledger;
+pub mod group;
+
+pub use group::{
+    Client, GroupDecision, GroupLedger, GroupReply, GroupSettings, Topics, partition_for_group,
+};
+pub use ledger::{Answer, Batch, Deadline, Decision, Freed, Now, Origin, Read, Ticket, When};
