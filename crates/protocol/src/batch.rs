@@ -431,7 +431,7 @@ pub fn stamp_timestamp(bytes: &mut [u8], kind: TimestampKind, max_timestamp: i64
         (
             n_body,
             header.crc(),
-            crc(&header.bytes[AT_ATTRIBUTES..]),
+            crc32c(&header.bytes[AT_ATTRIBUTES..]),
             header.attributes(),
         )
     };
@@ -441,7 +441,7 @@ pub fn stamp_timestamp(bytes: &mut [u8], kind: TimestampKind, max_timestamp: i64
     };
     bytes[AT_ATTRIBUTES + 1] = attributes;
     put(bytes, AT_MAX_TIMESTAMP, &max_timestamp.to_be_bytes());
-    let difference = before ^ crc(&bytes[AT_ATTRIBUTES..HEADER_LEN]);
+    let difference = before ^ crc32c(&bytes[AT_ATTRIBUTES..HEADER_LEN]);
     let corrected =
         crc_fast::checksum_combine(Crc32Iscsi, u64::from(difference), u64::from(stored), n_body)
             as u32;
@@ -521,10 +521,11 @@ pub fn rewind_sequence(sequence: i32, n: i32) -> i32 {
 }
 
 fn crc_of(batch: &[u8]) -> u32 {
-    crc(batch.get(AT_ATTRIBUTES..).unwrap_or_default())
+    crc32c(batch.get(AT_ATTRIBUTES..).unwrap_or_default())
 }
 
-fn crc(bytes: &[u8]) -> u32 {
+/// Castagnoli's CRC-32, as Kafka has it in batches and producer snapshots.
+pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::checksum(Crc32Iscsi, bytes) as u32
 }
 

@@ -1,1 +1,4 @@
 //! (door to come)
+
+pub mod producer;
+pub mod validate;
