@@ -3,7 +3,7 @@
 use proc_macro2::Span;
 use syn::punctuated::Punctuated;
 use syn::{
-    Data, DeriveInput, Error, Expr, Fields, Ident, LitInt, LitStr, Meta, Path, Result, Token, Type,
+    Data, DeriveInput, Error, Expr, Fields, Generics, Ident, LitInt, LitStr, Meta, Path, Result, Token, Type,
 };
 
 /// Versions `first..=last`.
@@ -67,7 +67,10 @@ pub(crate) enum Kind {
 
 pub(crate) struct Schema {
     pub(crate) name: Ident,
+    pub(crate) generics: Generics,
     pub(crate) kind: Kind,
+    /// Decode and encode are written by hand.
+    pub(crate) by_hand: bool,
     /// -1 where there is none.
     pub(crate) key: i16,
     pub(crate) versions: Range,
@@ -126,6 +129,7 @@ impl Schema {
         let mut versions = None;
         let mut flexible_from = None;
         let mut response = None;
+        let mut by_hand = false;
         for attribute in input
             .attrs
             .iter()
@@ -135,6 +139,10 @@ impl Schema {
                 attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)?;
             for meta in metas {
                 if let Meta::Path(path) = &meta {
+                    if path.is_ident("by_hand") {
+                        by_hand = true;
+                        continue;
+                    }
                     kind = Some(parse_kind(path)?);
                     continue;
                 }
@@ -171,7 +179,9 @@ impl Schema {
         }
         Ok(Self {
             name: input.ident.clone(),
+            generics: input.generics.clone(),
             kind,
+            by_hand,
             key: key.unwrap_or(-1),
             versions: versions.unwrap_or(Range::ALL),
             flexible_from: flexible_from.unwrap_or(i16::MAX),

@@ -7,7 +7,7 @@ use syn::Expr;
 use crate::schema::{Field, Kind, Range, Schema, Tag};
 
 pub(crate) fn all(schema: &Schema) -> TokenStream {
-    let message = message(schema);
+    let message = if schema.by_hand { TokenStream::new() } else { message(schema) };
     let default = default(schema);
     let versioned = versioned(schema);
     let sample = sample(schema);
@@ -89,10 +89,11 @@ fn default(schema: &Schema) -> TokenStream {
         let (name, value) = (&field.name, default_value(field));
         quote! { #name: #value }
     });
+    let (parameters, arguments, bounds) = schema.generics.split_for_impl();
     quote! {
         #[automatically_derived]
         #[allow(clippy::all)]
-        impl ::core::default::Default for #name {
+        impl #parameters ::core::default::Default for #name #arguments #bounds {
             fn default() -> Self {
                 Self { #(#fields),* }
             }

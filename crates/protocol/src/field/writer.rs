@@ -36,9 +36,11 @@ impl Writer {
         self.buffer.freeze()
     }
 
-    /// Hand out what was written so far and go on with an empty buffer.
-    pub fn take(&mut self) -> Bytes {
-        self.buffer.split().freeze()
+    /// Fill in a number whose place was kept.
+    pub fn patch_i32(&mut self, at: usize, value: i32) {
+        if let Some(place) = self.buffer.get_mut(at..at + size_of::<i32>()) {
+            place.copy_from_slice(&value.to_be_bytes());
+        }
     }
 
     pub fn put(&mut self, bytes: &[u8]) {
@@ -133,6 +135,13 @@ impl Writer {
             self.i32(fixed)
         }
         Ok(())
+    }
+
+    /// The end of a struct without tagged values: an empty section where the version has one.
+    pub fn no_tags(&mut self, version: Version) {
+        if version.flexible {
+            self.uvarint(0);
+        }
     }
 
     /// One tagged field: its tag, its size, its value.
