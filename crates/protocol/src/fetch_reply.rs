@@ -37,26 +37,44 @@ impl<R: RecordSet> FetchReply<R> {
         R: Clone,
     {
         if !FetchResponse::knows(version) {
-            return Err(Unsupported { field: FetchResponse::NAME, version, lack: Lack::Version });
+            return Err(Unsupported {
+                field: FetchResponse::NAME,
+                version,
+                lack: Lack::Version,
+            });
         }
         let mut writer = frame::open();
         let header = ResponseHeader { correlation_id };
-        header.encode(&mut writer, response_header_is_flexible::<FetchResponse>(version));
+        header.encode(
+            &mut writer,
+            response_header_is_flexible::<FetchResponse>(version),
+        );
         // Where the header bytes are cut, and what is sent in between.
         let mut cuts = Vec::new();
         let mut n_record_bytes = 0usize;
-        response.lay(&mut writer, FetchResponse::version(version), &mut |writer, records| {
-            let n = records.n_bytes();
-            if n > 0 {
-                cuts.push((writer.len(), records.clone()));
-                n_record_bytes += n;
-            }
-        })?;
+        response.lay(
+            &mut writer,
+            FetchResponse::version(version),
+            &mut |writer, records| {
+                let n = records.n_bytes();
+                if n > 0 {
+                    cuts.push((writer.len(), records.clone()));
+                    n_record_bytes += n;
+                }
+            },
+        )?;
         let n_bytes = writer.len() + n_record_bytes;
-        let too_long = Unsupported { field: "FetchResponse", version, lack: Lack::Length };
+        let too_long = Unsupported {
+            field: "FetchResponse",
+            version,
+            lack: Lack::Length,
+        };
         let length = i32::try_from(n_bytes - frame::LENGTH_BYTES).map_err(|_| too_long)?;
         writer.patch_i32(0, length);
-        Ok(Self { pieces: interleave(writer.finish(), cuts), n_bytes })
+        Ok(Self {
+            pieces: interleave(writer.finish(), cuts),
+            n_bytes,
+        })
     }
 }
 
@@ -124,7 +142,10 @@ mod tests {
                 self.0
             }
         }
-        let partition = |n| FetchPartitionData { records: n, ..Default::default() };
+        let partition = |n| FetchPartitionData {
+            records: n,
+            ..Default::default()
+        };
         let response = FetchResponse {
             responses: vec![FetchableTopicResponse {
                 topic: Text::from_static("t"),
@@ -161,9 +182,21 @@ mod tests {
                 i32::MAX as usize
             }
         }
-        let partitions = vec![FetchPartitionData { records: Some(Huge), ..Default::default() }];
-        let topic = FetchableTopicResponse { partitions, ..Default::default() };
-        let response = FetchResponse { responses: vec![topic], ..Default::default() };
-        assert_eq!(FetchReply::new(&response, 13, 1).unwrap_err().lack, Lack::Length);
+        let partitions = vec![FetchPartitionData {
+            records: Some(Huge),
+            ..Default::default()
+        }];
+        let topic = FetchableTopicResponse {
+            partitions,
+            ..Default::default()
+        };
+        let response = FetchResponse {
+            responses: vec![topic],
+            ..Default::default()
+        };
+        assert_eq!(
+            FetchReply::new(&response, 13, 1).unwrap_err().lack,
+            Lack::Length
+        );
     }
 }

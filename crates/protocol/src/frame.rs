@@ -16,10 +16,17 @@ pub const LENGTH_BYTES: usize = 4;
 /// be read: the connection is at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadFrame {
-    Negative { length: i32 },
-    TooLong { length: i32, max: usize },
+    Negative {
+        length: i32,
+    },
+    TooLong {
+        length: i32,
+        max: usize,
+    },
     /// The connection ended within a frame.
-    Truncated { missing: usize },
+    Truncated {
+        missing: usize,
+    },
 }
 
 impl fmt::Display for BadFrame {
@@ -70,7 +77,9 @@ pub fn at_end(buffer: &[u8], max: usize) -> Result<(), BadFrame> {
     if buffer.is_empty() {
         return Ok(());
     }
-    Err(BadFrame::Truncated { missing: missing(buffer, max)? })
+    Err(BadFrame::Truncated {
+        missing: missing(buffer, max)?,
+    })
 }
 
 /// Leave room for the length; `close` fills it in.
@@ -109,9 +118,18 @@ mod tests {
     #[test]
     fn lengths_are_refused_before_their_bytes_come() {
         let mut long = BytesMut::from(&[0, 0, 0, 11][..]);
-        assert_eq!(take(&mut long, 10), Err(BadFrame::TooLong { length: 11, max: 10 }));
+        assert_eq!(
+            take(&mut long, 10),
+            Err(BadFrame::TooLong {
+                length: 11,
+                max: 10
+            })
+        );
         let mut negative = BytesMut::from(&[0xff, 0xff, 0xff, 0xff][..]);
-        assert_eq!(take(&mut negative, 10), Err(BadFrame::Negative { length: -1 }));
+        assert_eq!(
+            take(&mut negative, 10),
+            Err(BadFrame::Negative { length: -1 })
+        );
         let http = *b"GET ";
         assert!(matches!(length(http, 10), Err(BadFrame::TooLong { .. })));
     }

@@ -18,7 +18,10 @@ use crate::names::Text;
 pub const API_VERSIONS_KEY: i16 = 18;
 
 /// The form in which both headers write what they share.
-const OLD_STYLE: Version = Version { number: 0, flexible: false };
+const OLD_STYLE: Version = Version {
+    number: 0,
+    flexible: false,
+};
 
 /// What stands first in every request, whatever its key and version: enough to answer that either
 /// is unknown.
@@ -52,16 +55,28 @@ impl RequestStart {
         if flexible {
             reader.skip_tagged("RequestHeader")?;
         }
-        let Self { api_key, api_version, correlation_id } = self;
-        Ok(RequestHeader { api_key, api_version, correlation_id, client_id })
+        let Self {
+            api_key,
+            api_version,
+            correlation_id,
+        } = self;
+        Ok(RequestHeader {
+            api_key,
+            api_version,
+            correlation_id,
+            client_id,
+        })
     }
 }
 
 impl RequestHeader {
     pub fn encode(&self, writer: &mut Writer, flexible: bool) -> Result<(), Unsupported> {
-        self.api_key.write(writer, OLD_STYLE, "RequestHeader.api_key")?;
-        self.api_version.write(writer, OLD_STYLE, "RequestHeader.api_version")?;
-        self.correlation_id.write(writer, OLD_STYLE, "RequestHeader.correlation_id")?;
+        self.api_key
+            .write(writer, OLD_STYLE, "RequestHeader.api_key")?;
+        self.api_version
+            .write(writer, OLD_STYLE, "RequestHeader.api_version")?;
+        self.correlation_id
+            .write(writer, OLD_STYLE, "RequestHeader.correlation_id")?;
         let client_id = self.client_id.as_ref();
         Text::write_nullable(client_id, writer, OLD_STYLE, "RequestHeader.client_id")?;
         if flexible {
@@ -106,8 +121,12 @@ pub fn request_frame<R: Request>(
     client_id: Option<Text>,
 ) -> Result<Bytes, Unsupported> {
     let mut writer = frame::open();
-    let header =
-        RequestHeader { api_key: R::KEY, api_version: version, correlation_id, client_id };
+    let header = RequestHeader {
+        api_key: R::KEY,
+        api_version: version,
+        correlation_id,
+        client_id,
+    };
     header.encode(&mut writer, R::version(version).flexible)?;
     write_body(request, version, &mut writer)?;
     Ok(frame::close(writer))
@@ -173,7 +192,10 @@ mod tests {
         for n in 0..whole.len() {
             let mut reader = Reader::new(whole.slice(..n));
             let read = RequestStart::decode(&mut reader);
-            assert!(read.and_then(|start| start.rest(&mut reader, true)).is_err());
+            assert!(
+                read.and_then(|start| start.rest(&mut reader, true))
+                    .is_err()
+            );
         }
     }
 
@@ -187,7 +209,10 @@ mod tests {
 
     #[test]
     fn responses_come_back_from_their_frames() {
-        let sent = ApiVersionsResponse { throttle_time_ms: 7, ..Default::default() };
+        let sent = ApiVersionsResponse {
+            throttle_time_ms: 7,
+            ..Default::default()
+        };
         let framed = response_frame(&sent, 3, 9).unwrap();
         let body = framed.slice(frame::LENGTH_BYTES..);
         let header = ResponseHeader { correlation_id: 9 };

@@ -3,7 +3,8 @@
 use proc_macro2::Span;
 use syn::punctuated::Punctuated;
 use syn::{
-    Data, DeriveInput, Error, Expr, Fields, Generics, Ident, LitInt, LitStr, Meta, Path, Result, Token, Type,
+    Data, DeriveInput, Error, Expr, Fields, Generics, Ident, LitInt, LitStr, Meta, Path, Result,
+    Token, Type,
 };
 
 /// Versions `first..=last`.

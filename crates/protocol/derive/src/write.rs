@@ -7,7 +7,11 @@ use syn::Expr;
 use crate::schema::{Field, Kind, Range, Schema, Tag};
 
 pub(crate) fn all(schema: &Schema) -> TokenStream {
-    let message = if schema.by_hand { TokenStream::new() } else { message(schema) };
+    let message = if schema.by_hand {
+        TokenStream::new()
+    } else {
+        message(schema)
+    };
     let default = default(schema);
     let versioned = versioned(schema);
     let sample = sample(schema);
@@ -336,7 +340,12 @@ fn sample(schema: &Schema) -> TokenStream {
     let name = &schema.name;
     let fields = schema.fields.iter().map(|field| {
         let name = &field.name;
-        let (present, default) = (present(field), default_value(field));
+        let present = present(field);
+        // Without the type's name, which may have a parameter that is not in scope here.
+        let default = match (&field.default, field.nullable) {
+            (None, None) => quote! { ::core::default::Default::default() },
+            _ => default_value(field),
+        };
         let sample = match field.nullable {
             None => quote! {
                 ::ottla_protocol::testing::Sample::sample(sampler, version)

@@ -69,8 +69,15 @@ pub struct FetchRequest {
 impl FetchRequest {
     /// Node and its epoch, wherever the version has them; (-1, -1) for consumers.
     pub fn replica(&self) -> (NodeId, i64) {
-        let FetchReplicaState { replica_id, replica_epoch } = self.replica_state;
-        if self.replica_id == -1 { (replica_id, replica_epoch) } else { (self.replica_id, -1) }
+        let FetchReplicaState {
+            replica_id,
+            replica_epoch,
+        } = self.replica_state;
+        if self.replica_id == -1 {
+            (replica_id, replica_epoch)
+        } else {
+            (self.replica_id, -1)
+        }
     }
 }
 
@@ -218,7 +225,11 @@ pub struct FetchNodeEndpoint {
 
 /// A value that the version has no field for may not be dropped in silence.
 fn refuse(changed: bool, field: &'static str, version: Version) -> Result<(), Unsupported> {
-    if changed { Err(Unsupported::new(field, version, Lack::Field)) } else { Ok(()) }
+    if changed {
+        Err(Unsupported::new(field, version, Lack::Field))
+    } else {
+        Ok(())
+    }
 }
 
 /// Tagged values in ascending order; those that equal their default are left out.
@@ -307,7 +318,8 @@ impl Message for FetchRequest {
             refuse(!self.forgotten_topics_data.is_empty(), label, version)?;
         }
         if version.number >= RACK_FROM {
-            self.rack_id.write(writer, version, "FetchRequest.rack_id")?;
+            self.rack_id
+                .write(writer, version, "FetchRequest.rack_id")?;
         }
         if version.flexible {
             let cluster_id: TagWriter<'_> = &|writer| {
@@ -316,7 +328,10 @@ impl Message for FetchRequest {
             };
             let state: TagWriter<'_> = &|writer| state.encode(writer, version);
             let cluster_id = self.cluster_id.is_some().then_some(cluster_id);
-            Tags { values: [cluster_id, state_is_set.then_some(state), None] }.write(writer)?;
+            Tags {
+                values: [cluster_id, state_is_set.then_some(state), None],
+            }
+            .write(writer)?;
         }
         Ok(())
     }
@@ -329,12 +344,23 @@ impl Message for FetchTopic {
         if version.flexible {
             reader.skip_tagged("FetchTopic")?;
         }
-        Ok(Self { topic, topic_id, partitions })
+        Ok(Self {
+            topic,
+            topic_id,
+            partitions,
+        })
     }
 
     fn encode(&self, writer: &mut Writer, version: Version) -> Result<(), Unsupported> {
-        write_topic(&self.topic, self.topic_id, writer, version, "FetchTopic.topic")?;
-        self.partitions.write(writer, version, "FetchTopic.partitions")?;
+        write_topic(
+            &self.topic,
+            self.topic_id,
+            writer,
+            version,
+            "FetchTopic.topic",
+        )?;
+        self.partitions
+            .write(writer, version, "FetchTopic.partitions")?;
         writer.no_tags(version);
         Ok(())
     }
@@ -409,7 +435,10 @@ impl Message for FetchPartition {
             let has_high_watermark =
                 version.number >= HIGH_WATERMARK_FROM && self.high_watermark != i64::MAX;
             let high_watermark = has_high_watermark.then_some(high_watermark);
-            Tags { values: [has_id.then_some(id), high_watermark, None] }.write(writer)?;
+            Tags {
+                values: [has_id.then_some(id), high_watermark, None],
+            }
+            .write(writer)?;
         }
         Ok(())
     }
@@ -427,12 +456,23 @@ impl Message for FetchForgottenTopic {
         if version.flexible {
             reader.skip_tagged("ForgottenTopic")?;
         }
-        Ok(Self { topic, topic_id, partitions })
+        Ok(Self {
+            topic,
+            topic_id,
+            partitions,
+        })
     }
 
     fn encode(&self, writer: &mut Writer, version: Version) -> Result<(), Unsupported> {
-        write_topic(&self.topic, self.topic_id, writer, version, "ForgottenTopic.topic")?;
-        self.partitions.write(writer, version, "ForgottenTopic.partitions")?;
+        write_topic(
+            &self.topic,
+            self.topic_id,
+            writer,
+            version,
+            "ForgottenTopic.topic",
+        )?;
+        self.partitions
+            .write(writer, version, "ForgottenTopic.partitions")?;
         writer.no_tags(version);
         Ok(())
     }
@@ -478,7 +518,11 @@ impl Message for FetchableTopicResponse {
         if version.flexible {
             reader.skip_tagged("FetchableTopicResponse")?;
         }
-        Ok(Self { topic, topic_id, partitions })
+        Ok(Self {
+            topic,
+            topic_id,
+            partitions,
+        })
     }
 
     fn encode(&self, writer: &mut Writer, version: Version) -> Result<(), Unsupported> {
@@ -560,7 +604,11 @@ impl<R: RecordSet> FetchResponse<R> {
         } else {
             refuse(self.session_id != 0, "FetchResponse.session_id", version)?;
         }
-        writer.length(Some(self.responses.len()), version, "FetchResponse.responses")?;
+        writer.length(
+            Some(self.responses.len()),
+            version,
+            "FetchResponse.responses",
+        )?;
         for topic in &self.responses {
             topic.lay(writer, version, put)?;
         }
@@ -572,7 +620,10 @@ impl<R: RecordSet> FetchResponse<R> {
         if version.flexible {
             let value: TagWriter<'_> = &|writer| endpoints.write(writer, version, label);
             let value = (!endpoints.is_empty()).then_some(value);
-            Tags { values: [value, None, None] }.write(writer)?;
+            Tags {
+                values: [value, None, None],
+            }
+            .write(writer)?;
         }
         Ok(())
     }
@@ -585,7 +636,13 @@ impl<R: RecordSet> FetchableTopicResponse<R> {
         version: Version,
         put: &mut impl FnMut(&mut Writer, &'a R),
     ) -> Result<(), Unsupported> {
-        write_topic(&self.topic, self.topic_id, writer, version, "FetchableTopicResponse.topic")?;
+        write_topic(
+            &self.topic,
+            self.topic_id,
+            writer,
+            version,
+            "FetchableTopicResponse.topic",
+        )?;
         let label = "FetchableTopicResponse.partitions";
         writer.length(Some(self.partitions.len()), version, label)?;
         for partition in &self.partitions {
@@ -627,7 +684,12 @@ impl<R: RecordSet> FetchPartitionData<R> {
     }
 
     fn lay_tags(&self, writer: &mut Writer, version: Version) -> Result<(), Unsupported> {
-        let Self { diverging_epoch, current_leader, snapshot_id, .. } = self;
+        let Self {
+            diverging_epoch,
+            current_leader,
+            snapshot_id,
+            ..
+        } = self;
         let diverges = *diverging_epoch != FetchEpochEndOffset::default();
         let names_leader = *current_leader != FetchLeaderIdAndEpoch::default();
         let names_snapshot = *snapshot_id != FetchSnapshotId::default();

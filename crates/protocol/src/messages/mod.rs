@@ -8,6 +8,8 @@
 // What every client speaks.
 mod api_versions;
 mod metadata;
+mod produce;
+mod fetch;
 mod list_offsets;
 mod offset_for_leader_epoch;
 mod init_producer_id;
@@ -121,6 +123,7 @@ pub use elect_leaders::*;
 pub use end_quorum_epoch::*;
 pub use end_txn::*;
 pub use envelope::*;
+pub use fetch::*;
 pub use fetch_snapshot::*;
 pub use find_coordinator::*;
 pub use heartbeat::*;
@@ -137,6 +140,7 @@ pub use offset_commit::*;
 pub use offset_delete::*;
 pub use offset_fetch::*;
 pub use offset_for_leader_epoch::*;
+pub use produce::*;
 pub use remove_raft_voter::*;
 pub use sasl_authenticate::*;
 pub use sasl_handshake::*;

@@ -144,7 +144,8 @@ impl Message for ProduceRequest {
         Text::write_nullable(transactional_id, writer, version, label)?;
         writer.i16(self.acks);
         writer.i32(self.timeout_ms);
-        self.topic_data.write(writer, version, "ProduceRequest.topic_data")?;
+        self.topic_data
+            .write(writer, version, "ProduceRequest.topic_data")?;
         writer.no_tags(version);
         Ok(())
     }
@@ -194,12 +195,23 @@ impl Message for TopicProduceData {
         if version.flexible {
             reader.skip_tagged("TopicProduceData")?;
         }
-        Ok(Self { name, topic_id, partition_data })
+        Ok(Self {
+            name,
+            topic_id,
+            partition_data,
+        })
     }
 
     fn encode(&self, writer: &mut Writer, version: Version) -> Result<(), Unsupported> {
-        write_topic(&self.name, self.topic_id, writer, version, "TopicProduceData.topic")?;
-        self.partition_data.write(writer, version, "TopicProduceData.partition_data")?;
+        write_topic(
+            &self.name,
+            self.topic_id,
+            writer,
+            version,
+            "TopicProduceData.topic",
+        )?;
+        self.partition_data
+            .write(writer, version, "TopicProduceData.partition_data")?;
         writer.no_tags(version);
         Ok(())
     }
@@ -253,7 +265,8 @@ impl Message for ProduceResponse {
     }
 
     fn encode(&self, writer: &mut Writer, version: Version) -> Result<(), Unsupported> {
-        self.responses.write(writer, version, "ProduceResponse.responses")?;
+        self.responses
+            .write(writer, version, "ProduceResponse.responses")?;
         writer.i32(self.throttle_time_ms);
         let endpoints = (!self.node_endpoints.is_empty()).then_some(&self.node_endpoints);
         write_leader_tag(endpoints, writer, version, "ProduceResponse.node_endpoints")
@@ -290,11 +303,21 @@ impl Message for TopicProduceResponse {
         if version.flexible {
             reader.skip_tagged("TopicProduceResponse")?;
         }
-        Ok(Self { name, topic_id, partition_responses })
+        Ok(Self {
+            name,
+            topic_id,
+            partition_responses,
+        })
     }
 
     fn encode(&self, writer: &mut Writer, version: Version) -> Result<(), Unsupported> {
-        write_topic(&self.name, self.topic_id, writer, version, "TopicProduceResponse.topic")?;
+        write_topic(
+            &self.name,
+            self.topic_id,
+            writer,
+            version,
+            "TopicProduceResponse.topic",
+        )?;
         let label = "TopicProduceResponse.partition_responses";
         self.partition_responses.write(writer, version, label)?;
         writer.no_tags(version);
@@ -352,7 +375,12 @@ impl Message for PartitionProduceResponse {
         }
         let known = self.current_leader != ProduceLeaderIdAndEpoch::default();
         let leader = known.then_some(&self.current_leader);
-        write_leader_tag(leader, writer, version, "PartitionProduceResponse.current_leader")
+        write_leader_tag(
+            leader,
+            writer,
+            version,
+            "PartitionProduceResponse.current_leader",
+        )
     }
 
     fn smallest(_: Version) -> usize {
