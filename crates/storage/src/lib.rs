@@ -1,4 +1,56 @@
-//! (door to come)
+//! One partition's log on one disk, in Kafka's format, file by file and byte by byte.
+//!
+//! A log promises: `start ≤ last stable ≤ high watermark ≤ end`; what `flushed` names survives a
+//! power cut; an append that fails has not happened; readers never wait for the writer.
+//!
+//! No async, sockets or clocks here, and nothing above a partition: no groups, users, topics as
+//! metadata. Compaction and tiering come to stand beside `retain`.
+//!
+//! | to know | read |
+//! |---|---|
+//! | how a batch gets in | `log`, `segment`, `index` |
+//! | how it gets out | `log_view`, `read` |
+//! | what a crash leaves and how it is put in order | `recover` |
+//! | when it is on the disk | `flush` |
+//! | what lies around the logs | `directory`, `directories`, `checkpoint` |
 
-pub mod producer;
+// A batch on its way in.
 pub mod validate;
+pub mod producer;
+
+// A log.
+mod log;
+mod log_config;
+mod segment;
+mod heads;
+mod index;
+mod log_view;
+mod read;
+mod flush;
+
+// Around the logs.
+mod directory;
+mod directories;
+mod checkpoint;
+mod metadata_snapshot;
+
+// Ground.
+mod disk;
+mod file_names;
+mod events;
+mod error;
+
+pub use checkpoint::Offsets;
+pub use directories::{Directories, LoadedLog, LoadedLogs, OpenDirectories};
+pub use directory::{Directory, MetaProperties};
+pub use disk::{Disk, DiskCall, DiskFaults, DiskFile, DiskVerdict};
+pub use error::{Fault, NotDone};
+pub use events::{DeletedFor, LogEvents, NoEvents};
+pub use file_names::{SnapshotId, metadata_log_directory};
+pub use flush::FlushTarget;
+pub use index::AbortedTransaction;
+pub use log::{AppendOutcome, Closed, LeaderAppend, Log, OpenLog};
+pub use log_config::LogConfig;
+pub use log_view::{Isolation, LogReader, LogView};
+pub use metadata_snapshot::MetadataSnapshots;
+pub use read::{FetchSlice, Fetched, FoundOffset, OffsetQuery, ReadFrom};

@@ -1,0 +1,380 @@
+//! The only file that calls `std::fs`. Everything that touches a disk passes here, so a test can
+//! make any single call fail, write short, or run out of space.
+//! Every error leaves with the path and what was being done to it.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use crate::error::Fault;
+
+/// A way to the file system. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Disk {
+    faults: Option<Arc<dyn DiskFaults>>,
+}
+
+/// Decides, before each call, whether it may happen. For tests.
+pub trait DiskFaults: Send + Sync {
+    fn before(&self, call: DiskCall, path: &Path, n_bytes: usize) -> DiskVerdict;
+}
+
+/// The kinds of call that can be broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskCall {
+    Open,
+    Create,
+    Read,
+    Write,
+    SetLength,
+    Sync,
+    SyncDirectory,
+    Rename,
+    Remove,
+    List,
+    MakeDirectory,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskVerdict {
+    Proceed,
+    Fail(io::ErrorKind),
+    /// A write takes at most this many bytes; the rest is asked for again.
+    Short(usize),
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.faults.is_some() {
+            "Disk(breakable)"
+        } else {
+            "Disk"
+        })
+    }
+}
+
+impl Disk {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A disk that asks `faults` before each call.
+    pub fn breakable(faults: Arc<dyn DiskFaults>) -> Self {
+        Self {
+            faults: Some(faults),
+        }
+    }
+
+    /// Opens an existing file for reading and writing.
+    pub(crate) fn open(&self, path: &Path) -> Result<DiskFile, Fault> {
+        self.ask(DiskCall::Open, path, 0)
+            .map_err(|e| Fault::io("open", path, e))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|e| Fault::io("open", path, e))?;
+        Ok(self.file(file, path))
+    }
+
+    /// Opens a file for reading and writing, making an empty one if there is none.
+    pub(crate) fn open_or_create(&self, path: &Path) -> Result<DiskFile, Fault> {
+        self.ask(DiskCall::Create, path, 0)
+            .map_err(|e| Fault::io("create", path, e))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(|e| Fault::io("create", path, e))?;
+        Ok(self.file(file, path))
+    }
+
+    /// Makes an empty file, emptying one that is there.
+    pub(crate) fn create(&self, path: &Path) -> Result<DiskFile, Fault> {
+        let file = self.open_or_create(path)?;
+        file.set_length(0)?;
+        Ok(file)
+    }
+
+    /// The whole of a small file; `None` if there is no such file.
+    pub(crate) fn read_if_exists(&self, path: &Path) -> Result<Option<Vec<u8>>, Fault> {
+        self.ask(DiskCall::Read, path, 0)
+            .map_err(|e| Fault::io("read", path, e))?;
+        match fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Fault::io("read", path, e)),
+        }
+    }
+
+    /// Replaces a file so that after a crash it is either the old or the new one, whole:
+    /// temporary file, fsync, rename, fsync of the directory.
+    pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
+        let file = self.create(&temporary)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync_all()?;
+        self.rename(&temporary, path)?;
+        self.sync_directory(parent(path))
+    }
+
+    pub(crate) fn rename(&self, source: &Path, target: &Path) -> Result<(), Fault> {
+        self.ask(DiskCall::Rename, source, 0)
+            .and_then(|()| fs::rename(source, target))
+            .map_err(|e| Fault::io("rename", source, e))
+    }
+
+    /// Removes a file; one that is already gone is no error.
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), Fault> {
+        let removed = self
+            .ask(DiskCall::Remove, path, 0)
+            .and_then(|()| fs::remove_file(path));
+        match removed {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Fault::io("remove", path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a directory with all that is in it; one that is already gone is no error.
+    pub(crate) fn remove_tree(&self, path: &Path) -> Result<(), Fault> {
+        let removed = self
+            .ask(DiskCall::Remove, path, 0)
+            .and_then(|()| fs::remove_dir_all(path));
+        match removed {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Fault::io("remove", path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn make_directory(&self, path: &Path) -> Result<(), Fault> {
+        self.ask(DiskCall::MakeDirectory, path, 0)
+            .and_then(|()| fs::create_dir_all(path))
+            .map_err(|e| Fault::io("make the directory", path, e))
+    }
+
+    /// Makes names that were created, renamed or removed in `path` survive a power cut.
+    pub fn sync_directory(&self, path: &Path) -> Result<(), Fault> {
+        self.ask(DiskCall::SyncDirectory, path, 0)
+            .and_then(|()| File::open(path)?.sync_all())
+            .map_err(|e| Fault::io("sync the directory", path, e))
+    }
+
+    /// What is in a directory, sorted by name. Names that are not UTF-8 are none of ours.
+    pub(crate) fn list(&self, path: &Path) -> Result<Vec<Entry>, Fault> {
+        self.ask(DiskCall::List, path, 0)
+            .and_then(|()| list(path))
+            .map_err(|e| Fault::io("list", path, e))
+    }
+
+    pub fn exists(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok()
+    }
+
+    /// When a file was last written, in milliseconds since 1970.
+    pub(crate) fn modified_ms(&self, path: &Path) -> Result<i64, Fault> {
+        let modified = fs::metadata(path)
+            .and_then(|m| m.modified())
+            .map_err(|e| Fault::io("look at", path, e))?;
+        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    pub(crate) fn set_read_only(&self, path: &Path) -> Result<(), Fault> {
+        fs::metadata(path)
+            .and_then(|m| {
+                let mut permissions = m.permissions();
+                permissions.set_readonly(true);
+                fs::set_permissions(path, permissions)
+            })
+            .map_err(|e| Fault::io("protect", path, e))
+    }
+
+    /// (total, usable) bytes of the file system below `path`.
+    pub fn space(&self, path: &Path) -> Result<(u64, u64), Fault> {
+        let stat = rustix::fs::statvfs(path).map_err(|e| Fault::io("measure", path, e.into()))?;
+        let total = stat.f_blocks.saturating_mul(stat.f_frsize);
+        Ok((total, stat.f_bavail.saturating_mul(stat.f_frsize)))
+    }
+
+    fn file(&self, file: File, path: &Path) -> DiskFile {
+        DiskFile {
+            disk: self.clone(),
+            file: Arc::new(file),
+            path: path.into(),
+        }
+    }
+
+    fn ask(&self, call: DiskCall, path: &Path, n_bytes: usize) -> io::Result<()> {
+        match self.verdict(call, path, n_bytes) {
+            DiskVerdict::Fail(kind) => Err(kind.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn verdict(&self, call: DiskCall, path: &Path, n_bytes: usize) -> DiskVerdict {
+        match &self.faults {
+            Some(faults) => faults.before(call, path, n_bytes),
+            None => DiskVerdict::Proceed,
+        }
+    }
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) is_directory: bool,
+    pub(crate) n_bytes: u64,
+}
+
+fn list(path: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        // Follows a symbolic link, as Kafka does. A name that vanished meanwhile is not there.
+        let Ok(metadata) = fs::metadata(entry.path()) else {
+            continue;
+        };
+        entries.push(Entry {
+            name,
+            is_directory: metadata.is_dir(),
+            n_bytes: if metadata.is_dir() { 0 } else { metadata.len() },
+        });
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// The directory a file is in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// An open file that knows its name. Cheap to clone; all clones are the same file.
+#[derive(Debug, Clone)]
+pub struct DiskFile {
+    disk: Disk,
+    file: Arc<File>,
+    path: Arc<Path>,
+}
+
+impl DiskFile {
+    /// The file itself, for `sendfile`.
+    pub fn raw(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// The name under which it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn length(&self) -> Result<u64, Fault> {
+        self.file
+            .metadata()
+            .map(|m| m.len())
+            .map_err(|e| Fault::io("measure", &self.path, e))
+    }
+
+    pub(crate) fn write_all_at(&self, mut bytes: &[u8], mut position: u64) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            let allowed = match self.disk.verdict(DiskCall::Write, &self.path, bytes.len()) {
+                DiskVerdict::Proceed => bytes,
+                DiskVerdict::Short(n) => bytes.get(..n).unwrap_or(bytes),
+                DiskVerdict::Fail(kind) => return Err(Fault::io("write", &self.path, kind.into())),
+            };
+            match self.file.write_at(allowed, position) {
+                Ok(0) if !allowed.is_empty() => {
+                    let source = io::ErrorKind::WriteZero.into();
+                    return Err(Fault::io("write", &self.path, source));
+                }
+                Ok(n) => {
+                    bytes = bytes.get(n..).unwrap_or_default();
+                    position += n as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Fault::io("write", &self.path, e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads until `buffer` is full or the file ends; returns how much was read.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], position: u64) -> Result<usize, Fault> {
+        self.disk
+            .ask(DiskCall::Read, &self.path, buffer.len())
+            .map_err(|e| Fault::io("read", &self.path, e))?;
+        let mut n_read = 0;
+        while let Some(rest) = buffer.get_mut(n_read..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, position + n_read as u64) {
+                Ok(0) => break,
+                Ok(n) => n_read += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Fault::io("read", &self.path, e)),
+            }
+        }
+        Ok(n_read)
+    }
+
+    pub(crate) fn set_length(&self, length: u64) -> Result<(), Fault> {
+        self.disk
+            .ask(DiskCall::SetLength, &self.path, 0)
+            .and_then(|()| self.file.set_len(length))
+            .map_err(|e| Fault::io("set the length of", &self.path, e))
+    }
+
+    /// Makes the bytes survive a power cut (`fdatasync`).
+    pub fn sync(&self) -> Result<(), Fault> {
+        self.disk
+            .ask(DiskCall::Sync, &self.path, 0)
+            .and_then(|()| self.file.sync_data())
+            .map_err(|e| Fault::io("sync", &self.path, e))
+    }
+
+    /// Makes bytes and file attributes survive a power cut (`fsync`).
+    pub(crate) fn sync_all(&self) -> Result<(), Fault> {
+        self.disk
+            .ask(DiskCall::Sync, &self.path, 0)
+            .and_then(|()| self.file.sync_all())
+            .map_err(|e| Fault::io("sync", &self.path, e))
+    }
+
+    /// Takes the file for this process alone, or says that another has it.
+    ///
+    /// Two locks, because two families look: `flock` keeps out a second opener in any process,
+    /// ours included, and the POSIX lock is the one that a Java `FileChannel.tryLock` sees.
+    pub(crate) fn lock(&self) -> Result<(), Fault> {
+        match self.file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(Fault::Locked {
+                    path: parent(&self.path).to_owned(),
+                });
+            }
+            Err(fs::TryLockError::Error(e)) => return Err(Fault::io("lock", &self.path, e)),
+        }
+        let operation = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        match rustix::fs::fcntl_lock(&*self.file, operation) {
+            Ok(()) => Ok(()),
+            Err(rustix::io::Errno::ACCESS | rustix::io::Errno::AGAIN) => Err(Fault::Locked {
+                path: parent(&self.path).to_owned(),
+            }),
+            Err(e) => Err(Fault::io("lock", &self.path, e.into())),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! A sorted file of fixed-size entries, found by bisection.
+//!
+//! Written with `pwrite` only: a mapping on a full disk is a signal, not an error. The file is never
+//! longer than its entries (the JVM takes every byte of it for one), so nothing needs trimming. The
+//! newest entries are kept in memory, since that is where most lookups go; the file is opened at
+//! the first need, so that a log with many old segments does not hold many descriptors.
+
+mod offset;
+mod time;
+mod txn;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::Fault;
+
+pub(crate) use offset::{OffsetIndex, OffsetPosition};
+pub(crate) use time::{TimeIndex, TimestampOffset};
+pub use txn::AbortedTransaction;
+pub(crate) use txn::TxnIndex;
+
+/// How many of the newest entries stay in memory: 8 KiB of offsets span the last 4 MiB of log.
+const TAIL_ENTRIES_MAX: usize = 1024;
+/// Below this many candidates the rest is read at once: one page or two.
+const BLOCK_ENTRIES: u32 = 512;
+
+type Entry<const WIDTH: usize> = [u8; WIDTH];
+
+/// See the head of this file. One writer; any number of readers.
+#[derive(Debug)]
+pub(crate) struct IndexFile<const WIDTH: usize> {
+    disk: Disk,
+    path: PathBuf,
+    file: OnceLock<DiskFile>,
+    n_entries: AtomicU32,
+    tail: RwLock<Tail<WIDTH>>,
+}
+
+/// Invariant: `first + entries.len() == n_entries`, or `entries` is empty.
+#[derive(Debug)]
+struct Tail<const WIDTH: usize> {
+    first: u32,
+    entries: Vec<Entry<WIDTH>>,
+}
+
+impl<const WIDTH: usize> IndexFile<WIDTH> {
+    /// An index whose file has `n_bytes`; zero if there is no file. Nothing is opened yet.
+    pub(crate) fn new(disk: &Disk, path: PathBuf, n_bytes: u64) -> Self {
+        let n_entries = u32::try_from(n_bytes / WIDTH as u64).unwrap_or(u32::MAX);
+        Self {
+            disk: disk.clone(),
+            path,
+            file: OnceLock::new(),
+            n_entries: AtomicU32::new(n_entries),
+            tail: RwLock::new(Tail {
+                first: n_entries,
+                entries: Vec::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn n_entries(&self) -> u32 {
+        self.n_entries.load(Ordering::Acquire)
+    }
+
+    /// Makes the file, empty, even though there is nothing to write yet.
+    pub(crate) fn create(&self) -> Result<(), Fault> {
+        self.opened(Open::Create)?.set_length(0)?;
+        self.forget_from(0);
+        Ok(())
+    }
+
+    pub(crate) fn append(&self, entry: Entry<WIDTH>) -> Result<(), Fault> {
+        let n = self.n_entries();
+        self.opened(Open::Create)?
+            .write_all_at(&entry, u64::from(n) * WIDTH as u64)?;
+        let mut tail = self.tail.write();
+        if tail.entries.is_empty() {
+            tail.first = n;
+        }
+        if tail.entries.len() >= TAIL_ENTRIES_MAX {
+            tail.entries.drain(..TAIL_ENTRIES_MAX / 2);
+            tail.first += (TAIL_ENTRIES_MAX / 2) as u32;
+        }
+        tail.entries.push(entry);
+        self.n_entries.store(n + 1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Keeps the first `n` entries.
+    pub(crate) fn truncate(&self, n: u32) -> Result<(), Fault> {
+        if n >= self.n_entries() {
+            return Ok(());
+        }
+        self.forget_from(n);
+        self.opened(Open::Existing)?
+            .set_length(u64::from(n) * WIDTH as u64)
+    }
+
+    /// Cuts bytes behind the last whole entry: left by a crash in the middle of a write.
+    pub(crate) fn cut_surplus(&self, n_bytes: u64) -> Result<(), Fault> {
+        let whole = u64::from(self.n_entries()) * WIDTH as u64;
+        if n_bytes > whole {
+            self.opened(Open::Existing)?.set_length(whole)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn last(&self) -> Result<Option<Entry<WIDTH>>, Fault> {
+        match self.n_entries().checked_sub(1) {
+            Some(last) => self.entry(last),
+            None => Ok(None),
+        }
+    }
+
+    /// `None` if the file has become shorter since `at` was learnt.
+    pub(crate) fn entry(&self, at: u32) -> Result<Option<Entry<WIDTH>>, Fault> {
+        let in_memory = {
+            let tail = self.tail.read();
+            at.checked_sub(tail.first)
+                .and_then(|i| tail.entries.get(i as usize).copied())
+        };
+        if in_memory.is_some() {
+            return Ok(in_memory);
+        }
+        let mut entry = [0; WIDTH];
+        let n_read = self
+            .opened(Open::Existing)?
+            .read_at(&mut entry, at as u64 * WIDTH as u64)?;
+        Ok((n_read == WIDTH).then_some(entry))
+    }
+
+    /// How many entries from the start are `before`: `before` must be true up to some entry and
+    /// false from there on.
+    pub(crate) fn partition_point(
+        &self,
+        before: impl Fn(&Entry<WIDTH>) -> bool,
+    ) -> Result<u32, Fault> {
+        let in_file = {
+            let tail = self.tail.read();
+            match tail.entries.first() {
+                Some(first) if before(first) => {
+                    let n = tail.entries.partition_point(before);
+                    return Ok(tail.first + n as u32);
+                }
+                Some(_) => tail.first,
+                None => self.n_entries(),
+            }
+        };
+        let (mut low, mut high) = (0, in_file);
+        while high - low > BLOCK_ENTRIES {
+            let middle = low + (high - low) / 2;
+            match self.entry(middle)? {
+                Some(entry) if before(&entry) => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        if low == high {
+            return Ok(low);
+        }
+        let block = self.entries(low, high)?;
+        Ok(low + block.partition_point(before) as u32)
+    }
+
+    /// The entries in `[start, end)`, as far as the file has them.
+    pub(crate) fn entries(&self, start: u32, end: u32) -> Result<Vec<Entry<WIDTH>>, Fault> {
+        let mut bytes = vec![0; end.saturating_sub(start) as usize * WIDTH];
+        let position = u64::from(start) * WIDTH as u64;
+        let n_read = self.opened(Open::Existing)?.read_at(&mut bytes, position)?;
+        bytes.truncate(n_read);
+        let (entries, _) = bytes.as_chunks::<WIDTH>();
+        Ok(entries.to_vec())
+    }
+
+    pub(crate) fn file(&self) -> Result<&DiskFile, Fault> {
+        self.opened(Open::Existing)
+    }
+
+    fn forget_from(&self, n: u32) {
+        let mut tail = self.tail.write();
+        if n <= tail.first {
+            tail.entries.clear();
+            tail.first = n;
+        } else {
+            let keep = (n - tail.first) as usize;
+            tail.entries.truncate(keep);
+        }
+        self.n_entries.store(n, Ordering::Release);
+    }
+
+    fn opened(&self, how: Open) -> Result<&DiskFile, Fault> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = match how {
+            Open::Create => self.disk.open_or_create(&self.path)?,
+            Open::Existing => self.disk.open(&self.path)?,
+        };
+        Ok(self.file.get_or_init(|| file))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Open {
+    Existing,
+    Create,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(n: u32) -> (tempfile::TempDir, IndexFile<8>) {
+        let directory = tempfile::tempdir().unwrap();
+        let index = IndexFile::new(&Disk::new(), directory.path().join("x"), 0);
+        index.create().unwrap();
+        for i in 0..n {
+            index.append(u64::from(i * 2).to_be_bytes()).unwrap();
+        }
+        (directory, index)
+    }
+
+    fn below(index: &IndexFile<8>, bound: u64) -> u32 {
+        index
+            .partition_point(|entry| u64::from_be_bytes(*entry) < bound)
+            .unwrap()
+    }
+
+    #[test]
+    fn bisection_agrees_in_memory_and_in_the_file() {
+        for n in [0, 1, 511, 512, 513, 1023, 1024, 1025, 5000] {
+            let (_directory, index) = filled(n);
+            let cold = IndexFile::<8>::new(&Disk::new(), index.path().into(), u64::from(n) * 8);
+            for bound in [0, 1, 2, 3, 1000, 1023, 1024, 2047, 2048, 9997, 9998, 20_000] {
+                let expected = (bound as u32).div_ceil(2).min(n);
+                assert_eq!(
+                    below(&index, bound),
+                    expected,
+                    "warm, {n} entries, below {bound}"
+                );
+                assert_eq!(
+                    below(&cold, bound),
+                    expected,
+                    "cold, {n} entries, below {bound}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn truncation_reaches_memory_and_file() {
+        for keep in [0, 1, 900, 1499, 1500, 2000] {
+            let (_directory, index) = filled(1500);
+            index.truncate(keep).unwrap();
+            let kept = keep.min(1500);
+            assert_eq!(index.n_entries(), kept);
+            assert_eq!(index.file().unwrap().length().unwrap(), u64::from(kept) * 8);
+            index.append(99_999u64.to_be_bytes()).unwrap();
+            assert_eq!(index.last().unwrap(), Some(99_999u64.to_be_bytes()));
+            assert_eq!(below(&index, 4), kept.min(2));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `.index`: the last offset of a batch → the position where that batch starts.
+//! Entry, 8 bytes: offset relative to the segment's base (i32), position (i32).
+//! Offsets strictly increase. A segment's first batch has no entry.
+
+use std::path::PathBuf;
+
+use ottla_protocol::Offset;
+
+use super::IndexFile;
+use crate::disk::{Disk, DiskFile};
+use crate::error::Fault;
+
+const WIDTH: usize = 8;
+
+#[derive(Debug)]
+pub(crate) struct OffsetIndex {
+    base: Offset,
+    entries: IndexFile<WIDTH>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OffsetPosition {
+    pub(crate) offset: Offset,
+    pub(crate) position: u32,
+}
+
+impl OffsetIndex {
+    pub(crate) fn new(disk: &Disk, path: PathBuf, base: Offset, n_bytes: u64) -> Self {
+        Self {
+            base,
+            entries: IndexFile::new(disk, path, n_bytes),
+        }
+    }
+
+    pub(crate) fn create(&self) -> Result<(), Fault> {
+        self.entries.create()
+    }
+
+    pub(crate) fn n_entries(&self) -> u32 {
+        self.entries.n_entries()
+    }
+
+    /// Whether an index of at most `n_bytes` takes no further entry.
+    pub(crate) fn is_full(&self, n_bytes: u32) -> bool {
+        self.n_entries() >= n_bytes / WIDTH as u32
+    }
+
+    pub(crate) fn append(&self, offset: Offset, position: u32) -> Result<(), Fault> {
+        if let Some(last) = self.last()?
+            && offset <= last.offset
+        {
+            let why = format!(
+                "offset {offset} is not above the last entry, {}",
+                last.offset
+            );
+            return Err(Fault::corrupt(self.entries.path(), why));
+        }
+        let Ok(relative) = u32::try_from(offset - self.base) else {
+            let why = format!("offset {offset} is too far from the base {}", self.base);
+            return Err(Fault::corrupt(self.entries.path(), why));
+        };
+        let mut entry = [0; WIDTH];
+        entry[..4].copy_from_slice(&relative.to_be_bytes());
+        entry[4..].copy_from_slice(&position.to_be_bytes());
+        self.entries.append(entry)
+    }
+
+    pub(crate) fn last(&self) -> Result<Option<OffsetPosition>, Fault> {
+        Ok(self.entries.last()?.map(|entry| self.decode(&entry)))
+    }
+
+    /// Where to start looking for `offset`: the greatest entry at or below it, else the start.
+    pub(crate) fn lookup(&self, offset: Offset) -> Result<OffsetPosition, Fault> {
+        let n = self
+            .entries
+            .partition_point(|entry| self.decode(entry).offset <= offset)?;
+        let found = match n.checked_sub(1) {
+            Some(at) => self.entries.entry(at)?.map(|entry| self.decode(&entry)),
+            None => None,
+        };
+        Ok(found.unwrap_or(OffsetPosition {
+            offset: self.base,
+            position: 0,
+        }))
+    }
+
+    /// The offset of the first entry at or behind `position`.
+    pub(crate) fn first_at_or_behind(&self, position: u64) -> Result<Option<Offset>, Fault> {
+        let before = |entry: &[u8; WIDTH]| u64::from(self.decode(entry).position) < position;
+        let at = self.entries.partition_point(before)?;
+        if at >= self.n_entries() {
+            return Ok(None);
+        }
+        Ok(self
+            .entries
+            .entry(at)?
+            .map(|entry| self.decode(&entry).offset))
+    }
+
+    /// Drops entries at or above `offset`.
+    pub(crate) fn truncate(&self, offset: Offset) -> Result<(), Fault> {
+        let n = self
+            .entries
+            .partition_point(|entry| self.decode(entry).offset < offset)?;
+        self.entries.truncate(n)
+    }
+
+    /// Drops the entries behind the first `n`: takes back an append that failed half-way.
+    pub(crate) fn keep(&self, n: u32) -> Result<(), Fault> {
+        self.entries.truncate(n)
+    }
+
+    pub(crate) fn file(&self) -> Result<&DiskFile, Fault> {
+        self.entries.file()
+    }
+
+    fn decode(&self, entry: &[u8; WIDTH]) -> OffsetPosition {
+        let [a, b, c, d, e, f, g, h] = *entry;
+        OffsetPosition {
+            offset: self.base + i64::from(i32::from_be_bytes([a, b, c, d])),
+            position: u32::from_be_bytes([e, f, g, h]),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! A picture of a log that readers take without a lock.
+//!
+//! The log publishes; a `LogReader` is the handle that readers keep; `LogReader::view` takes the
+//! picture of this moment. Publishing an append is a few stores: the list of segments is replaced
+//! only at a roll, a truncation or a deletion, and the ends are guarded by a sequence number (a
+//! reader that was overtaken looks again), so that they always belong together and to the list.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
+
+use arc_swap::ArcSwap;
+use ottla_protocol::epochs::{EpochCache, EpochEnd};
+use ottla_protocol::{LeaderEpoch, Offset, TopicPartition};
+
+use crate::segment::Segment;
+
+/// How far a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// All there is: replicas.
+    LogEnd,
+    /// What is replicated (and durable, where the policy says so): consumers.
+    HighWatermark,
+    /// What is decided besides: consumers that read committed.
+    LastStable,
+}
+
+/// The segments of a log, by base offset. Never empty once a log is open.
+pub(crate) type Segments = Vec<Arc<Segment>>;
+
+/// An offset, and where in the files it is, if that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) offset: Offset,
+    /// (base of the segment, position)
+    pub(crate) place: Option<(Offset, u32)>,
+}
+
+impl Mark {
+    pub(crate) fn unplaced(offset: Offset) -> Self {
+        Self {
+            offset,
+            place: None,
+        }
+    }
+}
+
+/// `start ≤ last_stable ≤ high_watermark ≤ end` and `flushed ≤ end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ends {
+    pub(crate) start: Offset,
+    pub(crate) last_stable: Mark,
+    pub(crate) high_watermark: Mark,
+    pub(crate) end: Mark,
+    pub(crate) flushed: Offset,
+}
+
+impl Ends {
+    pub(crate) fn validate(&self) {
+        let Self {
+            start,
+            last_stable,
+            high_watermark,
+            end,
+            flushed,
+        } = self;
+        let (stable, high, end) = (last_stable.offset, high_watermark.offset, end.offset);
+        assert!(
+            *start <= stable,
+            "the log starts at {start}, behind the last stable {stable}"
+        );
+        assert!(
+            stable <= high,
+            "the last stable {stable} is behind the high watermark {high}"
+        );
+        assert!(
+            high <= end,
+            "the high watermark {high} is behind the end {end}"
+        );
+        assert!(
+            *flushed <= end,
+            "flushed up to {flushed}, behind the end {end}"
+        );
+    }
+}
+
+/// What the writer publishes and all readers share.
+#[derive(Debug)]
+pub(crate) struct Published {
+    partition: TopicPartition,
+    /// Odd while a change is under way.
+    sequence: AtomicU64,
+    segments: ArcSwap<Segments>,
+    epochs: ArcSwap<EpochCache>,
+    start: AtomicI64,
+    flushed: AtomicI64,
+    last_stable: AtomicMark,
+    high_watermark: AtomicMark,
+    end: AtomicMark,
+}
+
+#[derive(Debug, Default)]
+struct AtomicMark {
+    offset: AtomicI64,
+    base: AtomicI64,
+    /// -1: the place is not known.
+    position: AtomicI64,
+}
+
+impl AtomicMark {
+    fn store(&self, mark: Mark) {
+        let (base, position) = mark.place.map_or((-1, -1), |(b, p)| (b, i64::from(p)));
+        self.offset.store(mark.offset, Ordering::Relaxed);
+        self.base.store(base, Ordering::Relaxed);
+        self.position.store(position, Ordering::Relaxed);
+    }
+
+    fn load(&self) -> Mark {
+        let position = self.position.load(Ordering::Relaxed);
+        let base = self.base.load(Ordering::Relaxed);
+        Mark {
+            offset: self.offset.load(Ordering::Relaxed),
+            place: u32::try_from(position)
+                .ok()
+                .map(|position| (base, position)),
+        }
+    }
+}
+
+impl Published {
+    pub(crate) fn new(
+        partition: TopicPartition,
+        segments: Segments,
+        epochs: EpochCache,
+        ends: Ends,
+    ) -> Self {
+        let published = Self {
+            partition,
+            sequence: AtomicU64::new(0),
+            segments: ArcSwap::from_pointee(segments),
+            epochs: ArcSwap::from_pointee(epochs),
+            start: AtomicI64::default(),
+            flushed: AtomicI64::default(),
+            last_stable: AtomicMark::default(),
+            high_watermark: AtomicMark::default(),
+            end: AtomicMark::default(),
+        };
+        published.store_ends(&ends);
+        published
+    }
+
+    /// Only the writer calls this, so changes do not overlap.
+    pub(crate) fn publish(&self, ends: &Ends, segments: Option<&Segments>) {
+        ends.validate();
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        self.sequence
+            .store(sequence.wrapping_add(1), Ordering::Relaxed);
+        // IMPORTANT: the odd number must be seen before any of the stores below.
+        fence(Ordering::Release);
+        if let Some(segments) = segments {
+            self.segments.store(Arc::new(segments.clone()));
+        }
+        self.store_ends(ends);
+        self.sequence
+            .store(sequence.wrapping_add(2), Ordering::Release);
+    }
+
+    pub(crate) fn publish_epochs(&self, epochs: &EpochCache) {
+        self.epochs.store(Arc::new(epochs.clone()));
+    }
+
+    fn store_ends(&self, ends: &Ends) {
+        self.start.store(ends.start, Ordering::Relaxed);
+        self.flushed.store(ends.flushed, Ordering::Relaxed);
+        self.last_stable.store(ends.last_stable);
+        self.high_watermark.store(ends.high_watermark);
+        self.end.store(ends.end);
+    }
+
+    fn load(&self) -> (Arc<Segments>, Ends) {
+        loop {
+            let before = self.sequence.load(Ordering::Acquire);
+            let segments = self.segments.load_full();
+            let ends = Ends {
+                start: self.start.load(Ordering::Relaxed),
+                last_stable: self.last_stable.load(),
+                high_watermark: self.high_watermark.load(),
+                end: self.end.load(),
+                flushed: self.flushed.load(Ordering::Relaxed),
+            };
+            // IMPORTANT: all loads above must be done before the number is read again.
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && before == self.sequence.load(Ordering::Relaxed) {
+                return (segments, ends);
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// A handle on a log for who reads it. Clone, send, share; it never blocks the writer.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    published: Arc<Published>,
+}
+
+impl LogReader {
+    pub(crate) fn new(published: Arc<Published>) -> Self {
+        Self { published }
+    }
+
+    pub fn partition(&self) -> &TopicPartition {
+        &self.published.partition
+    }
+
+    /// The log as it is now.
+    pub fn view(&self) -> LogView {
+        let (segments, ends) = self.published.load();
+        LogView {
+            published: Arc::clone(&self.published),
+            segments,
+            ends,
+        }
+    }
+}
+
+/// A log as it was when the picture was taken. Files in it stay readable as long as it is kept.
+#[derive(Debug, Clone)]
+pub struct LogView {
+    published: Arc<Published>,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) ends: Ends,
+}
+
+impl LogView {
+    pub fn partition(&self) -> &TopicPartition {
+        &self.published.partition
+    }
+
+    /// The first offset that may be read.
+    pub fn start(&self) -> Offset {
+        self.ends.start
+    }
+
+    pub fn high_watermark(&self) -> Offset {
+        self.ends.high_watermark.offset
+    }
+
+    pub fn last_stable(&self) -> Offset {
+        self.ends.last_stable.offset
+    }
+
+    /// The offset that the next record gets.
+    pub fn end(&self) -> Offset {
+        self.ends.end.offset
+    }
+
+    /// Everything below survives a power cut.
+    pub fn flushed(&self) -> Offset {
+        self.ends.flushed
+    }
+
+    pub fn bound(&self, isolation: Isolation) -> Offset {
+        self.mark(isolation).offset
+    }
+
+    /// Bytes of all segments.
+    pub fn size(&self) -> u64 {
+        self.segments
+            .iter()
+            .map(|segment| u64::from(segment.size()))
+            .sum()
+    }
+
+    pub fn n_segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Which leader epoch started where. Not part of the picture: as it is now.
+    pub fn epochs(&self) -> Arc<EpochCache> {
+        self.published.epochs.load_full()
+    }
+
+    /// For OffsetForLeaderEpoch and for diverging fetches.
+    pub fn end_offset_for(&self, epoch: LeaderEpoch) -> EpochEnd {
+        self.published
+            .epochs
+            .load()
+            .end_offset_for(epoch, self.end())
+    }
+
+    pub(crate) fn mark(&self, isolation: Isolation) -> Mark {
+        match isolation {
+            Isolation::LogEnd => self.ends.end,
+            Isolation::HighWatermark => self.ends.high_watermark,
+            Isolation::LastStable => self.ends.last_stable,
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! One segment: a `.log` file and its three indexes; what it takes, and when the next one begins.
+//!
+//! One writer, the log; any number of readers, which see only what is below `size`. The files are
+//! exactly as long as what they hold, so that a segment needs no trimming when it stops being
+//! active (except with `preallocate`).
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+
+use ottla_protocol::Offset;
+use ottla_protocol::batch::batches;
+use parking_lot::Mutex;
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::Fault;
+use crate::file_names::{FileKind, Stage, segment_file};
+use crate::heads::{Head, Heads};
+use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TxnIndex};
+use crate::log_config::LogConfig;
+
+/// Positions are i32 in the indexes, so no segment reaches this.
+pub(crate) const SEGMENT_BYTES_MAX: u32 = i32::MAX as u32;
+/// "Not known yet" in `first_timestamp`.
+const UNKNOWN: i64 = i64::MIN;
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    base: Offset,
+    disk: Disk,
+    directory: PathBuf,
+    log: DiskFile,
+    /// Bytes of whole batches; the file may be longer while a write is under way.
+    size: AtomicU32,
+    pub(crate) offsets: OffsetIndex,
+    pub(crate) times: TimeIndex,
+    pub(crate) txns: TxnIndex,
+    /// The largest timestamp so far; `None` until it is asked for after an open.
+    largest: Mutex<Option<TimestampOffset>>,
+    /// The largest timestamp of the first batch, which decides when to roll by time.
+    first_timestamp: AtomicI64,
+    created_ms: AtomicI64,
+    /// Bytes written since the newest index entry. Only the writer looks.
+    since_entry: AtomicU32,
+    /// Its names are gone: what is not open yet cannot be opened any more.
+    is_retired: AtomicBool,
+}
+
+/// How long a segment's files are, as a listing of the directory found them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lengths {
+    pub(crate) log: u64,
+    pub(crate) offsets: u64,
+    pub(crate) times: u64,
+    pub(crate) txns: u64,
+}
+
+/// What a roll is decided by; see `Segment::must_roll`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RollCheck {
+    pub(crate) n_bytes: usize,
+    pub(crate) max_timestamp: i64,
+    pub(crate) last_offset: Offset,
+    pub(crate) now_ms: i64,
+    /// This segment's share of `segment.jitter.ms`.
+    pub(crate) jitter_ms: i64,
+}
+
+/// The state before an append, to go back to when it fails half-way.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    size: u32,
+    n_offsets: u32,
+    n_times: u32,
+    since_entry: u32,
+    largest: TimestampOffset,
+}
+
+impl Segment {
+    /// A new, empty segment. What an unfinished roll left under its names is removed.
+    pub(crate) fn create(
+        disk: &Disk,
+        directory: &Path,
+        base: Offset,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<Self, Fault> {
+        disk.remove(&segment_file(directory, base, FileKind::TxnIndex))?;
+        let log = disk.create(&segment_file(directory, base, FileKind::Log))?;
+        if config.preallocate {
+            log.set_length(u64::from(config.segment_bytes))?;
+        }
+        let segment = Self::over(disk, directory, base, log, Lengths::default(), now_ms);
+        segment.offsets.create()?;
+        segment.times.create()?;
+        *segment.largest.lock() = Some(TimestampOffset {
+            timestamp: -1,
+            offset: base,
+        });
+        Ok(segment)
+    }
+
+    /// An existing segment. No data is read.
+    pub(crate) fn open(
+        disk: &Disk,
+        directory: &Path,
+        base: Offset,
+        lengths: Lengths,
+        now_ms: i64,
+    ) -> Result<Self, Fault> {
+        let path = segment_file(directory, base, FileKind::Log);
+        let log = disk.open(&path)?;
+        if lengths.log > u64::from(SEGMENT_BYTES_MAX) {
+            return Err(Fault::corrupt(
+                &path,
+                format!("{} bytes are too many", lengths.log),
+            ));
+        }
+        Ok(Self::over(disk, directory, base, log, lengths, now_ms))
+    }
+
+    fn over(
+        disk: &Disk,
+        directory: &Path,
+        base: Offset,
+        log: DiskFile,
+        lengths: Lengths,
+        now_ms: i64,
+    ) -> Self {
+        let name = |kind| segment_file(directory, base, kind);
+        Self {
+            base,
+            disk: disk.clone(),
+            directory: directory.to_owned(),
+            log,
+            size: AtomicU32::new(lengths.log as u32),
+            offsets: OffsetIndex::new(disk, name(FileKind::OffsetIndex), base, lengths.offsets),
+            times: TimeIndex::new(disk, name(FileKind::TimeIndex), base, lengths.times),
+            txns: TxnIndex::new(disk, name(FileKind::TxnIndex), base, lengths.txns),
+            largest: Mutex::new(None),
+            first_timestamp: AtomicI64::new(UNKNOWN),
+            created_ms: AtomicI64::new(now_ms),
+            since_entry: AtomicU32::new(0),
+            is_retired: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn base(&self) -> Offset {
+        self.base
+    }
+
+    pub(crate) fn size(&self) -> u32 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn log_file(&self) -> &DiskFile {
+        &self.log
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.log.path()
+    }
+
+    /// Every file that must be synced for this segment to need no recovery.
+    pub(crate) fn files(&self) -> Result<Vec<DiskFile>, Fault> {
+        let mut files = vec![self.offsets.file()?.clone(), self.times.file()?.clone()];
+        if self.txns.n_entries() > 0 {
+            files.push(self.txns.file()?.clone());
+        }
+        files.push(self.log.clone());
+        Ok(files)
+    }
+
+    /// Kafka's four reasons; any of them is enough.
+    pub(crate) fn must_roll(&self, config: &LogConfig, check: RollCheck) -> Result<bool, Fault> {
+        let size = u64::from(self.size());
+        let limit = u64::from(config.segment_bytes.min(SEGMENT_BYTES_MAX));
+        if size + check.n_bytes as u64 > limit
+            || check.last_offset - self.base > i64::from(i32::MAX)
+            || self.offsets.is_full(config.segment_index_bytes)
+            || self.times.is_full(config.segment_index_bytes)
+        {
+            return Ok(true);
+        }
+        let waited = self.waited_ms(check.max_timestamp, check.now_ms)?;
+        Ok(size > 0 && waited > config.roll_after_ms().saturating_sub(check.jitter_ms))
+    }
+
+    /// How old this segment is: by the records' time if they have one, else by the wall clock.
+    fn waited_ms(&self, max_timestamp: i64, now_ms: i64) -> Result<i64, Fault> {
+        let first = match self.first_timestamp.load(Ordering::Relaxed) {
+            UNKNOWN => self.load_first_timestamp()?,
+            known => known,
+        };
+        if first >= 0 {
+            return Ok(max_timestamp.saturating_sub(first));
+        }
+        Ok(now_ms.saturating_sub(self.created_ms.load(Ordering::Relaxed)))
+    }
+
+    fn load_first_timestamp(&self) -> Result<i64, Fault> {
+        let Some(first) = self.heads(0).next().transpose()? else {
+            return Ok(UNKNOWN);
+        };
+        self.first_timestamp
+            .store(first.max_timestamp, Ordering::Relaxed);
+        Ok(first.max_timestamp)
+    }
+
+    /// Writes whole batches at the end and their index entries. If any part of it fails, the
+    /// segment is as it was before; if even that fails, the log must be poisoned (`Err` with
+    /// `is_clean` false).
+    pub(crate) fn append(&self, bytes: &[u8], config: &LogConfig) -> Result<(), FailedAppend> {
+        let mark = self.mark().map_err(FailedAppend::before)?;
+        let written = self
+            .log
+            .write_all_at(bytes, u64::from(mark.size))
+            .and_then(|()| self.index(bytes, mark.size, config));
+        match written {
+            Ok(()) => {
+                self.size
+                    .store(mark.size + bytes.len() as u32, Ordering::Release);
+                Ok(())
+            }
+            Err(fault) => {
+                let is_clean = self.go_back(mark, config).is_ok();
+                Err(FailedAppend { fault, is_clean })
+            }
+        }
+    }
+
+    fn index(&self, bytes: &[u8], position: u32, config: &LogConfig) -> Result<(), Fault> {
+        let mut position = position;
+        for batch in batches(bytes) {
+            let batch = batch.map_err(|e| Fault::corrupt(self.path(), e.to_string()))?;
+            self.index_batch(Head::of(&batch), position, config)?;
+            position += batch.size() as u32;
+        }
+        Ok(())
+    }
+
+    /// Takes note of one batch that starts at `position`: recovery does the same.
+    pub(crate) fn index_batch(
+        &self,
+        head: Head,
+        position: u32,
+        config: &LogConfig,
+    ) -> Result<(), Fault> {
+        if self.first_timestamp.load(Ordering::Relaxed) == UNKNOWN && position == 0 {
+            self.first_timestamp
+                .store(head.max_timestamp, Ordering::Relaxed);
+        }
+        let mut largest = self.largest()?;
+        if head.max_timestamp > largest.timestamp {
+            largest = TimestampOffset {
+                timestamp: head.max_timestamp,
+                offset: head.last_offset,
+            };
+            *self.largest.lock() = Some(largest);
+        }
+        let mut since = self.since_entry.load(Ordering::Relaxed);
+        if since > config.index_interval_bytes {
+            self.offsets.append(head.last_offset, position)?;
+            self.times
+                .append(largest, config.segment_index_bytes, false)?;
+            since = 0;
+        }
+        self.since_entry
+            .store(since.saturating_add(head.size), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn mark(&self) -> Result<Mark, Fault> {
+        Ok(Mark {
+            size: self.size(),
+            n_offsets: self.offsets.n_entries(),
+            n_times: self.times.n_entries(),
+            since_entry: self.since_entry.load(Ordering::Relaxed),
+            largest: self.largest()?,
+        })
+    }
+
+    fn go_back(&self, mark: Mark, config: &LogConfig) -> Result<(), Fault> {
+        self.since_entry.store(mark.since_entry, Ordering::Relaxed);
+        *self.largest.lock() = Some(mark.largest);
+        if mark.size == 0 {
+            self.first_timestamp.store(UNKNOWN, Ordering::Relaxed);
+        }
+        self.offsets.keep(mark.n_offsets)?;
+        self.times.keep(mark.n_times)?;
+        self.log.set_length(u64::from(mark.size))?;
+        if config.preallocate {
+            self.log.set_length(u64::from(config.segment_bytes))?;
+        }
+        Ok(())
+    }
+
+    /// The largest timestamp, and the last offset of its batch. (-1, base) if there is none.
+    pub(crate) fn largest(&self) -> Result<TimestampOffset, Fault> {
+        let mut largest = self.largest.lock();
+        if let Some(known) = *largest {
+            return Ok(known);
+        }
+        // A segment closed in order ends its time index with this entry.
+        let last = self.times.last()?;
+        *largest = Some(last);
+        Ok(last)
+    }
+
+    /// What retention by time goes by: the largest timestamp, or when the file was last written.
+    pub(crate) fn age_mark_ms(&self) -> Result<i64, Fault> {
+        let largest = self.largest()?;
+        if largest.timestamp >= 0 {
+            Ok(largest.timestamp)
+        } else {
+            self.disk.modified_ms(self.path())
+        }
+    }
+
+    /// The batch that holds `offset`, or the first one behind it; `None` if there is none.
+    pub(crate) fn find(&self, offset: Offset) -> Result<Option<Head>, Fault> {
+        let start = self.index_position(offset)?;
+        for head in self.heads(start) {
+            let head = head?;
+            if head.last_offset >= offset {
+                return Ok(Some(head));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where to start looking for `offset`. An index that points past the data is not believed.
+    pub(crate) fn index_position(&self, offset: Offset) -> Result<u32, Fault> {
+        match self.offsets.lookup(offset) {
+            Ok(found) if found.position < self.size() => Ok(found.position),
+            Ok(_) => Ok(0),
+            Err(_) if self.is_retired() => Ok(0),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The batch headers from `position`, which must be the start of a batch.
+    pub(crate) fn heads(&self, position: u32) -> Heads<'_> {
+        Heads::new(&self.log, position, self.size())
+    }
+
+    /// An offset at or behind everything that starts below `position`, from the index alone;
+    /// `None` if the index does not reach that far.
+    pub(crate) fn offset_behind(&self, position: u64) -> Result<Option<Offset>, Fault> {
+        self.offsets.first_at_or_behind(position)
+    }
+
+    /// The bytes of one batch.
+    pub(crate) fn read_batch(&self, head: &Head) -> Result<Vec<u8>, Fault> {
+        let mut bytes = vec![0; head.size as usize];
+        let n_read = self.log.read_at(&mut bytes, u64::from(head.position))?;
+        bytes.truncate(n_read);
+        Ok(bytes)
+    }
+
+    /// The offset behind the last batch. Reads headers from the last index entry on.
+    pub(crate) fn read_end(&self) -> Result<Offset, Fault> {
+        let mut end = self.base;
+        for head in self.heads(self.index_position(Offset::MAX)?) {
+            end = head?.last_offset + 1;
+        }
+        Ok(end)
+    }
+
+    /// Drops the batch that holds `offset` and all behind it.
+    pub(crate) fn truncate(
+        &self,
+        offset: Offset,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        let found = self.find(offset)?;
+        self.offsets.truncate(offset)?;
+        self.times.truncate(offset)?;
+        self.txns.truncate(offset)?;
+        if let Some(head) = found {
+            self.size.store(head.position, Ordering::Release);
+            self.log.set_length(u64::from(head.position))?;
+            if config.preallocate {
+                self.log.set_length(u64::from(config.segment_bytes))?;
+            }
+        }
+        if self.size() == 0 {
+            self.created_ms.store(now_ms, Ordering::Relaxed);
+            self.first_timestamp.store(UNKNOWN, Ordering::Relaxed);
+        }
+        self.since_entry.store(0, Ordering::Relaxed);
+        self.reload_largest()
+    }
+
+    /// Learns the largest timestamp from the time index and the batches behind its last entry.
+    pub(crate) fn reload_largest(&self) -> Result<(), Fault> {
+        let mut largest = self.times.last()?;
+        for head in self.heads(self.index_position(largest.offset)?) {
+            let head = head?;
+            if head.max_timestamp > largest.timestamp {
+                largest = TimestampOffset {
+                    timestamp: head.max_timestamp,
+                    offset: head.last_offset,
+                };
+            }
+        }
+        *self.largest.lock() = Some(largest);
+        Ok(())
+    }
+
+    /// Forgets the indexes and what was derived from the data; recovery builds them again.
+    pub(crate) fn reset(&self) -> Result<(), Fault> {
+        self.offsets.create()?;
+        self.times.create()?;
+        self.disk.remove(&segment_file(
+            &self.directory,
+            self.base,
+            FileKind::TxnIndex,
+        ))?;
+        self.since_entry.store(0, Ordering::Relaxed);
+        self.first_timestamp.store(UNKNOWN, Ordering::Relaxed);
+        *self.largest.lock() = Some(TimestampOffset {
+            timestamp: -1,
+            offset: self.base,
+        });
+        Ok(())
+    }
+
+    /// Cuts the file behind the last good batch; returns how many bytes went.
+    pub(crate) fn cut(&self, size: u32) -> Result<u32, Fault> {
+        let cut = self.size().saturating_sub(size);
+        if cut > 0 {
+            self.size.store(size, Ordering::Release);
+            self.log.set_length(u64::from(size))?;
+        }
+        Ok(cut)
+    }
+
+    /// Ends a segment's active life: the final word of the time index, no spare bytes anywhere.
+    pub(crate) fn finish(&self, config: &LogConfig) -> Result<(), Fault> {
+        if self.times.n_entries() > 0 || self.size() > 0 {
+            self.times
+                .append(self.largest()?, config.segment_index_bytes, true)?;
+        }
+        self.log.set_length(u64::from(self.size()))
+    }
+
+    /// Gives the files the names of things to be unlinked, and says where they are.
+    pub(crate) fn retire(&self) -> Result<Vec<PathBuf>, Fault> {
+        self.is_retired.store(true, Ordering::Release);
+        let mut retired = Vec::new();
+        for kind in FileKind::OF_SEGMENT {
+            let path = segment_file(&self.directory, self.base, kind);
+            if !self.disk.exists(&path) {
+                continue;
+            }
+            let mut renamed = path.clone().into_os_string();
+            renamed.push(Stage::Deleted.suffix());
+            let renamed = PathBuf::from(renamed);
+            self.disk.rename(&path, &renamed)?;
+            retired.push(renamed);
+        }
+        Ok(retired)
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Acquire)
+    }
+}
+
+/// An append that did not happen.
+#[derive(Debug)]
+pub(crate) struct FailedAppend {
+    pub(crate) fault: Fault,
+    /// The segment is as it was before.
+    pub(crate) is_clean: bool,
+}
+
+impl FailedAppend {
+    fn before(fault: Fault) -> Self {
+        Self {
+            fault,
+            is_clean: true,
+        }
+    }
+}
