@@ -503,20 +503,25 @@ pub const NO_SEQUENCE: i32 = -1;
 pub const NO_TIMESTAMP: i64 = -1;
 pub const NO_LEADER_EPOCH: i32 = -1;
 
-/// The sequence `n` records further on: after `i32::MAX` comes 0.
+/// The sequence `n` records further on: after `i32::MAX` comes 0. Defined for what is not negative;
+/// for anything else it is some number, since headers from outside can say anything.
 pub fn advance_sequence(sequence: i32, n: i32) -> i32 {
     match sequence.checked_add(n) {
         Some(next) => next,
-        None => n.wrapping_sub(i32::MAX - sequence).wrapping_sub(1),
+        None => n
+            .wrapping_sub(i32::MAX.wrapping_sub(sequence))
+            .wrapping_sub(1),
     }
 }
 
 /// The sequence `n` records before: before 0 comes `i32::MAX`.
 pub fn rewind_sequence(sequence: i32, n: i32) -> i32 {
     if sequence >= n {
-        sequence - n
+        sequence.wrapping_sub(n)
     } else {
-        i32::MAX - (n - sequence) + 1
+        i32::MAX
+            .wrapping_sub(n.wrapping_sub(sequence))
+            .wrapping_add(1)
     }
 }
 

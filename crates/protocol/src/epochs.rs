@@ -166,3 +166,146 @@ impl EpochCache {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn cache(entries: &[(i32, i64)]) -> EpochCache {
+        EpochCache::from_entries(entries.iter().map(|&(epoch, start_offset)| EpochStart {
+            epoch,
+            start_offset,
+        }))
+    }
+
+    fn listed(cache: &EpochCache) -> String {
+        let entries: Vec<_> = cache
+            .entries()
+            .iter()
+            .map(|it| format!("{}@{}", it.epoch, it.start_offset))
+            .collect();
+        entries.join(" ")
+    }
+
+    fn check(actual: impl ToString, expect: Expect) {
+        expect.assert_eq(&actual.to_string());
+    }
+
+    #[test]
+    fn assign_drops_what_it_contradicts() {
+        let assigned = |epoch, start| {
+            let mut cache = cache(&[(1, 10), (3, 30), (5, 50)]);
+            let changed = cache.assign(epoch, start);
+            format!("{} {changed}", listed(&cache))
+        };
+        let all = [
+            assigned(5, 50),
+            assigned(5, 70),
+            assigned(5, 40),
+            assigned(7, 70),
+            assigned(7, 50),
+            assigned(7, 30),
+            assigned(2, 60),
+            assigned(0, 0),
+            assigned(-1, 70),
+            assigned(7, -1),
+        ];
+        check(
+            all.join("\n"),
+            expect![[r#"
+            1@10 3@30 5@50 false
+            1@10 3@30 5@50 false
+            1@10 3@30 5@40 true
+            1@10 3@30 5@50 7@70 true
+            1@10 3@30 7@50 true
+            1@10 7@30 true
+            1@10 2@60 true
+            0@0 true
+            1@10 3@30 5@50 false
+            1@10 3@30 5@50 false"#]],
+        );
+    }
+
+    #[test]
+    fn end_offsets() {
+        let cache = cache(&[(2, 20), (4, 40), (7, 70)]);
+        let all: Vec<_> = (-1..=8)
+            .map(|epoch| {
+                let end = cache.end_offset_for(epoch, 100);
+                format!("{epoch}: {} ends at {}", end.epoch, end.end_offset)
+            })
+            .collect();
+        check(
+            all.join("\n"),
+            expect![[r#"
+            -1: -1 ends at -1
+            0: 0 ends at 20
+            1: 1 ends at 20
+            2: 2 ends at 40
+            3: 2 ends at 40
+            4: 4 ends at 70
+            5: 4 ends at 70
+            6: 4 ends at 70
+            7: 7 ends at 100
+            8: -1 ends at -1"#]],
+        );
+        assert_eq!(
+            EpochCache::default().end_offset_for(0, 100),
+            EpochEnd::UNKNOWN
+        );
+    }
+
+    #[test]
+    fn truncate() {
+        let from_end = |offset| {
+            let mut cache = cache(&[(1, 10), (3, 30), (5, 50)]);
+            let changed = cache.truncate_from_end(offset);
+            format!("end {offset}: {} {changed}", listed(&cache))
+        };
+        let from_start = |offset| {
+            let mut cache = cache(&[(1, 10), (3, 30), (5, 50)]);
+            let changed = cache.truncate_from_start(offset);
+            format!("start {offset}: {} {changed}", listed(&cache))
+        };
+        let all: Vec<_> = [60, 51, 50, 30, 10, 0]
+            .map(from_end)
+            .into_iter()
+            .chain([0, 10, 11, 30, 49, 50, 90].map(from_start))
+            .collect();
+        check(
+            all.join("\n"),
+            expect![[r#"
+            end 60: 1@10 3@30 5@50 false
+            end 51: 1@10 3@30 5@50 false
+            end 50: 1@10 3@30 true
+            end 30: 1@10 true
+            end 10:  true
+            end 0:  true
+            start 0: 1@10 3@30 5@50 false
+            start 10: 1@10 3@30 5@50 false
+            start 11: 1@11 3@30 5@50 true
+            start 30: 3@30 5@50 true
+            start 49: 3@49 5@50 true
+            start 50: 5@50 true
+            start 90: 5@90 true"#]],
+        );
+    }
+
+    #[test]
+    fn epoch_of_an_offset() {
+        let cache = cache(&[(1, 10), (3, 30)]);
+        let epochs = [9, 10, 29, 30, i64::MAX].map(|offset| cache.epoch_for_offset(offset));
+        assert_eq!(epochs, [None, Some(1), Some(1), Some(3), Some(3)]);
+    }
+
+    /// A damaged checkpoint must not make a damaged cache.
+    #[test]
+    fn from_entries_out_of_order() {
+        check(
+            listed(&cache(&[(5, 50), (3, 60), (4, 10), (6, 10), (9, 90)])),
+            expect!["6@10 9@90"],
+        );
+    }
+}
