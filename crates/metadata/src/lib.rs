@@ -1,3 +1,18 @@
-//! (door to come)
+//! What the cluster is, and how it may change: records → image → decisions. All pure.
+//!
+//! | folder | says |
+//! |---|---|
+//! | `records` | what is written to the metadata log |
+//! | `image` | what is true because of it: immutable, cheap to clone |
+//! | `controller` | what may change: request + image → records + reply |
+//! | `config` | the catalogue of settings |
+//!
+//! The first three hold the same file names, one per subject: topics, nodes, configs, …
+//!
+//! What must stay true: an image is exactly what the records say, whether it was built from the
+//! log, from a snapshot, or by the controller that wrote them.
 
+pub mod records;
+pub mod image;
+pub mod controller;
 pub mod config;

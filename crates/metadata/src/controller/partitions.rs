@@ -1,0 +1,1 @@
+//! Leader and in-sync changes: the one place that writes `PartitionChangeRecord`.
