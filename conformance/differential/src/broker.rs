@@ -1,0 +1,168 @@
+//! One request to a broker and its answer, each on a connection of its own.
+//!
+//! A connection for each request keeps the requests independent: a broker that hangs up on one
+//! spoils only that one, and a throttled connection does not delay the next request. The framing
+//! is written out here and not taken from the product, so that a fault in it cannot hide itself.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use ottla_protocol::{Request, Versioned, decode_body, encode_body};
+
+/// Longer than any wait that the stories ask for (a rebalance, a fetch), shorter than patience.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// No answer of a fresh broker is near this; more means that the frame was misread.
+const LARGEST_ANSWER: usize = 64 << 20;
+const API_VERSIONS: i16 = 18;
+const CORRELATION_ID: i32 = 0x0771a;
+
+/// Where to send requests, and as whom.
+#[derive(Clone)]
+pub struct Broker {
+    pub address: String,
+    pub client_id: String,
+}
+
+/// What went wrong with one request, from the first step to the last.
+#[derive(Debug)]
+pub enum Broken {
+    Encode(String),
+    Connect(std::io::Error),
+    HungUp(std::io::Error),
+    WrongCorrelation(i32),
+    Decode(String),
+    /// The answer decodes, but encodes to other bytes: position of the first difference.
+    NotTheSameBytes {
+        at: usize,
+        theirs: usize,
+        ours: usize,
+    },
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encode(why) => write!(f, "our request does not encode: {why}"),
+            Self::Connect(why) => write!(f, "no connection: {why}"),
+            Self::HungUp(why) => write!(f, "no answer: {why}"),
+            Self::WrongCorrelation(id) => write!(f, "the answer is to request {id}"),
+            Self::Decode(why) => write!(f, "the answer does not decode: {why}"),
+            Self::NotTheSameBytes { at, theirs, ours } => write!(
+                f,
+                "the answer encodes differently from byte {at} on ({theirs} bytes came, ours are {ours})"
+            ),
+        }
+    }
+}
+
+impl Broker {
+    pub fn new(address: &str, client_id: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            client_id: client_id.to_owned(),
+        }
+    }
+
+    /// Sends, decodes the answer, and checks that it encodes to the bytes that came.
+    pub fn ask<R: Request>(&self, version: i16, request: &R) -> Result<R::Response, Broken> {
+        let body = self.answer_bytes(version, request)?;
+        let answer = decode_body::<R::Response>(body.clone(), version)
+            .map_err(|why| Broken::Decode(format!("{why:?}, body {}", hex(&body))))?;
+        let again =
+            encode_body(&answer, version).map_err(|why| Broken::Encode(format!("{why:?}")))?;
+        if again != body {
+            let at = again
+                .iter()
+                .zip(body.iter())
+                .take_while(|(a, b)| a == b)
+                .count();
+            return Err(Broken::NotTheSameBytes {
+                at,
+                theirs: body.len(),
+                ours: again.len(),
+            });
+        }
+        Ok(answer)
+    }
+
+    /// Sends without waiting for anything: a Produce with acks=0 has no answer.
+    pub fn tell<R: Request>(&self, version: i16, request: &R) -> Result<(), Broken> {
+        let frame = self.frame(version, request)?;
+        let mut stream = self.connect()?;
+        stream.write_all(&frame).map_err(Broken::HungUp)
+    }
+
+    fn answer_bytes<R: Request>(&self, version: i16, request: &R) -> Result<Bytes, Broken> {
+        let frame = self.frame(version, request)?;
+        let mut stream = self.connect()?;
+        stream.write_all(&frame).map_err(Broken::HungUp)?;
+        let mut answer = Bytes::from(read_frame(&mut stream).map_err(Broken::HungUp)?);
+        if answer.len() < 4 {
+            return Err(Broken::Decode("shorter than its header".to_owned()));
+        }
+        let id = i32::from_be_bytes([answer[0], answer[1], answer[2], answer[3]]);
+        if id != CORRELATION_ID {
+            return Err(Broken::WrongCorrelation(id));
+        }
+        let mut header = 4;
+        if R::KEY != API_VERSIONS && version >= R::Response::FLEXIBLE_FROM {
+            // No broker sends a tagged field in a response header yet.
+            if answer.get(4) != Some(&0) {
+                return Err(Broken::Decode("tagged fields in the header".to_owned()));
+            }
+            header = 5;
+        }
+        Ok(answer.split_off(header))
+    }
+
+    fn connect(&self) -> Result<TcpStream, Broken> {
+        let stream = TcpStream::connect(&self.address).map_err(Broken::Connect)?;
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .map_err(Broken::Connect)?;
+        stream.set_nodelay(true).map_err(Broken::Connect)?;
+        Ok(stream)
+    }
+
+    fn frame<R: Request>(&self, version: i16, request: &R) -> Result<Bytes, Broken> {
+        let body =
+            encode_body(request, version).map_err(|why| Broken::Encode(format!("{why:?}")))?;
+        let mut header = BytesMut::new();
+        header.put_i16(R::KEY);
+        header.put_i16(version);
+        header.put_i32(CORRELATION_ID);
+        header.put_i16(self.client_id.len() as i16);
+        header.put_slice(self.client_id.as_bytes());
+        if version >= R::FLEXIBLE_FROM {
+            header.put_u8(0);
+        }
+        let mut frame = BytesMut::new();
+        frame.put_i32((header.len() + body.len()) as i32);
+        frame.put_slice(&header);
+        frame.put_slice(&body);
+        Ok(frame.freeze())
+    }
+}
+
+fn read_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut size = [0; 4];
+    stream.read_exact(&mut size)?;
+    let size = usize::try_from(i32::from_be_bytes(size)).unwrap_or(usize::MAX);
+    if size > LARGEST_ANSWER {
+        return Err(std::io::Error::other(format!("an answer of {size} bytes")));
+    }
+    let mut frame = vec![0; size];
+    stream.read_exact(&mut frame)?;
+    Ok(frame)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .take(400)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,224 @@
+//! The answers of two brokers to the same requests, field by field.
+
+use std::collections::BTreeMap;
+
+use crate::leaves::Leaf;
+use crate::story::Step;
+
+/// Fields that two honest brokers fill differently: ids and addresses that they choose, clocks,
+/// sizes, and free text. Of these only whether they are filled is compared.
+const THEIR_OWN: &[&str] = &[
+    "throttle_time_ms",
+    "cluster_id",
+    "topic_id",
+    "host",
+    "port",
+    "rack",
+    "controller_id",
+    "session_id",
+    "producer_id",
+    "member_id",
+    "leader",
+    "client_host",
+    "log_dir",
+    "total_bytes",
+    "usable_bytes",
+    "partition_size",
+    "last_timestamp",
+    "log_append_time_ms",
+    "last_fetch_timestamp",
+    "last_caught_up_timestamp",
+    "replica_directory_id",
+    "high_watermark",
+    "log_end_offset",
+    "leader_epoch",
+    "finalized_features_epoch",
+    "error_message",
+    "batch_index_error_message",
+    "documentation",
+    "records",
+    "broker_epoch",
+];
+
+/// One difference, and the requests in which it shows.
+#[derive(Default)]
+struct Seen {
+    versions: Vec<i16>,
+    times: usize,
+}
+
+/// Prints what differs; true if nothing does.
+pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> bool {
+    let mut differences: BTreeMap<(String, String), Seen> = BTreeMap::new();
+    let mut compared = 0;
+    let other = by_key(other);
+    for (key, step) in by_key(mine) {
+        let Some(against) = other.get(&key) else {
+            continue;
+        };
+        compared += 1;
+        for line in between(step, against) {
+            let about = (format!("{} ({})", step.api, step.label), line);
+            let seen = differences.entry(about).or_default();
+            seen.times += 1;
+            if !seen.versions.contains(&step.version) {
+                seen.versions.push(step.version);
+            }
+        }
+    }
+    println!("\n{compared} answers compared: {ours} | {theirs}");
+    let mut about = String::new();
+    for ((request, line), seen) in &differences {
+        if about != *request {
+            println!("{request}");
+            about.clone_from(request);
+        }
+        println!("    {line}    in {:?}", seen.versions);
+    }
+    println!("{} differences", differences.len());
+    differences.is_empty()
+}
+
+/// The same request may be sent more than once: its place among its equals belongs to the key.
+fn by_key(steps: &[Step]) -> BTreeMap<(&'static str, i16, &str, usize), &Step> {
+    let mut times: BTreeMap<(&str, i16, &str), usize> = BTreeMap::new();
+    let mut keyed = BTreeMap::new();
+    for step in steps {
+        let time = times
+            .entry((step.api, step.version, &step.label))
+            .or_default();
+        keyed.insert((step.api, step.version, step.label.as_str(), *time), step);
+        *time += 1;
+    }
+    keyed
+}
+
+fn between(mine: &Step, theirs: &Step) -> Vec<String> {
+    let (mine, theirs) = match (&mine.outcome, &theirs.outcome) {
+        (Ok(mine), Ok(theirs)) => (flat(mine), flat(theirs)),
+        (Err(_), Err(_)) => return Vec::new(),
+        (Ok(_), Err(why)) => return vec![format!("answered | {why}")],
+        (Err(why), Ok(_)) => return vec![format!("{why} | answered")],
+    };
+    let paths = mine
+        .keys()
+        .chain(theirs.keys().filter(|path| !mine.contains_key(*path)));
+    let absent = "(absent)".to_owned();
+    paths
+        .filter_map(|path| {
+            let one = mine.get(path).unwrap_or(&absent);
+            let two = theirs.get(path).unwrap_or(&absent);
+            (one != two).then(|| format!("{path}: {one} | {two}"))
+        })
+        .collect()
+}
+
+/// Path to value; lists of things with a name are told apart by it, not by their place.
+fn flat(leaves: &[Leaf]) -> BTreeMap<String, String> {
+    let mut flat: BTreeMap<String, String> = BTreeMap::new();
+    for leaf in leaves {
+        let value = if THEIR_OWN.contains(&leaf.place.1.as_str()) {
+            if says_nothing(&leaf.value) {
+                leaf.value.clone()
+            } else {
+                "(filled)".to_owned()
+            }
+        } else {
+            leaf.value.clone()
+        };
+        // `Some` and its content have one path.
+        flat.entry(named(&leaf.path, leaves))
+            .and_modify(|v| *v = value.clone())
+            .or_insert(value);
+    }
+    flat
+}
+
+fn says_nothing(value: &str) -> bool {
+    matches!(
+        value,
+        "None" | "0" | "-1" | "\"\"" | "[]" | "b\"\"" | "AAAAAAAAAAAAAAAAAAAAAA"
+    )
+}
+
+/// `configs[3].value` becomes `configs[retention.ms].value`: two brokers list settings, features
+/// and APIs in orders of their own.
+fn named(path: &str, leaves: &[Leaf]) -> String {
+    let mut named = String::new();
+    let mut rest = path;
+    let mut walked = String::new();
+    while let Some(end) = rest.find(']') {
+        let (element, tail) = rest.split_at(end + 1);
+        walked.push_str(element);
+        match name_of(&walked, leaves) {
+            Some(name) => {
+                let list = element.rfind('[').unwrap_or(0);
+                named.push_str(&format!("{}[{}]", &element[..list], name.trim_matches('"')));
+            }
+            None => named.push_str(element),
+        }
+        rest = tail;
+    }
+    named + rest
+}
+
+fn name_of<'a>(element: &str, leaves: &'a [Leaf]) -> Option<&'a str> {
+    ["name", "api_key"].iter().find_map(|field| {
+        let path = format!("{element}.{field}");
+        let found = leaves
+            .iter()
+            .find(|leaf| leaf.path == path && leaf.value != "Some")?;
+        Some(found.value.as_str())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::between;
+    use crate::leaves::leaves;
+    use crate::story::Step;
+
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "read through Debug only")]
+    struct Setting {
+        name: &'static str,
+        value: i32,
+    }
+
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "read through Debug only")]
+    struct Answer {
+        throttle_time_ms: i32,
+        settings: Vec<Setting>,
+    }
+
+    fn step(throttle_time_ms: i32, settings: &[(&'static str, i32)]) -> Step {
+        let settings = settings.iter().map(|(name, value)| Setting {
+            name,
+            value: *value,
+        });
+        let answer = Answer {
+            throttle_time_ms,
+            settings: settings.collect(),
+        };
+        Step {
+            api: "A",
+            version: 0,
+            label: String::new(),
+            outcome: Ok(leaves(&answer)),
+        }
+    }
+
+    #[test]
+    fn order_and_clocks_do_not_matter_but_values_do() {
+        let one = step(7, &[("a", 1), ("b", 2)]);
+        assert_eq!(
+            between(&one, &step(9, &[("b", 2), ("a", 1)])),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            between(&one, &step(9, &[("b", 3), ("a", 1)])),
+            ["settings[b].value: 2 | 3"]
+        );
+    }
+}

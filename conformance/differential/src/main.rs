@@ -1,0 +1,155 @@
+//! Asks a running broker everything that we can say, in every version, and proves our messages by
+//! its answers; or asks two brokers the same and prints where their answers differ.
+//!
+//! `ottla-differential HOST:PORT [--controller HOST:PORT] [--against HOST:PORT
+//! [--against-controller HOST:PORT]]`. The first form fails if a request is not understood, an
+//! answer does not decode or encodes to other bytes, or a field stayed at its default without a
+//! reason on record (`argued.rs`). The second tells the same story to both brokers, as far as both
+//! serve it, and compares field by field.
+
+// A program that reports is made to print, and nothing of a program is reached from outside: `pub`
+// only tells what other files use.
+#![allow(clippy::print_stdout, unreachable_pub)]
+
+mod broker;
+mod leaves;
+mod schema;
+mod coverage;
+mod argued;
+mod story;
+mod compare;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ottla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+
+use crate::broker::Broker;
+use crate::coverage::Coverage;
+use crate::schema::Schema;
+use crate::story::{Step, Story};
+
+/// Where the definitions of the messages stand, from here.
+const MESSAGES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../crates/protocol/src/messages"
+);
+const USAGE: &str = "usage: ottla-differential HOST:PORT [--controller HOST:PORT] \
+                     [--against HOST:PORT [--against-controller HOST:PORT]]";
+
+type Served = BTreeMap<i16, (i16, i16)>;
+
+#[derive(Default)]
+struct Arguments {
+    broker: String,
+    controller: Option<String>,
+    against: Option<String>,
+    against_controller: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let Some(arguments) = arguments(std::env::args().skip(1)) else {
+        println!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            println!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
+    let mut arguments = Arguments::default();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--controller" => arguments.controller = Some(words.next()?),
+            "--against" => arguments.against = Some(words.next()?),
+            "--against-controller" => arguments.against_controller = Some(words.next()?),
+            _ if arguments.broker.is_empty() && !word.starts_with('-') => arguments.broker = word,
+            _ => return None,
+        }
+    }
+    (!arguments.broker.is_empty()).then_some(arguments)
+}
+
+fn run(arguments: &Arguments) -> Result<bool, String> {
+    let schema = || Schema::read(Path::new(MESSAGES)).map_err(|why| format!("{MESSAGES}: {why}"));
+    // Names that nobody used before, and the same for both brokers.
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let prefix = format!("differential-{}", since.as_secs());
+    let served = served(&arguments.broker)?;
+    let Some(against) = &arguments.against else {
+        let mut coverage = Coverage::new(schema()?);
+        tell(
+            &arguments.broker,
+            &arguments.controller,
+            &prefix,
+            served,
+            &mut coverage,
+        );
+        return Ok(coverage.report());
+    };
+    let both = common(&served, &self::served(against)?);
+    let mut coverage = Coverage::new(schema()?);
+    let controller = &arguments.controller;
+    let mine = tell(
+        &arguments.broker,
+        controller,
+        &prefix,
+        both.clone(),
+        &mut coverage,
+    );
+    let controller = &arguments.against_controller;
+    let theirs = tell(against, controller, &prefix, both, &mut coverage);
+    Ok(compare::compare(&arguments.broker, &mine, against, &theirs))
+}
+
+fn tell(
+    address: &str,
+    controller: &Option<String>,
+    prefix: &str,
+    served: Served,
+    coverage: &mut Coverage,
+) -> Vec<Step> {
+    let mut story = Story {
+        broker: Broker::new(address, "differential-throttled"),
+        unthrottled: Broker::new(address, "differential"),
+        controller: controller
+            .as_ref()
+            .map(|at| Broker::new(at, "differential")),
+        coverage,
+        steps: Vec::new(),
+        served,
+        second_broker: None,
+        prefix: prefix.to_owned(),
+    };
+    story.tell();
+    story.steps
+}
+
+fn served(address: &str) -> Result<Served, String> {
+    let answer: ApiVersionsResponse = Broker::new(address, "differential")
+        .ask(0, &ApiVersionsRequest::default())
+        .map_err(|why| format!("{address}: {why}"))?;
+    let range = |api: &ottla_protocol::messages::ApiVersion| {
+        (api.api_key, (api.min_version, api.max_version))
+    };
+    Ok(answer.api_keys.iter().map(range).collect())
+}
+
+/// What both serve.
+fn common(one: &Served, other: &Served) -> Served {
+    let both = |(key, (from, to)): (&i16, &(i16, i16))| {
+        let (other_from, other_to) = other.get(key)?;
+        Some((*key, (*from.max(other_from), *to.min(other_to))))
+    };
+    one.iter().filter_map(both).collect()
+}
