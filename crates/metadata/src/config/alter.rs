@@ -1,7 +1,19 @@
-//! What an alter request may do to a resource's settings.
+//! What an alter request may do to a resource's settings. Kafka: ConfigAdminManager, then the controller's
+//! ConfigurationControlManager; the codes are theirs, for brokers INVALID_REQUEST instead of INVALID_CONFIG.
 
-use super::definition::Scope;
-use super::resolve::{BrokerConfig, Overrides};
+use std::collections::BTreeSet;
+
+use ottla_protocol::{Refusal, Refused};
+
+use super::catalogue::Catalogue;
+use super::definition::{Dynamic, Kind, Scope};
+use super::node_settings::NodeSettings;
+use super::ottla::OTTLA_PREFIX;
+use super::resolve::{BrokerConfig, Overrides, is_bare_security};
+use super::value::{BadValue, split_list};
+
+/// The longest value that a record of the metadata log can carry.
+const MAX_VALUE_BYTES: usize = i16::MAX as usize;
 
 /// `set`, `delete`, `append` or `subtract`; the numbers are IncrementalAlterConfigs'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +35,15 @@ impl ConfigOperation {
             _ => return None,
         })
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Set => "SET",
+            Self::Delete => "DELETE",
+            Self::Append => "APPEND",
+            Self::Subtract => "SUBTRACT",
+        }
+    }
 }
 
 /// One line of an IncrementalAlterConfigs request.
@@ -34,9 +55,6 @@ pub struct ConfigChange {
     pub value: Option<String>,
 }
 
-/// Why a change is not taken, with Kafka's error code. `Refused` of the protocol crate once it is there.
-pub type ConfigRefused = (i16, String);
-
 impl BrokerConfig {
     /// Applies an IncrementalAlterConfigs resource to what is set now and returns what will be set.
     /// `name` is the resource's (a topic, a broker id or "", a group, a subscription).
@@ -46,19 +64,535 @@ impl BrokerConfig {
         name: &str,
         now: &Overrides,
         changes: &[ConfigChange],
-    ) -> Result<Overrides, ConfigRefused> {
-        let _ = (scope, name, now, changes);
-        todo!()
+    ) -> Result<Overrides, Refused> {
+        check_changes(changes)?;
+        let mut next = now.clone();
+        for change in changes {
+            apply(scope, change, &mut next)?;
+        }
+        self.check(scope, name, now, &next)?;
+        Ok(next)
     }
 
-    /// Checks a whole set of overrides: AlterConfigs, and CreateTopics' configs.
+    /// Checks a whole set of overrides: AlterConfigs, and CreateTopics' configs. `now` is what is set
+    /// before (empty for a new topic).
     pub fn check_overrides(
         &self,
         scope: Scope,
         name: &str,
+        now: &Overrides,
         overrides: &Overrides,
-    ) -> Result<(), ConfigRefused> {
-        let _ = (scope, name, overrides);
-        todo!()
+    ) -> Result<(), Refused> {
+        self.check(scope, name, now, overrides)
     }
+
+    fn check(
+        &self,
+        scope: Scope,
+        name: &str,
+        now: &Overrides,
+        next: &Overrides,
+    ) -> Result<(), Refused> {
+        if next.values().any(|value| value.len() > MAX_VALUE_BYTES) {
+            return Err(invalid_config(format!(
+                "The configuration value cannot be added because it exceeds the maximum value size \
+                 of {MAX_VALUE_BYTES} bytes."
+            )));
+        }
+        match scope {
+            Scope::Node => self.check_broker(name, now, next),
+            Scope::Topic => self.check_topic(name, now, next),
+            Scope::Group => self.check_group(name, next),
+            Scope::ClientMetrics => check_client_metrics(name, next),
+        }
+    }
+
+    fn check_topic(&self, name: &str, now: &Overrides, next: &Overrides) -> Result<(), Refused> {
+        if name.is_empty() {
+            return Err(invalid_request("Default topic resources are not allowed."));
+        }
+        check_known(Scope::Topic, "topic config name", next)?;
+        check_each(Scope::Topic, next).map_err(|bad| invalid_config(bad.to_string()))?;
+        let number = |setting: &str| -> i64 {
+            let text = next
+                .get(setting)
+                .cloned()
+                .or_else(|| self.topic_default(setting));
+            text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+        };
+        let (least, most) = (
+            number("min.compaction.lag.ms"),
+            number("max.compaction.lag.ms"),
+        );
+        if least > most {
+            return Err(invalid_config(format!(
+                "conflict topic config setting min.compaction.lag.ms ({least}) > \
+                 max.compaction.lag.ms ({most})"
+            )));
+        }
+        check_remote_storage(now, next)
+    }
+
+    fn check_broker(&self, name: &str, now: &Overrides, next: &Overrides) -> Result<(), Refused> {
+        let per_broker = !name.is_empty();
+        if per_broker {
+            self.check_broker_id(name)?;
+        }
+        check_dynamic(per_broker, next)?;
+        let bad_value = |bad: BadValue| invalid_request(bad.to_string());
+        for (setting, text) in next {
+            if let Some(definition) = Catalogue::find_for_listener(setting) {
+                definition.canonical(text).map_err(bad_value)?;
+            }
+        }
+        let changed = match per_broker {
+            true => self.with_dynamic(self.cluster().clone(), next.clone()),
+            false => self.with_dynamic(next.clone(), self.own().clone()),
+        };
+        let settings = changed.node_settings().map_err(bad_value)?;
+        check_cordoned(&changed, &settings).map_err(bad_value)?;
+        check_cleaner(&changed).map_err(bad_value)?;
+        self.check_threads(now, next, &changed)?;
+        check_local_retention(&changed).map_err(bad_value)
+    }
+
+    fn check_broker_id(&self, name: &str) -> Result<(), Refused> {
+        let Ok(id) = name.parse::<i32>() else {
+            return Err(invalid_request(format!(
+                "Node id must be an integer, but it is: {name}"
+            )));
+        };
+        let own = self.value("node.id").unwrap_or_default();
+        if id.to_string() != own {
+            return Err(invalid_request(format!(
+                "Unexpected broker id, expected {own}, but received {name}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Pools of threads grow and shrink by a factor of two at most.
+    fn check_threads(
+        &self,
+        now: &Overrides,
+        next: &Overrides,
+        changed: &Self,
+    ) -> Result<(), Refused> {
+        const POOLS: [&str; 5] = [
+            "num.io.threads",
+            "num.network.threads",
+            "num.replica.fetchers",
+            "num.recovery.threads.per.data.dir",
+            "background.threads",
+        ];
+        for pool in POOLS
+            .into_iter()
+            .filter(|pool| next.get(*pool) != now.get(*pool))
+        {
+            let threads = |config: &Self| -> i64 {
+                config
+                    .value(pool)
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or(1)
+            };
+            let (before, after) = (threads(self), threads(changed));
+            let wrong = if after < before / 2 {
+                "value should be at least half the current value"
+            } else if after > before * 2 {
+                "value should not be greater than double the current value"
+            } else {
+                continue;
+            };
+            return Err(invalid_request(format!(
+                "Dynamic thread count update validation failed for {pool}={after}, {wrong} {before}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_group(&self, name: &str, next: &Overrides) -> Result<(), Refused> {
+        if name.is_empty() {
+            return Err(invalid_request("Default group resources are not allowed."));
+        }
+        check_known(Scope::Group, "group config name", next)?;
+        check_each(Scope::Group, next).map_err(|bad| invalid_config(bad.to_string()))?;
+        self.check_group_bounds(next)?;
+        self.check_group_sessions(next)
+    }
+
+    /// A group stays between the broker's `group.….min.…` and `group.….max.…`.
+    fn check_group_bounds(&self, next: &Overrides) -> Result<(), Refused> {
+        for (setting, text) in next {
+            let Ok(value) = text.trim().parse::<i64>() else {
+                continue;
+            };
+            let Some((kind, rest)) = setting.split_once('.') else {
+                continue;
+            };
+            // The one name that has no place for the word between.
+            let rest = if rest == "num.standby.replicas" {
+                "standby.replicas"
+            } else {
+                rest
+            };
+            let bound = |word: &str| {
+                let name = format!("group.{kind}.{word}.{rest}");
+                let bound = self.value(&name).and_then(|text| text.parse::<i64>().ok());
+                bound.map(|bound| (name, bound))
+            };
+            if let Some((name, _)) = bound("min").filter(|(_, least)| value < *least) {
+                let words = format!("{setting} must be greater than or equal to {name}");
+                return Err(invalid_config(words));
+            }
+            if let Some((name, _)) = bound("max").filter(|(_, most)| value > *most) {
+                let words = format!("{setting} must be less than or equal to {name}");
+                return Err(invalid_config(words));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_group_sessions(&self, next: &Overrides) -> Result<(), Refused> {
+        for kind in ["consumer", "share", "streams"] {
+            let number = |setting: &str| -> i64 {
+                let text = next
+                    .get(setting)
+                    .cloned()
+                    .or_else(|| self.group_default(setting));
+                text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+            };
+            let session = format!("{kind}.session.timeout.ms");
+            let heartbeat = format!("{kind}.heartbeat.interval.ms");
+            if number(&session) <= number(&heartbeat) {
+                return Err(invalid_config(format!(
+                    "{session} must be greater than {heartbeat}"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// While eligible leader replicas are on (feature `eligible.leader.replicas.version`), `min.insync.replicas` is
+/// a matter of the whole cluster: it is set there and nowhere lower. `name` is the broker resource's.
+pub fn check_min_insync_with_elr(
+    name: &str,
+    now: &Overrides,
+    changes: &[ConfigChange],
+) -> Result<(), Refused> {
+    let change = changes
+        .iter()
+        .find(|change| change.name == "min.insync.replicas");
+    let sets = change.is_some_and(|change| change.operation != ConfigOperation::Delete);
+    let removes = change.is_some_and(|change| change.operation == ConfigOperation::Delete);
+    if !name.is_empty() && sets {
+        return Err(invalid_config(
+            "Broker-level min.insync.replicas cannot be altered while ELR is enabled.",
+        ));
+    }
+    if name.is_empty() && removes && now.contains_key("min.insync.replicas") {
+        return Err(invalid_config(
+            "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.",
+        ));
+    }
+    Ok(())
+}
+
+fn check_changes(changes: &[ConfigChange]) -> Result<(), Refused> {
+    let mut seen = BTreeSet::new();
+    if !changes.iter().all(|change| seen.insert(&change.name)) {
+        return Err(invalid_request("Error due to duplicate config keys"));
+    }
+    let without_value: Vec<_> = changes
+        .iter()
+        .filter(|change| change.operation != ConfigOperation::Delete && change.value.is_none())
+        .map(|change| change.name.as_str())
+        .collect();
+    if !without_value.is_empty() {
+        let names = without_value.join(", ");
+        return Err(invalid_request(format!(
+            "Null value not supported for : {names}"
+        )));
+    }
+    Ok(())
+}
+
+fn apply(scope: Scope, change: &ConfigChange, next: &mut Overrides) -> Result<(), Refused> {
+    let value = change.value.as_deref().unwrap_or_default();
+    match change.operation {
+        ConfigOperation::Set => {
+            next.insert(change.name.clone(), value.to_owned());
+        }
+        ConfigOperation::Delete => {
+            next.remove(&change.name);
+        }
+        ConfigOperation::Append | ConfigOperation::Subtract => {
+            let mut items = list_now(scope, change, next)?;
+            for item in value.split(',') {
+                let at = items.iter().position(|one| one == item);
+                match (change.operation, at) {
+                    (ConfigOperation::Append, None) => items.push(item.to_owned()),
+                    (ConfigOperation::Subtract, Some(at)) => drop(items.remove(at)),
+                    _ => {}
+                }
+            }
+            next.insert(change.name.clone(), items.join(","));
+        }
+    }
+    Ok(())
+}
+
+/// The list that is appended to: what is set, or the setting's own default.
+fn list_now(scope: Scope, change: &ConfigChange, next: &Overrides) -> Result<Vec<String>, Refused> {
+    let name = &change.name;
+    let definition = Catalogue::find(scope, name);
+    // Kafka's controller knows no lists of client metrics.
+    let is_list = definition.is_some_and(|definition| definition.kind == Kind::List)
+        && scope != Scope::ClientMetrics;
+    if !is_list {
+        return Err(match (scope, definition) {
+            (Scope::Node, None) => invalid_config(format!("Unknown config name: {name}")),
+            (Scope::Node, Some(_)) => invalid_config(format!(
+                "Config value {} is not allowed for config key: {name}",
+                change.operation.name().to_ascii_lowercase()
+            )),
+            _ => invalid_config(format!(
+                "Can't {} to key {name} because its type is not LIST.",
+                change.operation.name()
+            )),
+        });
+    }
+    let default = definition
+        .and_then(|definition| definition.default())
+        .unwrap_or_default();
+    let text = next.get(name).map_or(default, String::as_str);
+    Ok(text
+        .split(',')
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+fn check_known(scope: Scope, what: &str, next: &Overrides) -> Result<(), Refused> {
+    match next
+        .keys()
+        .find(|name| Catalogue::find(scope, name).is_none())
+    {
+        Some(name) => Err(invalid_config(format!("Unknown {what}: {name}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_each(scope: Scope, next: &Overrides) -> Result<(), BadValue> {
+    for (name, text) in next {
+        if let Some(definition) = Catalogue::find(scope, name) {
+            definition.canonical(text)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_dynamic(per_broker: bool, next: &Overrides) -> Result<(), Refused> {
+    let refuse = |why: &str, names: Vec<&String>| match names.is_empty() {
+        true => Ok(()),
+        false => {
+            let names: Vec<_> = names.into_iter().map(String::as_str).collect();
+            Err(invalid_request(format!("{why}: [{}]", names.join(", "))))
+        }
+    };
+    let dynamic = |name: &str| Catalogue::find(Scope::Node, name).map(|one| one.dynamic);
+    let is_fixed =
+        |name: &&String| dynamic(name) == Some(Dynamic::ReadOnly) || name.starts_with(OTTLA_PREFIX);
+    refuse(
+        "Cannot update these configs dynamically",
+        next.keys().filter(is_fixed).collect(),
+    )?;
+    refuse(
+        "These security configs can be dynamically updated only per-listener using the listener prefix",
+        next.keys().filter(|name| is_bare_security(name)).collect(),
+    )?;
+    if per_broker {
+        return Ok(());
+    }
+    let is_per_broker = |name: &&String| {
+        dynamic(name) == Some(Dynamic::PerBroker) || name.starts_with("listener.name.")
+    };
+    refuse(
+        "Cannot update these configs at default cluster level, broker id must be specified",
+        next.keys().filter(is_per_broker).collect(),
+    )
+}
+
+/// We have no remote store: a topic cannot begin to use one, and leaving one loses nothing silently.
+fn check_remote_storage(now: &Overrides, next: &Overrides) -> Result<(), Refused> {
+    let is_true = |overrides: &Overrides, name: &str| {
+        overrides
+            .get(name)
+            .is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
+    };
+    if is_true(next, "remote.storage.enable") {
+        return Err(invalid_config(
+            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with \
+             remote log storage.",
+        ));
+    }
+    if is_true(now, "remote.storage.enable") && !is_true(next, "remote.log.delete.on.disable") {
+        return Err(invalid_config(
+            "Remote storage cannot be disabled without deleting the remote data: set \
+             remote.log.delete.on.disable=true too.",
+        ));
+    }
+    Ok(())
+}
+
+/// Only directories that the node has can be cordoned, or all of them.
+fn check_cordoned(config: &BrokerConfig, settings: &NodeSettings) -> Result<(), BadValue> {
+    const ALL: &str = "*";
+    let name = "cordoned.log.dirs";
+    let text = config.value(name).unwrap_or_default();
+    let dirs = split_list(&text);
+    let is_fine = match dirs.iter().any(|dir| dir == ALL) {
+        true => dirs.len() == 1,
+        false => dirs.iter().all(|dir| settings.log_dirs.contains(dir)),
+    };
+    if is_fine {
+        return Ok(());
+    }
+    let allowed = "must be `*` alone, or directories that are in log.dirs or log.dir";
+    Err(BadValue::new(name, Some(&text), allowed))
+}
+
+/// Every thread that compacts needs a table of keys worth having.
+fn check_cleaner(config: &BrokerConfig) -> Result<(), BadValue> {
+    const LEAST_PER_THREAD: i64 = 1024 * 1024;
+    let number = |name| {
+        config
+            .value(name)
+            .and_then(|text| text.parse::<i64>().ok())
+            .unwrap_or(0)
+    };
+    let (threads, buffer) = (
+        number("log.cleaner.threads"),
+        number("log.cleaner.dedupe.buffer.size"),
+    );
+    if threads == 0 {
+        let allowed = "Value must be at least 1";
+        return Err(BadValue::new("log.cleaner.threads", Some("0"), allowed));
+    }
+    if buffer / threads <= LEAST_PER_THREAD {
+        let allowed = "must be at least 1MB per cleaner thread";
+        let value = buffer.to_string();
+        return Err(BadValue::new(
+            "log.cleaner.dedupe.buffer.size",
+            Some(&value),
+            allowed,
+        ));
+    }
+    Ok(())
+}
+
+fn check_local_retention(config: &BrokerConfig) -> Result<(), BadValue> {
+    let pairs = [
+        ("log.local.retention.ms", "retention.ms", "log.retention.ms"),
+        (
+            "log.local.retention.bytes",
+            "retention.bytes",
+            "log.retention.bytes",
+        ),
+    ];
+    for (local, topic_setting, whole) in pairs {
+        let number = |text: Option<String>| text.and_then(|text| text.parse::<i64>().ok());
+        let (Some(here), Some(all)) = (
+            number(config.value(local)),
+            number(config.topic_default(topic_setting)),
+        ) else {
+            continue;
+        };
+        if all == -1 || here == -2 || (0..=all).contains(&here) {
+            continue;
+        }
+        let allowed = match here {
+            -1 => format!("Value must not be -1 as {whole} value is set as {all}."),
+            _ => format!("Value must not be more than {whole} property value: {all}"),
+        };
+        return Err(BadValue::new(local, Some(&here.to_string()), allowed));
+    }
+    Ok(())
+}
+
+fn check_client_metrics(name: &str, next: &Overrides) -> Result<(), Refused> {
+    const LEAST_MS: i64 = 100;
+    const MOST_MS: i64 = 3_600_000;
+    if name.is_empty() {
+        return Err(invalid_request("Subscription name can't be empty"));
+    }
+    if let Some(name) = next
+        .keys()
+        .find(|name| Catalogue::find(Scope::ClientMetrics, name).is_none())
+    {
+        return Err(invalid_request(format!(
+            "Unknown client metrics configuration: {name}"
+        )));
+    }
+    check_each(Scope::ClientMetrics, next).map_err(|bad| invalid_config(bad.to_string()))?;
+    let interval = next
+        .get("interval.ms")
+        .and_then(|text| text.trim().parse::<i64>().ok());
+    if let Some(interval) = interval.filter(|ms| !(LEAST_MS..=MOST_MS).contains(ms)) {
+        return Err(invalid_request(format!(
+            "Invalid value {interval} for interval.ms, interval must be between {LEAST_MS} and \
+             {MOST_MS} (1 hour)"
+        )));
+    }
+    let patterns = split_list(next.get("match").map_or("", String::as_str));
+    match patterns.iter().find(|pattern| !is_client_match(pattern)) {
+        Some(pattern) => Err(invalid_config(format!(
+            "Illegal client matching pattern: {pattern}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// `attribute=pattern`. The pattern is a Java regular expression, which we do not compile: only brackets
+/// that do not close are refused.
+fn is_client_match(pattern: &str) -> bool {
+    const ATTRIBUTES: [&str; 6] = [
+        "client_instance_id",
+        "client_id",
+        "client_software_name",
+        "client_software_version",
+        "client_source_address",
+        "client_source_port",
+    ];
+    let Some((attribute, expression)) = pattern.split_once('=') else {
+        return false;
+    };
+    ATTRIBUTES.contains(&attribute.trim())
+        && !expression.trim().is_empty()
+        && !expression.contains('=')
+        && is_balanced(expression)
+}
+
+fn is_balanced(expression: &str) -> bool {
+    let mut open = Vec::new();
+    let mut characters = expression.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => drop(characters.next()),
+            '[' | '(' if open.last() != Some(&'[') => open.push(character),
+            ']' if open.last() == Some(&'[') => drop(open.pop()),
+            ')' if open.last() == Some(&'(') => drop(open.pop()),
+            ')' if open.last() != Some(&'[') => return false,
+            _ => {}
+        }
+    }
+    open.is_empty()
+}
+
+fn invalid_config(words: impl Into<String>) -> Refused {
+    Refused::new(Refusal::InvalidConfig, words)
+}
+
+fn invalid_request(words: impl Into<String>) -> Refused {
+    Refused::new(Refusal::InvalidRequest, words)
 }

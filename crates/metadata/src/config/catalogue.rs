@@ -1,26 +1,131 @@
 //! All definitions, found by name.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
 use super::definition::{Definition, Scope};
+use super::group::{CLIENT_METRICS, GROUP};
+use super::node::NODE;
+use super::node_settings::NodeSettings;
+use super::ottla::OTTLA;
+use super::synonyms;
+use super::topic::TOPIC;
+use super::topic_config::TopicValues;
 
 /// The catalogue of settings. It is static; this type only gives it a name.
 #[derive(Debug, Clone, Copy)]
 pub struct Catalogue;
 
 impl Catalogue {
-    /// The definition of `name`, also through a listener prefix (`listener.name.x.ssl.…`).
+    /// The definition of exactly this name.
     pub fn find(scope: Scope, name: &str) -> Option<&'static Definition> {
-        Self::all(scope).find(|definition| definition.name == name)
+        match scope {
+            Scope::Node => NODE_BY_NAME
+                .binary_search_by(|one| one.name.cmp(name))
+                .ok()
+                .map(|at| NODE_BY_NAME[at]),
+            _ => Self::all(scope).find(|definition| definition.name == name),
+        }
     }
 
-    /// Every definition of a scope, in the catalogue's order. `Scope::Node` includes `ottla.*`.
+    /// As `find`, and for a broker also through `listener.name.<listener>.[<mechanism>.]`.
+    pub fn find_for_listener(name: &str) -> Option<&'static Definition> {
+        Self::find(Scope::Node, name)
+            .or_else(|| Self::find(Scope::Node, synonyms::without_listener(name)?))
+    }
+
+    /// Every definition of a scope, in the catalogue's order. `Scope::Node` ends with `ottla.*`.
     pub fn all(scope: Scope) -> impl Iterator<Item = &'static Definition> {
-        let _ = scope;
-        std::iter::empty()
+        Self::parts(scope).into_iter().flat_map(|(_, part)| part)
+    }
+
+    /// The same in parts, each with its heading.
+    pub fn parts(scope: Scope) -> Vec<(&'static str, &'static [Definition])> {
+        match scope {
+            Scope::Node => NODE
+                .iter()
+                .copied()
+                .chain([("Ottla's own", OTTLA)])
+                .collect(),
+            Scope::Topic => vec![("Topics", TOPIC)],
+            Scope::Group => vec![("Groups", GROUP)],
+            Scope::ClientMetrics => vec![("Client metrics subscriptions", CLIENT_METRICS)],
+        }
     }
 
     /// True if code reads the typed value.
     pub fn is_honoured(scope: Scope, name: &str) -> bool {
-        let _ = (scope, name);
-        todo!()
+        match scope {
+            Scope::Node => HONOURED_BY_NODE.contains(name),
+            Scope::Topic => TopicValues::READS.contains(&name),
+            Scope::Group | Scope::ClientMetrics => false,
+        }
+    }
+}
+
+static NODE_BY_NAME: LazyLock<Vec<&'static Definition>> = LazyLock::new(|| {
+    let mut all: Vec<_> = Catalogue::all(Scope::Node).collect();
+    all.sort_by_key(|definition| definition.name);
+    all
+});
+
+/// What typed readers read, and the broker's side of topic settings that are read.
+static HONOURED_BY_NODE: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
+    let behind_topics = TopicValues::READS
+        .iter()
+        .flat_map(|topic| synonyms::of_topic(topic));
+    NodeSettings::reads()
+        .chain(behind_topics.map(|synonym| synonym.name))
+        .collect()
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCOPES: [Scope; 4] = [
+        Scope::Node,
+        Scope::Topic,
+        Scope::Group,
+        Scope::ClientMetrics,
+    ];
+
+    #[test]
+    fn every_setting_is_named_once_documented_and_has_a_sound_default() {
+        for scope in SCOPES {
+            let mut seen = BTreeSet::new();
+            for definition in Catalogue::all(scope) {
+                assert!(seen.insert(definition.name), "{} twice", definition.name);
+                assert!(
+                    definition.doc.ends_with('.'),
+                    "{} is not documented",
+                    definition.name
+                );
+                if let Some(default) = definition.default() {
+                    let printed = definition.canonical(default).expect(definition.name);
+                    assert_eq!(printed, default, "{}", definition.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_of_kafka_is_there() {
+        let count = |scope| Catalogue::all(scope).count();
+        // Kafka 4.3.1: 340 public and 20 internal broker settings, 3 throttle rates; ours besides.
+        assert_eq!(count(Scope::Node), 363 + OTTLA.len());
+        assert_eq!(count(Scope::Topic), 34);
+        assert_eq!(count(Scope::Group), 17);
+        assert_eq!(count(Scope::ClientMetrics), 3);
+    }
+
+    #[test]
+    fn readers_read_only_what_the_catalogue_knows() {
+        for name in HONOURED_BY_NODE.iter() {
+            assert!(Catalogue::find(Scope::Node, name).is_some(), "{name}");
+        }
+        for name in TopicValues::READS {
+            assert!(Catalogue::find(Scope::Topic, name).is_some(), "{name}");
+        }
     }
 }

@@ -30,6 +30,11 @@ impl Kind {
         }
     }
 
+    /// Upper case, as in Kafka's messages.
+    pub(super) fn shout(self) -> String {
+        self.name().to_ascii_uppercase()
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Boolean => "boolean",
@@ -88,6 +93,15 @@ pub enum Dynamic {
     ClusterWide,
 }
 
+/// When DescribeConfigs lists a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    Always,
+    WhenSet,
+    /// When set, and in no document of Kafka's.
+    Internal,
+}
+
 /// Whom a setting describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
@@ -105,8 +119,7 @@ pub struct Definition {
     pub start: Start,
     pub check: Check,
     pub dynamic: Dynamic,
-    /// Never described unless set; Kafka documents it nowhere.
-    pub internal: bool,
+    pub shown: Shown,
     pub doc: &'static str,
 }
 
@@ -118,7 +131,7 @@ impl Definition {
             start,
             check: Check::Any,
             dynamic: Dynamic::ReadOnly,
-            internal: false,
+            shown: Shown::Always,
             doc: "",
         }
     }
@@ -151,7 +164,14 @@ impl Definition {
 
     pub const fn internal(self) -> Self {
         Self {
-            internal: true,
+            shown: Shown::Internal,
+            ..self
+        }
+    }
+
+    pub const fn shown_when_set(self) -> Self {
+        Self {
+            shown: Shown::WhenSet,
             ..self
         }
     }
@@ -172,4 +192,70 @@ impl Definition {
             Start::Null | Start::Required => None,
         }
     }
+}
+
+// The tables are written with these.
+
+pub(super) const fn boolean(name: &'static str, start: &'static str) -> Definition {
+    Definition::new(Kind::Boolean, name, Start::Value(start))
+}
+
+pub(super) const fn int(name: &'static str, start: &'static str) -> Definition {
+    Definition::new(Kind::Int, name, Start::Value(start))
+}
+
+pub(super) const fn int_or_null(name: &'static str) -> Definition {
+    Definition::new(Kind::Int, name, Start::Null)
+}
+
+pub(super) const fn long(name: &'static str, start: &'static str) -> Definition {
+    Definition::new(Kind::Long, name, Start::Value(start))
+}
+
+pub(super) const fn long_or_null(name: &'static str) -> Definition {
+    Definition::new(Kind::Long, name, Start::Null)
+}
+
+pub(super) const fn short(name: &'static str, start: &'static str) -> Definition {
+    Definition::new(Kind::Short, name, Start::Value(start))
+}
+
+pub(super) const fn double(name: &'static str, start: &'static str) -> Definition {
+    Definition::new(Kind::Double, name, Start::Value(start))
+}
+
+pub(super) const fn string(name: &'static str, start: &'static str) -> Definition {
+    Definition::new(Kind::String, name, Start::Value(start))
+}
+
+pub(super) const fn string_or_null(name: &'static str) -> Definition {
+    Definition::new(Kind::String, name, Start::Null)
+}
+
+pub(super) const fn list(name: &'static str, start: &'static str) -> Definition {
+    Definition::new(Kind::List, name, Start::Value(start))
+}
+
+pub(super) const fn list_or_null(name: &'static str) -> Definition {
+    Definition::new(Kind::List, name, Start::Null)
+}
+
+pub(super) const fn class(name: &'static str, start: &'static str) -> Definition {
+    Definition::new(Kind::Class, name, Start::Value(start))
+}
+
+pub(super) const fn class_or_null(name: &'static str) -> Definition {
+    Definition::new(Kind::Class, name, Start::Null)
+}
+
+pub(super) const fn password_or_null(name: &'static str) -> Definition {
+    Definition::new(Kind::Password, name, Start::Null)
+}
+
+pub(super) const fn required_int(name: &'static str) -> Definition {
+    Definition::new(Kind::Int, name, Start::Required)
+}
+
+pub(super) const fn required_list(name: &'static str) -> Definition {
+    Definition::new(Kind::List, name, Start::Required)
 }

@@ -8,29 +8,35 @@
 //! Not here: how `server.properties`, the environment and flags become names and values (`cli`), and where
 //! dynamic values are kept (`image/configs.rs`).
 
-mod alter;
-mod catalogue;
 mod definition;
-mod group;
-mod listeners;
-mod node;
-mod node_settings;
-mod ottla;
-mod resolve;
-mod synonyms;
-mod topic;
-mod topic_config;
-mod typed;
 mod value;
+mod duration;
+mod typed;
+mod node;
+mod topic;
+mod group;
+mod ottla;
+mod catalogue;
+mod synonyms;
+mod listeners;
+mod node_settings;
+mod topic_config;
+mod resolve;
+mod describe;
+mod alter;
+mod unserved;
 
-pub use alter::{ConfigChange, ConfigOperation, ConfigRefused};
+pub use alter::{ConfigChange, ConfigOperation, check_min_insync_with_elr};
 pub use catalogue::Catalogue;
-pub use definition::{Check, Definition, Dynamic, Kind, Scope, Start};
+pub use definition::{Check, Definition, Dynamic, Kind, Scope, Shown, Start};
+pub use describe::{Described, Source, Synonym};
 pub use listeners::{Advertised, Listener, SecurityProtocol};
 pub use node_settings::{
     ConnectionSettings, GroupSettings, LogSettings, MetadataLogSettings, NodeSettings,
     OttlaSettings, ProducerSettings, QuorumForm, Roles, TopicCreationSettings, Voter,
 };
-pub use resolve::{BrokerConfig, Described, Overrides, Source, Synonym};
+pub use ottla::OTTLA_PREFIX;
+pub use resolve::{BrokerConfig, Overrides};
 pub use topic_config::{CleanupPolicy, TimestampKind, TopicCompression, TopicConfig};
+pub use unserved::Standing;
 pub use value::BadValue;

@@ -2,8 +2,12 @@
 //!
 //! Built again whenever a dynamic value changes; a holder compares and takes what it can change.
 
-use super::listeners::{Advertised, Listener};
-use super::typed::settings;
+use super::listeners::{
+    Advertised, Listener, ProtocolMap, SecurityProtocol, parse_advertised, parse_host_port,
+    parse_listeners, parse_voter,
+};
+use super::typed::{Typed, Values, settings};
+use super::value::{BadValue, split_list};
 
 /// The typed settings of one node. Build with [`super::BrokerConfig::node_settings`].
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +65,228 @@ pub struct Voter {
     pub id: i32,
     pub host: String,
     pub port: u16,
+}
+
+/// What `NodeSettings` reads itself, besides its parts.
+const READS: &[&str] = &[
+    "node.id",
+    "broker.id",
+    "process.roles",
+    "listeners",
+    "advertised.listeners",
+    "listener.security.protocol.map",
+    "controller.listener.names",
+    "inter.broker.listener.name",
+    "security.inter.broker.protocol",
+    "controller.quorum.voters",
+    "controller.quorum.bootstrap.servers",
+    "log.dirs",
+    "log.dir",
+    "metadata.log.dir",
+    "broker.rack",
+];
+
+impl NodeSettings {
+    /// Every setting that this struct and its parts honour.
+    pub(super) fn reads() -> impl Iterator<Item = &'static str> {
+        let parts = [
+            ConnectionSettings::READS,
+            LogSettings::READS,
+            TopicCreationSettings::READS,
+            GroupSettings::READS,
+            ProducerSettings::READS,
+            MetadataLogSettings::READS,
+            OttlaSettings::READS,
+        ];
+        READS.iter().chain(parts.into_iter().flatten()).copied()
+    }
+
+    pub(super) fn read(values: &impl Values, map_is_set: bool) -> Result<Self, BadValue> {
+        let text = |name| values.value(name);
+        let node_id = read_node_id(values)?;
+        let roles = split_list(&text("process.roles").unwrap_or_default());
+        let controllers: Vec<String> =
+            split_list(&text("controller.listener.names").unwrap_or_default())
+                .iter()
+                .map(|name| name.to_ascii_uppercase())
+                .collect();
+        let listen = String::read("listeners", text("listeners"))?;
+        let map = text("listener.security.protocol.map").unwrap_or_default();
+        let mut protocols = ProtocolMap::parse(&map)?;
+        if !map_is_set {
+            protocols = protocols.with_plaintext_controllers(&controllers, &listen);
+        }
+        let listeners = parse_listeners(&listen, &protocols, &controllers)?;
+        let advertised = parse_advertised(
+            text("advertised.listeners").as_deref(),
+            &listeners,
+            &controllers,
+        )?;
+        let inter_broker_listener = read_inter_broker(values, &listeners)?;
+        let log_dirs = read_log_dirs(values)?;
+        let settings = Self {
+            node_id,
+            roles: Roles {
+                broker: roles.iter().any(|role| role == "broker"),
+                controller: roles.iter().any(|role| role == "controller"),
+            },
+            listeners,
+            advertised,
+            controller_listener_names: controllers,
+            inter_broker_listener,
+            quorum: read_quorum(values)?,
+            metadata_log_dir: text("metadata.log.dir").unwrap_or_else(|| log_dirs[0].clone()),
+            log_dirs,
+            rack: text("broker.rack"),
+            connections: ConnectionSettings::read(values)?,
+            logs: LogSettings::read(values)?,
+            topics: TopicCreationSettings::read(values)?,
+            groups: GroupSettings::read(values)?,
+            producers: ProducerSettings::read(values)?,
+            metadata: MetadataLogSettings::read(values)?,
+            ottla: OttlaSettings::read(values)?,
+        };
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// What must hold between settings.
+    fn validate(&self) -> Result<(), BadValue> {
+        self.validate_controller()?;
+        self.validate_broker()?;
+        self.connections.validate()?;
+        self.metadata.validate()
+    }
+
+    fn validate_controller(&self) -> Result<(), BadValue> {
+        if !self.roles.controller {
+            return Ok(());
+        }
+        let names = &self.controller_listener_names;
+        let is_listened = |name: &String| self.listeners.iter().any(|one| one.name == *name);
+        if names.is_empty() || !names.iter().all(is_listened) {
+            let allowed = "must only contain names that appear in `listeners` when the node has the controller role";
+            return Err(BadValue::new(
+                "controller.listener.names",
+                Some(&names.join(",")),
+                allowed,
+            ));
+        }
+        if let QuorumForm::Static(voters) = &self.quorum
+            && !voters.iter().any(|voter| voter.id == self.node_id)
+        {
+            let voters: Vec<_> = voters
+                .iter()
+                .map(|voter| format!("{}@{}:{}", voter.id, voter.host, voter.port))
+                .collect();
+            let allowed = format!(
+                "the node id {} must be among the voters when the node has the controller role",
+                self.node_id
+            );
+            return Err(BadValue::new(
+                "controller.quorum.voters",
+                Some(&voters.join(",")),
+                allowed,
+            ));
+        }
+        Ok(())
+    }
+
+    fn validate_broker(&self) -> Result<(), BadValue> {
+        if !self.roles.broker {
+            return Ok(());
+        }
+        if self.advertised.is_empty() {
+            let names: Vec<_> = self.listeners.iter().map(|one| one.name.as_str()).collect();
+            let allowed = "there must be at least one listener for clients; perhaps all of them are in `controller.listener.names`";
+            return Err(BadValue::new("listeners", Some(&names.join(",")), allowed));
+        }
+        let name = &self.inter_broker_listener;
+        if !self.advertised.iter().any(|one| one.name == *name) {
+            let names: Vec<_> = self
+                .advertised
+                .iter()
+                .map(|one| one.name.as_str())
+                .collect();
+            let allowed = format!(
+                "must be the name of an advertised listener: {}",
+                names.join(",")
+            );
+            return Err(BadValue::new(
+                "inter.broker.listener.name",
+                Some(name),
+                allowed,
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn read_node_id(values: &impl Values) -> Result<i32, BadValue> {
+    let text = values.value("node.id");
+    if text.is_none() {
+        let allowed = "must be set to a number of at least 0";
+        return Err(BadValue::new("node.id", None, allowed));
+    }
+    let node_id = i32::read("node.id", text)?;
+    let broker_id = i32::read("broker.id", values.value("broker.id"))?;
+    if broker_id != node_id {
+        let allowed = format!("must be the same as `node.id`, which is {node_id}");
+        return Err(BadValue::new(
+            "broker.id",
+            Some(&broker_id.to_string()),
+            allowed,
+        ));
+    }
+    Ok(node_id)
+}
+
+fn read_log_dirs(values: &impl Values) -> Result<Vec<String>, BadValue> {
+    let several = values.value("log.dirs").map(|text| split_list(&text));
+    let dirs = several.unwrap_or_else(|| split_list(&values.value("log.dir").unwrap_or_default()));
+    if dirs.is_empty() || dirs.iter().any(String::is_empty) {
+        let allowed = "at least one log directory must be set, and none may be empty";
+        return Err(BadValue::new("log.dirs", Some(&dirs.join(",")), allowed));
+    }
+    Ok(dirs)
+}
+
+/// The listener's name is set, or the first listener of the protocol's own name is meant.
+fn read_inter_broker(values: &impl Values, listeners: &[Listener]) -> Result<String, BadValue> {
+    if let Some(name) = values.value("inter.broker.listener.name") {
+        return Ok(name.to_ascii_uppercase());
+    }
+    let name = values
+        .value("security.inter.broker.protocol")
+        .unwrap_or_default();
+    let protocol = SecurityProtocol::from_name(&name).unwrap_or(SecurityProtocol::Plaintext);
+    let has_name = listeners.iter().any(|one| one.name == protocol.name());
+    // A node with one listener for clients needs no name to find it.
+    let mut clients = listeners
+        .iter()
+        .filter(|one| !one.is_controller && one.protocol == protocol);
+    match (has_name, clients.next(), clients.next()) {
+        (false, Some(only), None) => Ok(only.name.clone()),
+        _ => Ok(protocol.name().to_owned()),
+    }
+}
+
+fn read_quorum(values: &impl Values) -> Result<QuorumForm, BadValue> {
+    let voters = split_list(&values.value("controller.quorum.voters").unwrap_or_default());
+    if !voters.is_empty() {
+        let voters: Result<Vec<_>, _> = voters.iter().map(|entry| parse_voter(entry)).collect();
+        return Ok(QuorumForm::Static(voters?));
+    }
+    let name = "controller.quorum.bootstrap.servers";
+    let servers = split_list(&values.value(name).unwrap_or_default());
+    if servers.is_empty() {
+        return Ok(QuorumForm::Unset);
+    }
+    let servers: Result<Vec<_>, _> = servers
+        .iter()
+        .map(|entry| parse_host_port(name, entry))
+        .collect();
+    Ok(QuorumForm::Bootstrap(servers?))
 }
 
 settings! {
@@ -159,5 +385,47 @@ settings! {
         /// `host:port`; empty switches HTTP off.
         http_listener: String = "ottla.http.listener",
         auto_format: bool = "ottla.auto.format",
+    }
+}
+
+impl ConnectionSettings {
+    /// Exceptions to `max_per_ip`, as `(host, most)`.
+    pub fn per_ip_overrides(&self) -> Result<Vec<(String, i32)>, BadValue> {
+        let read = |entry: &String| {
+            let pair = entry.rsplit_once(':').and_then(|(host, most)| {
+                Some((
+                    host.trim().to_owned(),
+                    most.trim().parse().ok().filter(|most| *most >= 0)?,
+                ))
+            });
+            pair.filter(|(host, _)| !host.is_empty()).ok_or_else(|| {
+                let allowed = "Each entry must be host:count";
+                BadValue::new("max.connections.per.ip.overrides", Some(entry), allowed)
+            })
+        };
+        self.max_per_ip_overrides.iter().map(read).collect()
+    }
+
+    fn validate(&self) -> Result<(), BadValue> {
+        let overrides = self.per_ip_overrides()?;
+        if self.max_per_ip == 0 && overrides.is_empty() {
+            let allowed = "can be 0 only if `max.connections.per.ip.overrides` is set";
+            return Err(BadValue::new("max.connections.per.ip", Some("0"), allowed));
+        }
+        Ok(())
+    }
+}
+
+impl MetadataLogSettings {
+    fn validate(&self) -> Result<(), BadValue> {
+        if self.internal_segment_bytes.is_some_and(|bytes| bytes <= 0) {
+            let allowed = "Value must be at least 1";
+            return Err(BadValue::new(
+                "internal.metadata.log.segment.bytes",
+                None,
+                allowed,
+            ));
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,21 @@
 //! Ottla's own settings. They come from file, environment or flag only and never enter the metadata log.
 
-use super::definition::Definition;
+use super::definition::{Definition, boolean, string};
 
-pub(super) static OTTLA: &[Definition] = &[];
+/// What the names of our own settings begin with.
+pub const OTTLA_PREFIX: &str = "ottla.";
+
+pub(super) static OTTLA: &[Definition] = &[
+    boolean("ottla.flush.before.ack", "true")
+        .doc(
+            "Whether `acks=all` is answered only when the batch is on the disk. `false` is Kafka's \
+             habit: the operating system writes later.",
+        )
+        .shown_when_set(),
+    string("ottla.http.listener", "127.0.0.1:9464")
+        .doc("Where health and metrics are served over HTTP: `host:port`; empty switches it off.")
+        .shown_when_set(),
+    boolean("ottla.auto.format", "true")
+        .doc("Whether `ottla server` prepares empty log directories by itself.")
+        .shown_when_set(),
+];

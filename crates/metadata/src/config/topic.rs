@@ -1,5 +1,42 @@
-//! Settings of a topic.
+//! Settings of a topic. Whoever sets none gets the broker's, see `synonyms.rs`.
 
-use super::definition::Definition;
+use crate::config::definition::{
+    Check, Definition, boolean, double, int, int_or_null, list, long, string,
+};
 
-pub(super) static TOPIC: &[Definition] = &[];
+pub(in crate::config) static TOPIC: &[Definition] = &[
+    int("segment.bytes", "1073741824").at_least(1048576).doc("A segment file is closed before it grows beyond this."),
+    long("segment.ms", "604800000").at_least(1).doc("A segment is closed when it is this old."),
+    long("segment.jitter.ms", "0").at_least(0).doc("A random time, at most this, is taken off the age at which a segment is closed."),
+    int("segment.index.bytes", "10485760").at_least(4).doc("Largest size of the offset index."),
+    long("flush.messages", "9223372036854775807").at_least(1).doc("How many records may be written before the log is flushed to the disk."),
+    long("flush.ms", "9223372036854775807").at_least(0).doc("How long records may wait before the log is flushed to the disk."),
+    long("retention.bytes", "-1").doc("Old segments are deleted while a partition is larger than this; -1 means no limit."),
+    long("retention.ms", "604800000").at_least(-1).doc("Segments older than this are deleted; -1 keeps them for ever."),
+    int("max.message.bytes", "1048588").at_least(0).doc("The largest record batch that is accepted."),
+    int("index.interval.bytes", "4096").at_least(0).doc("How many bytes of log lie between two entries of the offset index."),
+    long("delete.retention.ms", "86400000").at_least(0).doc("How long the marker of a deleted key is kept after compaction."),
+    long("min.compaction.lag.ms", "0").at_least(0).doc("How long a record stays untouched by compaction."),
+    long("max.compaction.lag.ms", "9223372036854775807").at_least(1).doc("A record is compacted at the latest after this time."),
+    long("file.delete.delay.ms", "60000").at_least(0).doc("How long the files of a deleted segment are kept for readers."),
+    double("min.cleanable.dirty.ratio", "0.5").check(Check::BetweenDecimals(0.0, 1.0)).doc("How much of a log must be uncompacted before it is compacted."),
+    list("cleanup.policy", "delete").check(Check::Items { of: Some(&["compact", "delete"]), may_be_empty: true }).doc("What happens to old segments: `delete`, `compact`, both, or neither when empty."),
+    boolean("unclean.leader.election.enable", "false").doc("Whether a replica that may lack records can become leader when nobody else can."),
+    int("min.insync.replicas", "1").at_least(1).doc("How many replicas must have a batch before `acks=all` is answered; with fewer in sync, such a produce is refused."),
+    string("compression.type", "producer").check(Check::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"])).doc("The codec in which batches are kept; `producer` keeps what the producer chose."),
+    int("compression.gzip.level", "-1").check(Check::GzipLevel).doc("Level for `gzip`; -1 is the codec's default."),
+    int("compression.lz4.level", "9").between(1, 17).doc("Level for `lz4`."),
+    int("compression.zstd.level", "3").between(-131072, 22).doc("Level for `zstd`."),
+    boolean("preallocate", "false").doc("Whether a new segment file gets its full size at once."),
+    string("message.timestamp.type", "CreateTime").check(Check::OneOf(&["CreateTime", "LogAppendTime"])).doc("Whether a record keeps the producer's time (`CreateTime`) or gets the time of the append (`LogAppendTime`)."),
+    long("message.timestamp.before.max.ms", "9223372036854775807").at_least(0).doc("How far a record's timestamp may lie in the past."),
+    long("message.timestamp.after.max.ms", "3600000").at_least(0).doc("How far a record's timestamp may lie in the future."),
+    list("leader.replication.throttled.replicas", "").check(Check::ThrottledReplicas).doc("Replicas that are throttled on the leader's side: `partition:broker` pairs, or `*`."),
+    list("follower.replication.throttled.replicas", "").check(Check::ThrottledReplicas).doc("Replicas that are throttled on the follower's side: `partition:broker` pairs, or `*`."),
+    boolean("remote.storage.enable", "false").doc("Whether segments of this topic go to the remote store."),
+    long("local.retention.ms", "-2").at_least(-2).doc("How long segments stay on the local disk once they are remote; -2 is the whole retention."),
+    long("local.retention.bytes", "-2").at_least(-2).doc("How much stays on the local disk once it is remote; -2 is the whole retention."),
+    boolean("remote.log.copy.disable", "false").doc("Stops copying to the remote store; what is there stays readable."),
+    boolean("remote.log.delete.on.disable", "false").doc("Whether remote segments are deleted when the topic leaves the remote store."),
+    int_or_null("internal.segment.bytes").internal().doc("As `segment.bytes`, without its lower bound; for tests."),
+];

@@ -1,6 +1,6 @@
 //! Typed access: the only way that code reads a setting, so that "honoured" is a fact and not a claim.
 
-use super::value::BadValue;
+use super::value::{BadValue, split_list};
 
 /// Resolved values by Kafka's name; `None` is null.
 pub(super) trait Values {
@@ -14,16 +14,16 @@ pub(super) trait Typed: Sized {
 
 /// Declares a struct whose fields are settings; the names become `READS`.
 macro_rules! settings {
-    ($(#[$about:meta])* pub struct $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty = $key:literal,)* }) => {
+    ($(#[$about:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty = $key:literal,)* }) => {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq)]
-        pub struct $name {
-            $($(#[$doc])* #[doc = concat!("`", $key, "`")] pub $field: $type,)*
+        $vis struct $name {
+            $($(#[$doc])* #[doc = concat!("`", $key, "`")] $vis $field: $type,)*
         }
 
         impl $name {
             /// The settings that this struct honours.
-            pub const READS: &[&str] = &[$($key),*];
+            $vis const READS: &[&'static str] = &[$($key),*];
 
             pub(super) fn read(values: &impl super::typed::Values) -> Result<Self, super::value::BadValue> {
                 Ok(Self {
@@ -90,11 +90,6 @@ impl<T: Typed> Typed for Option<T> {
 
 impl Typed for Vec<String> {
     fn read(_name: &'static str, text: Option<String>) -> Result<Self, BadValue> {
-        let text = text.unwrap_or_default();
-        let items = text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty());
-        Ok(items.map(str::to_owned).collect())
+        Ok(split_list(&text.unwrap_or_default()))
     }
 }

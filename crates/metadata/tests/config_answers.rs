@@ -1,0 +1,315 @@
+//! Our answers about settings, line by line against those of a real Kafka (`testdata/config`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use expect_test::expect;
+use ottla_metadata::config::{
+    BrokerConfig, ConfigChange, ConfigOperation, Described, Kind, Overrides, Scope, Source,
+    check_min_insync_with_elr,
+};
+
+const ANSWERS: &str = include_str!("../testdata/config/kafka-4.3.1-answers.txt");
+const STATIC: &str = include_str!("../testdata/config/broker.properties");
+
+/// Everything that is set in the cluster, by resource.
+#[derive(Default)]
+struct Cluster {
+    set: BTreeMap<(String, String), Overrides>,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let mut cluster = Self::default();
+        // A fresh 4.3 cluster writes this down, because eligible leader replicas are on.
+        cluster
+            .overrides("BROKER", "")
+            .insert("min.insync.replicas".into(), "1".into());
+        cluster
+    }
+
+    fn overrides(&mut self, kind: &str, name: &str) -> &mut Overrides {
+        self.set
+            .entry((kind.to_owned(), name.to_owned()))
+            .or_default()
+    }
+
+    fn broker(&mut self) -> BrokerConfig {
+        let lines = STATIC
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty());
+        // As java.util.Properties: spaces before a value go, those behind stay.
+        let pairs = lines.filter_map(|line| line.split_once('='));
+        let fixed = pairs
+            .map(|(name, value)| (name.into(), value.trim_start().into()))
+            .collect();
+        let cluster = self.overrides("BROKER", "").clone();
+        let own = self.overrides("BROKER", "0").clone();
+        BrokerConfig::new(fixed).with_dynamic(cluster, own)
+    }
+
+    fn describe(&mut self, kind: &str, name: &str) -> Vec<Described> {
+        let broker = self.broker();
+        let overrides = self.overrides(kind, name);
+        match (kind, name) {
+            ("BROKER", "") => broker.describe_cluster_default(None),
+            ("BROKER", _) => broker.describe_broker(None),
+            ("TOPIC", _) => broker.describe_topic(overrides, None),
+            ("GROUP", _) => broker.describe_group(overrides, None),
+            _ => broker.describe_client_metrics(overrides, None),
+        }
+    }
+
+    fn alter(&mut self, kind: &str, name: &str, changes: &str) -> String {
+        let broker = self.broker();
+        let now = self.overrides(kind, name);
+        let changes: Vec<_> = split_changes(changes)
+            .iter()
+            .map(|text| change(text))
+            .collect();
+        let elr = match kind {
+            "BROKER" => check_min_insync_with_elr(name, now, &changes),
+            _ => Ok(()),
+        };
+        match elr.and_then(|()| broker.alter(scope(kind), name, now, &changes)) {
+            Ok(next) => {
+                *now = next;
+                "OK".to_owned()
+            }
+            Err(refused) => format!("{}: {}", exception(refused.code()), refused.words()),
+        }
+    }
+
+    fn create(&mut self, topic: &str, configs: &str) -> String {
+        let broker = self.broker();
+        let configs: Overrides = split_changes(configs)
+            .iter()
+            .filter_map(|text| text.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        match broker.check_overrides(Scope::Topic, topic, &Overrides::new(), &configs) {
+            Ok(()) => {
+                *self.overrides("TOPIC", topic) = configs;
+                "OK".to_owned()
+            }
+            Err(refused) => format!("{}: {}", exception(refused.code()), refused.words()),
+        }
+    }
+}
+
+/// Changes stand side by side with one space between; a value may have spaces around it.
+fn split_changes(text: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match parts.last_mut() {
+            Some(last) if !word.contains('=') => *last += &format!(" {word}"),
+            _ => parts.push(word.to_owned()),
+        }
+    }
+    parts
+}
+
+fn change(text: &str) -> ConfigChange {
+    let (operation, rest) = text.split_at(1);
+    let (name, value) = rest.split_once('=').expect("a change has a value");
+    let operation = match operation {
+        "=" => ConfigOperation::Set,
+        "+" => ConfigOperation::Append,
+        "-" => ConfigOperation::Subtract,
+        _ => ConfigOperation::Delete,
+    };
+    ConfigChange {
+        name: name.to_owned(),
+        operation,
+        value: Some(value.to_owned()),
+    }
+}
+
+fn scope(kind: &str) -> Scope {
+    match kind {
+        "BROKER" => Scope::Node,
+        "TOPIC" => Scope::Topic,
+        "GROUP" => Scope::Group,
+        _ => Scope::ClientMetrics,
+    }
+}
+
+fn exception(code: i16) -> &'static str {
+    match code {
+        40 => "InvalidConfigurationException",
+        42 => "InvalidRequestException",
+        _ => "another",
+    }
+}
+
+fn source(source: Source) -> &'static str {
+    match source {
+        Source::Topic => "DYNAMIC_TOPIC_CONFIG",
+        Source::DynamicBroker => "DYNAMIC_BROKER_CONFIG",
+        Source::DynamicDefaultBroker => "DYNAMIC_DEFAULT_BROKER_CONFIG",
+        Source::StaticBroker => "STATIC_BROKER_CONFIG",
+        Source::Default => "DEFAULT_CONFIG",
+        Source::ClientMetrics => "DYNAMIC_CLIENT_METRICS_CONFIG",
+        Source::Group => "DYNAMIC_GROUP_CONFIG",
+    }
+}
+
+fn line(one: &Described) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
+    let synonyms: Vec<_> = one
+        .synonyms
+        .iter()
+        .map(|synonym| {
+            format!(
+                "{}={} {}",
+                synonym.name,
+                text(&synonym.value),
+                source(synonym.source)
+            )
+        })
+        .collect();
+    let kind = one
+        .definition
+        .map_or("UNKNOWN".to_owned(), |definition| kind(definition.kind));
+    [
+        one.name.clone(),
+        text(&one.value),
+        source(one.source).to_owned(),
+        if one.read_only { "ro" } else { "rw" }.to_owned(),
+        if one.is_sensitive { "secret" } else { "open" }.to_owned(),
+        kind,
+        synonyms.join(" ; "),
+    ]
+    .join("\t")
+}
+
+fn kind(kind: Kind) -> String {
+    kind.name().to_uppercase()
+}
+
+/// One resource as Kafka described it, and what comes out different from us.
+fn compare(kind: &str, name: &str, kafka: &[String], ours: &[Described], out: &mut String) {
+    let ours: BTreeMap<_, _> = ours
+        .iter()
+        .map(|one| (one.name.clone(), line(one)))
+        .collect();
+    let kafka: BTreeMap<_, _> = kafka
+        .iter()
+        .map(|line| {
+            (
+                line.split('\t').next().unwrap_or_default().to_owned(),
+                line.clone(),
+            )
+        })
+        .collect();
+    for setting in kafka
+        .keys()
+        .chain(ours.keys().filter(|name| !kafka.contains_key(*name)))
+    {
+        let (theirs, mine) = (kafka.get(setting), ours.get(setting));
+        if theirs != mine {
+            let none = "(none)".to_owned();
+            writeln!(out, "{kind} {name:?}").unwrap();
+            writeln!(out, "  kafka {}", theirs.unwrap_or(&none)).unwrap();
+            writeln!(out, "  ottla {}", mine.unwrap_or(&none)).unwrap();
+        }
+    }
+}
+
+fn differences() -> String {
+    let mut cluster = Cluster::new();
+    let mut out = String::new();
+    let mut lines = ANSWERS
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .peekable();
+    while let Some(text) = lines.next() {
+        let parts: Vec<&str> = text.splitn(4, '\t').collect();
+        match parts[..] {
+            ["ENTRY", kind, name, entry] => {
+                let prefix = format!("ENTRY\t{kind}\t{name}\t");
+                let mut entries = vec![entry.to_owned()];
+                while let Some(entry) = lines.peek().and_then(|line| line.strip_prefix(&prefix)) {
+                    entries.push(entry.to_owned());
+                    lines.next();
+                }
+                let ours = cluster.describe(kind, name);
+                compare(kind, name, &entries, &ours, &mut out);
+            }
+            ["ALTER", kind, name, rest] => {
+                let (changes, kafka) = rest.split_once('\t').expect("an answer");
+                let kafka = kafka.trim_end();
+                // Whether a topic exists is not for this crate to say.
+                if kafka.contains("does not exist") {
+                    continue;
+                }
+                let ours = cluster.alter(kind, name, changes);
+                if ours != kafka {
+                    writeln!(out, "alter {kind} {name:?} {changes}").unwrap();
+                    writeln!(out, "  kafka {kafka}\n  ottla {ours}").unwrap();
+                }
+            }
+            ["CREATE", topic, configs, kafka] => {
+                let ours = cluster.create(topic, configs);
+                if ours != kafka.trim_end() {
+                    writeln!(out, "create {configs}\n  kafka {kafka}\n  ottla {ours}").unwrap();
+                }
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Codes are always Kafka's. Different on purpose: words that only repeat the insides of the Java program
+/// ("requirement failed", nested exceptions, "/ by zero"), and our own settings, which never become dynamic.
+#[test]
+fn answers_are_kafkas_except_for_these() {
+    expect![[r#"
+        create leader.replication.throttled.replicas=1:2,x
+          kafka InvalidConfigurationException: Invalid value [1:2, x] for configuration leader.replication.throttled.replicas: leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...
+          ottla InvalidConfigurationException: Invalid value [1:2, x] for configuration leader.replication.throttled.replicas: must be the literal '*' or a list of [partitionId]:[brokerId]
+        alter BROKER "0" =num.partitions=4 =default.replication.factor=2
+          kafka InvalidRequestException: Cannot update these configs dynamically: [num.partitions, default.replication.factor]
+          ottla InvalidRequestException: Cannot update these configs dynamically: [default.replication.factor, num.partitions]
+        alter BROKER "0" =num.io.threads=100
+          kafka InvalidRequestException: Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for num.io.threads=100, value should not be greater than double the current value 8 for configuration Invalid dynamic configuration
+          ottla InvalidRequestException: Dynamic thread count update validation failed for num.io.threads=100, value should not be greater than double the current value 8
+        alter BROKER "0" =num.io.threads=2
+          kafka InvalidRequestException: Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for num.io.threads=2, value should be at least half the current value 8 for configuration Invalid dynamic configuration
+          ottla InvalidRequestException: Dynamic thread count update validation failed for num.io.threads=2, value should be at least half the current value 8
+        alter BROKER "0" =ottla.x=5
+          kafka OK
+          ottla InvalidRequestException: Cannot update these configs dynamically: [ottla.x]
+        alter BROKER "0" =cordoned.log.dirs=/x
+          kafka InvalidRequestException: requirement failed: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : /x
+          ottla InvalidRequestException: Invalid value /x for configuration cordoned.log.dirs: must be `*` alone, or directories that are in log.dirs or log.dir
+        alter BROKER "0" =max.connections.per.ip.overrides=a:b:c
+          kafka InvalidRequestException: For input string: "c"
+          ottla InvalidRequestException: Invalid value a:b:c for configuration max.connections.per.ip.overrides: Each entry must be host:count
+        alter BROKER "0" =max.connections.per.ip=0
+          kafka InvalidRequestException: requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.
+          ottla InvalidRequestException: Invalid value 0 for configuration max.connections.per.ip: can be 0 only if `max.connections.per.ip.overrides` is set
+        alter BROKER "0" =log.local.retention.ms=100000
+          kafka InvalidRequestException: Invalid value org.apache.kafka.common.config.ConfigException: Invalid value 100000 for configuration log.local.retention.ms: Value must not be more than log.retention.ms property value: 70000 for configuration Invalid dynamic configuration
+          ottla InvalidRequestException: Invalid value 100000 for configuration log.local.retention.ms: Value must not be more than log.retention.ms property value: 70000
+        alter BROKER "0" =log.cleaner.threads=0
+          kafka InvalidRequestException: / by zero
+          ottla InvalidRequestException: Invalid value 0 for configuration log.cleaner.threads: Value must be at least 1
+        alter BROKER "0" =log.cleaner.dedupe.buffer.size=10
+          kafka InvalidRequestException: requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.
+          ottla InvalidRequestException: Invalid value 10 for configuration log.cleaner.dedupe.buffer.size: must be at least 1MB per cleaner thread
+        alter BROKER "0" =log.roll.ms=0
+          kafka InvalidRequestException: requirement failed: log.roll.ms must be greater than or equal to 1
+          ottla InvalidRequestException: Invalid value 0 for configuration log.roll.ms: Value must be at least 1
+        alter GROUP "g" =share.auto.offset.reset=by_duration:-PT1H
+          kafka InvalidConfigurationException: Invalid value by_duration:-PT1H for configuration share.auto.offset.reset: Invalid value `by_duration:-PT1H` for configuration share.auto.offset.reset. The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'.
+          ottla InvalidConfigurationException: Invalid value by_duration:-PT1H for configuration share.auto.offset.reset: The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'.
+        alter GROUP "g" =share.auto.offset.reset=never
+          kafka InvalidConfigurationException: Invalid value never for configuration share.auto.offset.reset: Invalid value `never` for configuration share.auto.offset.reset. The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'.
+          ottla InvalidConfigurationException: Invalid value never for configuration share.auto.offset.reset: The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'.
+        BROKER "0"
+          kafka ottla.x	null	DYNAMIC_BROKER_CONFIG	ro	secret	UNKNOWN	ottla.x=null DYNAMIC_BROKER_CONFIG
+          ottla (none)
+    "#]].assert_eq(&differences());
+}
