@@ -273,11 +273,12 @@ impl Faults {
         if self.n == 0 {
             return Ok(());
         }
-        let (refusal, why) = match self.is_time {
-            true => (Refusal::InvalidTimestamp, "an invalid timestamp"),
-            false => (Refusal::InvalidRecord, "no key"),
+        let refusal = match self.is_time {
+            true => Refusal::InvalidTimestamp,
+            false => Refusal::InvalidRecord,
         };
-        let message = format!("{} records rejected, at least one for {why}", self.n);
+        let first = self.listed.first().map_or("", |error| &error.message);
+        let message = format!("{} records are rejected; the first: {first}", self.n);
         Err(Rejected {
             refusal,
             message,
@@ -306,7 +307,12 @@ fn encode_anew(
     compression: Compression,
     rules: &Rules,
 ) -> Result<BytesMut, Rejected> {
-    let bytes = rebuild(batch, compression, OPENED_BYTES_MAX).map_err(|why| rejected(&why))?;
+    // What is written plain must fit as it is, so there is no use in opening more than that.
+    let limit = match compression.codec {
+        Codec::None => rules.max_message_bytes.min(OPENED_BYTES_MAX),
+        _ => OPENED_BYTES_MAX,
+    };
+    let bytes = rebuild(batch, compression, limit).map_err(|why| rejected(&why))?;
     check_size(bytes.len(), rules)?;
     Ok(BytesMut::from(bytes))
 }

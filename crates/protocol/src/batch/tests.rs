@@ -464,7 +464,7 @@ fn records_that_lie() {
             with_record(&[11, 0, 0, 0, 1, 1, 0], 1),
             // a key of 5 bytes where 2 are left
             with_record(&[12, 0, 0, 0, 10, 1, 0], 1),
-            // a negative number of headers, too many, one without a key, one cut
+            // headers: a negative number, too many, one without a key, one cut, one that is right
             with_record(&[12, 0, 0, 0, 1, 1, 1], 1),
             with_record(&[12, 0, 0, 0, 1, 1, 20], 1),
             with_record(&[16, 0, 0, 0, 1, 1, 2, 1, 1], 1),

@@ -1,6 +1,6 @@
 //! The bytes of a `.snapshot` file: every producer of a partition with its newest batch.
 //!
-//! Version 1: i16 version, u32 CRC-32C of all that follows it, i32 count, then 48 bytes a producer.
+//! Version 1: i16 version, u32 CRC-32C of all that follows it, i32 count, then 46 bytes a producer.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use ottla_protocol::batch::crc32c;
 use super::{Producer, Producers, SeenBatch};
 
 const VERSION: i16 = 1;
-const ENTRY_LEN: usize = 48;
+const ENTRY_LEN: usize = 46;
 /// What precedes the bytes that the CRC covers.
 const UNCHECKED_LEN: usize = 6;
 
