@@ -52,7 +52,7 @@ impl Sampler {
     }
 
     /// SplitMix64.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -61,14 +61,14 @@ impl Sampler {
     }
 
     fn one_in(&mut self, n: u64) -> bool {
-        self.next().is_multiple_of(n)
+        self.number().is_multiple_of(n)
     }
 
     fn length(&mut self) -> usize {
         if self.wild {
-            (self.next() % 4) as usize
+            (self.number() % 4) as usize
         } else {
-            1 + (self.next() % 2) as usize
+            1 + (self.number() % 2) as usize
         }
     }
 
@@ -99,7 +99,7 @@ macro_rules! numbers {
     ($($number:ty),*) => {$(
         impl Sample for $number {
             fn sample(sampler: &mut Sampler, _: Version) -> Self {
-                sampler.next() as Self
+                sampler.number() as Self
             }
         }
     )*};
@@ -109,7 +109,7 @@ numbers!(i8, i16, u16, i32, u32, i64);
 
 impl Sample for f64 {
     fn sample(sampler: &mut Sampler, _: Version) -> Self {
-        (sampler.next() >> 32) as Self / 1024.0
+        (sampler.number() >> 32) as Self / 1024.0
     }
 }
 
@@ -121,7 +121,7 @@ impl Sample for bool {
 
 impl Sample for Uuid {
     fn sample(sampler: &mut Sampler, _: Version) -> Self {
-        Self::from_u128(u128::from(sampler.next()) << 64 | u128::from(sampler.next()))
+        Self::from_u128(u128::from(sampler.number()) << 64 | u128::from(sampler.number()))
     }
 }
 
@@ -130,7 +130,7 @@ impl Sample for Text {
         let n = sampler.length();
         // Letters of one, two and three bytes.
         let letters = ['a', 'k', 'z', '-', 'ß', '語'];
-        let pick = |sampler: &mut Sampler| letters[(sampler.next() % 6) as usize];
+        let pick = |sampler: &mut Sampler| letters[(sampler.number() % 6) as usize];
         (0..n * 3).map(|_| pick(sampler)).collect::<String>().into()
     }
 }
@@ -138,7 +138,7 @@ impl Sample for Text {
 impl Sample for Bytes {
     fn sample(sampler: &mut Sampler, _: Version) -> Self {
         let n = sampler.length() * 3;
-        (0..n).map(|_| sampler.next() as u8).collect()
+        (0..n).map(|_| sampler.number() as u8).collect()
     }
 }
 
