@@ -130,6 +130,10 @@ fn gzip(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) {
     encoder.finish().expect(WRITES);
 }
 
+/// A context that grew beyond this on unusual input (zstd windows go up to 128 MiB) is not kept:
+/// one batch must not decide what a thread holds for ever.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+
 /// A zstd context is dear to make and cheap to use again (`measurements.md`: twice as fast on 16 KiB),
 /// so each thread keeps one, with the level that it was last set to.
 struct KeptCompressor {
@@ -157,5 +161,7 @@ fn zstd(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) {
         .compress_to_buffer(input, &mut out[start..])
         .expect("the output has room for the worst case");
     out.truncate(start + n);
-    COMPRESSOR.set(Some(kept));
+    if kept.compressor.context_mut().sizeof() <= KEPT_BYTES_MAX {
+        COMPRESSOR.set(Some(kept));
+    }
 }

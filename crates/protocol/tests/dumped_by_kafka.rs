@@ -16,7 +16,7 @@ const RECORDS_A_BATCH: i64 = 40;
 #[test]
 fn segment_in_all_codecs() {
     let Some(home) = env::var_os("KAFKA_HOME") else {
-        println!("not run: KAFKA_HOME names no Kafka tree");
+        eprintln!("not run: KAFKA_HOME names no Kafka tree");
         return;
     };
     let directory = env::temp_dir().join(format!("ottla-dump-{}", std::process::id()));

@@ -8,7 +8,7 @@ use lz4_flex::frame::FrameDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 use zstd::zstd_safe::DCtx;
 
-use super::{BadCompression, Codec, lz4_frame, xerial};
+use super::{BadCompression, Codec, KEPT_BYTES_MAX, lz4_frame, xerial};
 
 /// What comes out of a codec, never more than the limit.
 pub(crate) struct Opened<'a> {
@@ -61,8 +61,8 @@ pub(crate) fn open<T>(
     };
     let result = use_it(&mut opened);
     drop(opened);
-    if context.is_some() {
-        ZSTD_CONTEXT.set(context);
+    if let Some(context) = context.filter(|context| context.sizeof() <= KEPT_BYTES_MAX) {
+        ZSTD_CONTEXT.set(Some(context));
     }
     Ok(result)
 }
