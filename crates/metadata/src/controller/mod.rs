@@ -13,6 +13,7 @@
 
 mod topics;
 mod partitions;
+mod place;
 mod nodes;
 mod configs;
 mod producer_ids;
@@ -22,11 +23,12 @@ mod bootstrap;
 pub use bootstrap::Bootstrap;
 pub use configs::{ConfigAlteration, ConfigReplacement, ConfigRules};
 pub use nodes::{BrokerHeartbeat, BrokerRegistration, ControllerRegistration, HeartbeatReply};
+pub use partitions::{AlteredPartition, InSyncProposal};
 pub use producer_ids::ProducerIdBlock;
 pub use timers::Idle;
 pub use topics::{
-    CreateTopicsReply, CreatedTopic, DeleteTarget, DeletedTopic, NewPartitions, NewTopic,
-    check_topic_name,
+    ByName, CreatedTopic, DeleteTarget, DeletedTopic, NewPartitions, NewTopic,
+    PARTITIONS_PER_REQUEST_MAX, check_topic_name,
 };
 
 use bytes::Bytes;
@@ -170,6 +172,11 @@ impl Controller {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The image without what an open metadata transaction has said so far.
+    fn image_before_transaction(&self) -> &Image {
+        self.before.as_ref().unwrap_or(&self.image)
     }
 
     fn close_transaction(&mut self) -> Result<Image, Corrupt> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Controller, Decision};
+use crate::records::NoOpRecord;
 
 /// Knows when the log has been silent for too long. Soft state of the host.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,6 @@ impl Idle {
 impl Controller {
     /// A record that says no more than that the controller is alive.
     pub fn no_op(&self) -> Decision<()> {
-        todo!()
+        self.decide(vec![NoOpRecord {}.into()], ())
     }
 }

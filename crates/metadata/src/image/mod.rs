@@ -30,6 +30,7 @@ pub use quotas::{Entity, Quotas};
 pub use topics::{Partition, RecoveryState, Topic, Topics, directory};
 
 pub(crate) use features::ELR_VERSION;
+pub(crate) use nodes::{broker_endpoint, broker_feature, controller_endpoint, controller_feature};
 
 use ottla_protocol::{LeaderEpoch, Offset, Versioned, decode_body, encode_body};
 

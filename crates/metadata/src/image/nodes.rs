@@ -290,7 +290,7 @@ fn endpoint(name: &str, host: &str, port: u16, security_protocol: i16) -> Endpoi
     }
 }
 
-fn broker_endpoint(endpoint: &Endpoint) -> BrokerEndpoint {
+pub(crate) fn broker_endpoint(endpoint: &Endpoint) -> BrokerEndpoint {
     BrokerEndpoint {
         name: (*endpoint.listener).into(),
         host: (*endpoint.host).into(),
@@ -299,7 +299,7 @@ fn broker_endpoint(endpoint: &Endpoint) -> BrokerEndpoint {
     }
 }
 
-fn controller_endpoint(endpoint: &Endpoint) -> ControllerEndpoint {
+pub(crate) fn controller_endpoint(endpoint: &Endpoint) -> ControllerEndpoint {
     ControllerEndpoint {
         name: (*endpoint.listener).into(),
         host: (*endpoint.host).into(),
@@ -308,7 +308,7 @@ fn controller_endpoint(endpoint: &Endpoint) -> ControllerEndpoint {
     }
 }
 
-fn broker_feature(range: &FeatureRange) -> BrokerFeature {
+pub(crate) fn broker_feature(range: &FeatureRange) -> BrokerFeature {
     BrokerFeature {
         name: (*range.name).into(),
         min_supported_version: range.min,
@@ -316,7 +316,7 @@ fn broker_feature(range: &FeatureRange) -> BrokerFeature {
     }
 }
 
-fn controller_feature(range: &FeatureRange) -> ControllerFeature {
+pub(crate) fn controller_feature(range: &FeatureRange) -> ControllerFeature {
     ControllerFeature {
         name: (*range.name).into(),
         min_supported_version: range.min,
