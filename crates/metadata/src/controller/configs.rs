@@ -13,9 +13,6 @@ use crate::records::{ClearElrRecord, ConfigRecord, Record};
 const MIN_IN_SYNC: &str = "min.insync.replicas";
 const CORDONED: &str = "cordoned.log.dirs";
 
-/// Longest value that is stored, as in Kafka.
-const VALUE_LENGTH_MAX: usize = i16::MAX as usize;
-
 /// What the catalogue of settings knows and the controller does not: types, limits, lists.
 pub trait ConfigRules {
     /// What is set after `changes`, or why they are refused.
@@ -27,8 +24,14 @@ pub trait ConfigRules {
         changes: &[ConfigChange],
     ) -> Result<Overrides, Refused>;
 
-    /// Whether a whole set of overrides may stand.
-    fn check(&self, scope: Scope, name: &str, overrides: &Overrides) -> Result<(), Refused>;
+    /// Whether a whole set of overrides may stand in the place of `now`.
+    fn check(
+        &self,
+        scope: Scope,
+        name: &str,
+        now: &Overrides,
+        overrides: &Overrides,
+    ) -> Result<(), Refused>;
 }
 
 impl ConfigRules for BrokerConfig {
@@ -39,18 +42,18 @@ impl ConfigRules for BrokerConfig {
         now: &Overrides,
         changes: &[ConfigChange],
     ) -> Result<Overrides, Refused> {
-        Self::alter(self, scope, name, now, changes).map_err(refused)
+        Self::alter(self, scope, name, now, changes)
     }
 
-    fn check(&self, scope: Scope, name: &str, overrides: &Overrides) -> Result<(), Refused> {
-        self.check_overrides(scope, name, overrides)
-            .map_err(refused)
+    fn check(
+        &self,
+        scope: Scope,
+        name: &str,
+        now: &Overrides,
+        overrides: &Overrides,
+    ) -> Result<(), Refused> {
+        self.check_overrides(scope, name, now, overrides)
     }
-}
-
-fn refused((code, message): (i16, String)) -> Refused {
-    let refusal = Refusal::from_code(code).unwrap_or(Refusal::UnknownServerError);
-    Refused::new(refusal, message)
 }
 
 /// One resource of an IncrementalAlterConfigs request.
@@ -163,7 +166,7 @@ impl Controller {
             let value = value.clone().ok_or_else(|| null_value(name))?;
             after.insert(name.clone(), value);
         }
-        rules.check(scope, &resource.name, &after)?;
+        rules.check(scope, &resource.name, &now, &after)?;
         let is_broker = resource.kind == ResourceKind::Broker;
         let set = after
             .iter()
@@ -201,15 +204,6 @@ impl Controller {
                 return refuse(format!(
                     "The {CORDONED} configuration value cannot be set because it requires \
                      metadata.version >= 4.3-IV0"
-                ));
-            }
-            if value
-                .as_ref()
-                .is_some_and(|value| value.encode_utf16().count() > VALUE_LENGTH_MAX)
-            {
-                return refuse(format!(
-                    "The configuration value cannot be added because it exceeds the maximum value \
-                     size of {VALUE_LENGTH_MAX} bytes."
                 ));
             }
         }
