@@ -1,17 +1,23 @@
-//! All log directories of a node: open them together, place new logs, load the old ones, delete
-//! later, take one offline.
+//! All log directories of a node: opened together, new logs placed, old ones loaded, deleted logs
+//! unlinked later. A directory that fails goes offline by itself; the others go on.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_protocol::{NodeId, Offset, TopicPartition, Uuid};
+use ottla_protocol::{NodeId, TopicPartition, Uuid};
+use parking_lot::Mutex;
 
-use crate::directory::Directory;
-use crate::disk::Disk;
+use crate::directory::{Checkpoints, Directory, Shutdown, lock};
+use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 use crate::events::LogEvents;
-use crate::log::Log;
+use crate::file_names::{
+    DirectoryName, delete_directory, metadata_log_directory, partition_directory, stray_directory,
+};
+use crate::log::{Log, OpenLog};
 use crate::log_config::LogConfig;
+use crate::meta_properties::MetaProperties;
 
 /// How to open the directories of a node.
 pub struct OpenDirectories {
@@ -25,7 +31,20 @@ pub struct OpenDirectories {
 }
 
 /// See the head of this file.
-pub struct Directories {}
+pub struct Directories {
+    disk: Disk,
+    cluster_id: String,
+    directories: Vec<Arc<Directory>>,
+    metadata: Arc<Directory>,
+    events: Arc<dyn LogEvents>,
+    graves: Mutex<Vec<Grave>>,
+}
+
+/// A directory of a deleted log.
+struct Grave {
+    path: PathBuf,
+    due_ms: i64,
+}
 
 /// The logs that were found at start.
 #[derive(Default)]
@@ -39,69 +58,432 @@ pub struct LoadedLogs {
 pub struct LoadedLog {
     pub log: Log,
     pub directory: Arc<Directory>,
-    /// From `replication-offset-checkpoint`.
-    pub high_watermark: Offset,
+}
+
+/// A directory that was locked, and what it says it is.
+struct Locked {
+    path: PathBuf,
+    lock: DiskFile,
+    meta: Option<MetaProperties>,
 }
 
 impl Directories {
-    /// Locks all directories and checks that they belong together and to this node. Directories
-    /// that cannot be read are offline from the start, except the metadata one, which is a fault.
-    pub fn open(_how: OpenDirectories) -> Result<Self, Fault> {
-        todo!()
+    /// Locks all directories and checks that they belong together and to this node.
+    ///
+    /// A directory that was never formatted is formatted like the others; one that cannot be read
+    /// is offline from the start. Neither may be the metadata directory.
+    pub fn open(how: OpenDirectories) -> Result<Self, Fault> {
+        let mut opened = Vec::new();
+        let mut failed = Vec::new();
+        for path in &how.paths {
+            match open_one(&how.disk, path) {
+                Ok(locked) => opened.push(locked),
+                Err(fault @ Fault::Io { .. }) if *path != how.metadata_path => {
+                    tracing::error!("{fault}; this log directory is offline");
+                    how.events.directory_failed(path);
+                    failed.push(Arc::new(Directory::failed(&how.disk, path, &fault)));
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        let cluster_id = agree(&opened, &how)?;
+        let mut directories = Vec::new();
+        for locked in opened {
+            directories.push(Arc::new(identify(&how, locked, &cluster_id)?));
+        }
+        check_ids(&directories)?;
+        let is_metadata = |directory: &&Arc<Directory>| directory.path() == how.metadata_path;
+        let Some(metadata) = directories.iter().find(is_metadata).map(Arc::clone) else {
+            return Err(Fault::NotFormatted {
+                path: how.metadata_path,
+            });
+        };
+        directories.extend(failed);
+        let (disk, events) = (how.disk, how.events);
+        let graves = Mutex::new(Vec::new());
+        Ok(Self {
+            disk,
+            cluster_id,
+            directories,
+            metadata,
+            events,
+            graves,
+        })
     }
 
     pub fn cluster_id(&self) -> &str {
-        todo!()
+        &self.cluster_id
     }
 
     /// Those that are online and those that are not.
     pub fn all(&self) -> &[Arc<Directory>] {
-        todo!()
+        &self.directories
     }
 
     pub fn metadata(&self) -> &Arc<Directory> {
-        todo!()
+        &self.metadata
     }
 
-    /// Opens every log in the online directories, some at a time. `config_of` gives a topic's
-    /// settings. A directory that fails goes offline.
+    pub fn by_id(&self, id: Uuid) -> Option<&Arc<Directory>> {
+        self.directories
+            .iter()
+            .find(|directory| directory.id() == id)
+    }
+
+    fn online(&self) -> impl Iterator<Item = &Arc<Directory>> {
+        self.directories
+            .iter()
+            .filter(|directory| directory.is_online())
+    }
+
+    /// Opens every log in the online directories, `n_threads` at a time. `config_of` gives a
+    /// topic's settings. A directory that fails goes offline, with all its logs; what must not be
+    /// anywhere (a log in two directories, a directory that is no partition's) is a fault.
     pub fn load(
         &self,
-        _config_of: &(dyn Fn(&TopicPartition) -> LogConfig + Sync),
-        _n_threads: usize,
-        _now_ms: i64,
+        config_of: &(dyn Fn(&TopicPartition) -> LogConfig + Sync),
+        n_threads: usize,
+        now_ms: i64,
     ) -> Result<LoadedLogs, Fault> {
-        todo!()
+        let mut shutdowns = Vec::new();
+        let mut waiting = Vec::new();
+        for directory in self.online() {
+            match self.survey(directory, config_of, now_ms) {
+                Ok((shutdown, logs)) => {
+                    shutdowns.push(shutdown);
+                    waiting.extend(logs.into_iter().map(|log| (Arc::clone(directory), log)));
+                }
+                Err(fault @ Fault::Foreign { .. }) => return Err(fault),
+                Err(fault) => self.fail(directory, &fault),
+            }
+        }
+        check_unique(&waiting)?;
+        let mut logs = self.open_all(waiting, n_threads);
+        logs.retain(|loaded| loaded.directory.is_online());
+        for loaded in &logs {
+            loaded.directory.count_logs(1);
+        }
+        Ok(LoadedLogs {
+            logs,
+            previous_broker_epoch: self.agreed_epoch(&shutdowns),
+        })
+    }
+
+    /// What is in a directory. Its mark of a clean shutdown is taken away before anything else.
+    fn survey(
+        &self,
+        directory: &Directory,
+        config_of: &(dyn Fn(&TopicPartition) -> LogConfig + Sync),
+        now_ms: i64,
+    ) -> Result<(Shutdown, Vec<OpenLog>), Fault> {
+        let shutdown = directory.take_clean_shutdown()?;
+        let checkpoints = directory.read_checkpoints()?;
+        let mut logs = Vec::new();
+        for entry in self
+            .disk
+            .list(directory.path())?
+            .iter()
+            .filter(|e| e.is_directory)
+        {
+            let path = directory.path().join(&entry.name);
+            match DirectoryName::parse(&entry.name) {
+                Some(DirectoryName::Partition(partition)) => {
+                    let config = config_of(&partition);
+                    let clean = shutdown.is_clean;
+                    logs.push(self.how(path, partition, config, &checkpoints, clean, now_ms));
+                }
+                Some(DirectoryName::Delete) => {
+                    self.graves.lock().push(Grave {
+                        path,
+                        due_ms: now_ms,
+                    });
+                }
+                Some(DirectoryName::Stray(partition)) => {
+                    tracing::warn!("{}: a stray copy of {partition} is kept", path.display());
+                }
+                Some(DirectoryName::Future(partition)) => {
+                    tracing::warn!("{}: an unfinished move of {partition}", path.display());
+                }
+                Some(DirectoryName::MetadataLog | DirectoryName::RemoteIndexCache) => {}
+                None if entry.name == "lost+found" => {}
+                None => {
+                    let why = "it is not in the form topic-partition; move it away".to_owned();
+                    return Err(Fault::Foreign { path, why });
+                }
+            }
+        }
+        Ok((shutdown, logs))
+    }
+
+    fn how(
+        &self,
+        directory: PathBuf,
+        partition: TopicPartition,
+        config: LogConfig,
+        checkpoints: &Checkpoints,
+        is_clean: bool,
+        now_ms: i64,
+    ) -> OpenLog {
+        OpenLog {
+            disk: self.disk.clone(),
+            directory,
+            recovery_point: checkpoints
+                .recovery_points
+                .get(&partition)
+                .copied()
+                .unwrap_or(0),
+            start: checkpoints.log_starts.get(&partition).copied().unwrap_or(0),
+            high_watermark: checkpoints
+                .high_watermarks
+                .get(&partition)
+                .copied()
+                .unwrap_or(0),
+            partition,
+            config,
+            is_clean,
+            now_ms,
+            events: Arc::clone(&self.events),
+        }
+    }
+
+    fn open_all(
+        &self,
+        waiting: Vec<(Arc<Directory>, OpenLog)>,
+        n_threads: usize,
+    ) -> Vec<LoadedLog> {
+        let n_threads = n_threads.clamp(1, waiting.len().max(1));
+        let waiting = Mutex::new(waiting);
+        let loaded = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..n_threads {
+                scope.spawn(|| {
+                    loop {
+                        let Some((directory, how)) = waiting.lock().pop() else {
+                            return;
+                        };
+                        if !directory.is_online() {
+                            continue;
+                        }
+                        match Log::open(how) {
+                            Ok(log) => loaded.lock().push(LoadedLog { log, directory }),
+                            Err(fault) => self.fail(&directory, &fault),
+                        }
+                    }
+                });
+            }
+        });
+        loaded.into_inner()
+    }
+
+    /// A disk fault: the directory serves no more.
+    pub fn fail(&self, directory: &Directory, fault: &Fault) {
+        if directory.take_offline(fault) {
+            tracing::error!(
+                "{fault}; log directory {} goes offline",
+                directory.path().display()
+            );
+            self.events.directory_failed(directory.path());
+        }
+    }
+
+    fn agreed_epoch(&self, shutdowns: &[Shutdown]) -> Option<i64> {
+        let first = shutdowns.first()?.broker_epoch?;
+        let all = shutdowns.len() == self.directories.len()
+            && shutdowns
+                .iter()
+                .all(|shutdown| shutdown.broker_epoch == Some(first));
+        all.then_some(first)
     }
 
     /// Where a new log goes: the online directory with the fewest partitions.
     pub fn place(&self) -> Option<Arc<Directory>> {
-        todo!()
+        self.online()
+            .min_by_key(|directory| directory.n_logs())
+            .map(Arc::clone)
     }
 
     pub fn create_log(
         &self,
-        _directory: &Arc<Directory>,
-        _partition: TopicPartition,
-        _topic_id: Uuid,
-        _config: LogConfig,
-        _now_ms: i64,
+        directory: &Arc<Directory>,
+        partition: TopicPartition,
+        topic_id: Uuid,
+        config: LogConfig,
+        now_ms: i64,
     ) -> Result<Log, Fault> {
-        todo!()
+        directory.forget(&partition)?;
+        let path = directory.path().join(partition_directory(&partition));
+        let none = Checkpoints::default();
+        let log = Log::create(
+            self.how(path, partition, config, &none, false, now_ms),
+            Some(topic_id),
+        )?;
+        directory.count_logs(1);
+        Ok(log)
+    }
+
+    /// How to open the metadata log: after whatever shutdown, all of it is checked.
+    pub fn metadata_log(&self, config: LogConfig, now_ms: i64) -> OpenLog {
+        let path = self.metadata.path().join(metadata_log_directory());
+        let partition = TopicPartition::new("__cluster_metadata", 0);
+        self.how(
+            path,
+            partition,
+            config,
+            &Checkpoints::default(),
+            false,
+            now_ms,
+        )
     }
 
     /// Takes a log out of service: renamed now, unlinked by `unlink_due` after the delay.
-    pub fn delete_log(&self, _log: Log, _now_ms: i64) -> Result<(), Fault> {
-        todo!()
+    pub fn delete_log(&self, directory: &Directory, log: Log, now_ms: i64) -> Result<(), Fault> {
+        let due_ms = now_ms.saturating_add(log.config().file_delete_delay_ms);
+        let name = delete_directory(log.partition(), unique());
+        let path = self.rename_log(directory, log, &name)?;
+        self.graves.lock().push(Grave { path, due_ms });
+        Ok(())
     }
 
-    /// Sets a log aside that metadata does not assign here.
-    pub fn set_aside(&self, _log: Log) -> Result<(), Fault> {
-        todo!()
+    /// Sets a log aside that metadata does not assign here. Nothing deletes it.
+    pub fn set_aside(&self, directory: &Directory, log: Log) -> Result<(), Fault> {
+        let name = stray_directory(log.partition(), unique());
+        self.rename_log(directory, log, &name).map(|_| ())
     }
 
-    /// Unlinks what was deleted long enough ago. Call it now and then.
-    pub fn unlink_due(&self, _now_ms: i64) -> Result<(), Fault> {
-        todo!()
+    fn rename_log(&self, directory: &Directory, log: Log, name: &str) -> Result<PathBuf, Fault> {
+        let partition = log.partition().clone();
+        let source = log.release();
+        let target = directory.path().join(name);
+        self.disk.rename(&source, &target)?;
+        self.disk.sync_directory(directory.path())?;
+        directory.count_logs(-1);
+        directory.forget(&partition)?;
+        Ok(target)
     }
+
+    /// Unlinks what was deleted long enough ago. Call it now and then, where it may block.
+    pub fn unlink_due(&self, now_ms: i64) -> Result<(), Fault> {
+        let due: Vec<Grave> = self
+            .graves
+            .lock()
+            .extract_if(.., |grave| grave.due_ms <= now_ms)
+            .collect();
+        due.iter()
+            .try_for_each(|grave| self.disk.remove_tree(&grave.path))
+    }
+}
+
+fn open_one(disk: &Disk, path: &Path) -> Result<Locked, Fault> {
+    let lock = lock(disk, path)?;
+    let meta = MetaProperties::read(disk, path)?;
+    Ok(Locked {
+        path: path.to_owned(),
+        lock,
+        meta,
+    })
+}
+
+/// The cluster that all formatted directories belong to.
+fn agree(opened: &[Locked], how: &OpenDirectories) -> Result<String, Fault> {
+    let metadata = opened
+        .iter()
+        .find(|locked| locked.path == how.metadata_path);
+    let Some(first) = metadata.and_then(|locked| locked.meta.as_ref()) else {
+        return Err(Fault::NotFormatted {
+            path: how.metadata_path.clone(),
+        });
+    };
+    for Locked { path, meta, .. } in opened {
+        let Some(meta) = meta else { continue };
+        let foreign = |why: String| {
+            Err(Fault::Foreign {
+                path: path.clone(),
+                why,
+            })
+        };
+        if meta.node_id != how.node_id {
+            let why = format!(
+                "it belongs to node {}, this is node {}",
+                meta.node_id, how.node_id
+            );
+            return foreign(why);
+        }
+        if meta.cluster_id != first.cluster_id {
+            let (its, ours) = (&meta.cluster_id, &first.cluster_id);
+            return foreign(format!(
+                "it belongs to cluster {its}, the metadata log to {ours}"
+            ));
+        }
+    }
+    Ok(first.cluster_id.clone())
+}
+
+/// Gives a directory what it lacks: an identity, or an id of its own.
+fn identify(how: &OpenDirectories, locked: Locked, cluster_id: &str) -> Result<Directory, Fault> {
+    let Locked { path, lock, meta } = locked;
+    if path != how.metadata_path && how.disk.exists(&path.join(metadata_log_directory())) {
+        let why = format!(
+            "it has a metadata log, which must be in {}",
+            how.metadata_path.display()
+        );
+        return Err(Fault::Foreign { path, why });
+    }
+    let known = meta.as_ref().and_then(|meta| meta.directory_id);
+    let id = match known {
+        Some(id) => id,
+        None => {
+            let id = new_id();
+            let meta = MetaProperties {
+                cluster_id: cluster_id.to_owned(),
+                node_id: how.node_id,
+                directory_id: Some(id),
+            };
+            meta.write(&how.disk, &path)?;
+            id
+        }
+    };
+    Ok(Directory::new(&how.disk, &path, id, lock))
+}
+
+fn check_ids(directories: &[Arc<Directory>]) -> Result<(), Fault> {
+    let mut seen: BTreeMap<Uuid, &Path> = BTreeMap::new();
+    for directory in directories {
+        if let Some(other) = seen.insert(directory.id(), directory.path()) {
+            let why = format!("it has the same directory.id as {}", other.display());
+            return Err(Fault::Foreign {
+                path: directory.path().to_owned(),
+                why,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_unique(waiting: &[(Arc<Directory>, OpenLog)]) -> Result<(), Fault> {
+    let mut seen: BTreeMap<&TopicPartition, &Path> = BTreeMap::new();
+    for (_, how) in waiting {
+        if let Some(other) = seen.insert(&how.partition, &how.directory) {
+            let why = format!("{} is also in {}", how.partition, other.display());
+            return Err(Fault::Foreign {
+                path: how.directory.clone(),
+                why,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// An id for a directory.
+pub fn new_id() -> Uuid {
+    loop {
+        if let Some(id) = Uuid::random(unique().to_be_bytes()) {
+            return id;
+        }
+    }
+}
+
+fn unique() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    u128::from_be_bytes(bytes)
 }

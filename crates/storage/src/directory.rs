@@ -1,80 +1,330 @@
-//! One log directory: its lock, its identity (`meta.properties`), its checkpoints, and whether it
-//! was shut down in order.
+//! One log directory: its lock, its identity (`meta.properties`), its checkpoints, whether it was
+//! shut down in order, and whether it still works.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use ottla_protocol::{NodeId, Offset, TopicPartition, Uuid};
+use parking_lot::Mutex;
 
-use crate::checkpoint::Offsets;
-use crate::disk::Disk;
+use crate::checkpoint::{Offsets, read_offsets, write_offsets};
+use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
-
-/// `meta.properties`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MetaProperties {
-    pub cluster_id: String,
-    pub node_id: NodeId,
-    /// Missing in what was formatted before Kafka 3.7; then one is made at start.
-    pub directory_id: Option<Uuid>,
-}
-
-impl MetaProperties {
-    pub fn read(_disk: &Disk, _directory: &Path) -> Result<Option<Self>, Fault> {
-        todo!()
-    }
-
-    pub fn write(&self, _disk: &Disk, _directory: &Path) -> Result<(), Fault> {
-        todo!()
-    }
-}
+use crate::file_names::{CLEAN_SHUTDOWN, HIGH_WATERMARKS, LOCK, LOG_STARTS, RECOVERY_POINTS};
+use crate::log::Closed;
+use crate::meta_properties::MetaProperties;
 
 /// A log directory that this process has locked. Unlocked when dropped.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
+    disk: Disk,
+    id: Uuid,
+    /// Held, not used: `None` if the directory was unreadable from the start.
+    _lock: Option<DiskFile>,
+    offline: Mutex<Option<String>>,
+    is_online: AtomicBool,
+    /// Partitions placed here, so that a new one goes where there are the fewest.
+    n_logs: AtomicI64,
+    checkpoints: Mutex<Checkpoints>,
+}
+
+/// How a directory was left at the last shutdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shutdown {
+    pub(crate) is_clean: bool,
+    pub(crate) broker_epoch: Option<i64>,
+}
+
+/// What the files of offsets hold: as they were read, and later as they were last written.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Checkpoints {
+    pub(crate) recovery_points: Offsets,
+    pub(crate) log_starts: Offsets,
+    pub(crate) high_watermarks: Offsets,
+}
+
+/// Takes the lock of a directory, which is made if it is not there.
+pub(crate) fn lock(disk: &Disk, path: &Path) -> Result<DiskFile, Fault> {
+    disk.make_directory(path)?;
+    let lock = disk.open_or_create(&path.join(LOCK))?;
+    lock.lock()?;
+    Ok(lock)
 }
 
 impl Directory {
+    pub(crate) fn new(disk: &Disk, path: &Path, id: Uuid, lock: DiskFile) -> Self {
+        Self {
+            path: path.to_owned(),
+            disk: disk.clone(),
+            id,
+            _lock: Some(lock),
+            offline: Mutex::new(None),
+            is_online: AtomicBool::new(true),
+            n_logs: AtomicI64::new(0),
+            checkpoints: Mutex::default(),
+        }
+    }
+
+    /// A directory that could not even be opened.
+    pub(crate) fn failed(disk: &Disk, path: &Path, why: &Fault) -> Self {
+        Self {
+            path: path.to_owned(),
+            disk: disk.clone(),
+            id: Uuid::ZERO,
+            _lock: None,
+            offline: Mutex::new(Some(why.to_string())),
+            is_online: AtomicBool::new(false),
+            n_logs: AtomicI64::new(0),
+            checkpoints: Mutex::default(),
+        }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Zero if the directory could not be read.
     pub fn id(&self) -> Uuid {
-        todo!()
+        self.id
     }
 
     /// An offline directory serves nothing; only a restart brings it back.
     pub fn is_online(&self) -> bool {
-        todo!()
+        self.is_online.load(Ordering::Acquire)
     }
 
-    pub fn take_offline(&self, _why: &Fault) {
-        todo!()
+    /// Why it is offline, if it is.
+    pub fn offline_because(&self) -> Option<String> {
+        self.offline.lock().clone()
     }
 
-    /// (total, usable) bytes.
+    /// Returns whether it was online until now.
+    pub fn take_offline(&self, why: &Fault) -> bool {
+        self.offline.lock().get_or_insert_with(|| why.to_string());
+        self.is_online.swap(false, Ordering::AcqRel)
+    }
+
+    /// (total, usable) bytes of its file system.
     pub fn space(&self) -> Result<(u64, u64), Fault> {
-        todo!()
+        self.disk.space(&self.path)
     }
 
-    pub fn write_recovery_points(&self, _offsets: &Offsets) -> Result<(), Fault> {
-        todo!()
+    pub fn n_logs(&self) -> usize {
+        usize::try_from(self.n_logs.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
-    pub fn write_log_starts(&self, _offsets: &Offsets) -> Result<(), Fault> {
-        todo!()
+    pub(crate) fn count_logs(&self, more: i64) {
+        self.n_logs.fetch_add(more, Ordering::Relaxed);
     }
 
-    pub fn write_high_watermarks(&self, _offsets: &Offsets) -> Result<(), Fault> {
-        todo!()
+    /// `recovery-point-offset-checkpoint`, written whole: one line for each log in here.
+    pub fn write_recovery_points(&self, offsets: &Offsets) -> Result<(), Fault> {
+        self.write(
+            RECOVERY_POINTS,
+            &mut self.checkpoints.lock().recovery_points,
+            offsets,
+        )
     }
 
-    pub fn high_watermark(&self, _partition: &TopicPartition) -> Offset {
-        todo!()
+    /// `log-start-offset-checkpoint`: only logs whose start is inside a segment.
+    pub fn write_log_starts(&self, offsets: &Offsets) -> Result<(), Fault> {
+        self.write(LOG_STARTS, &mut self.checkpoints.lock().log_starts, offsets)
     }
 
-    /// The last step of a shutdown, after all checkpoints.
-    pub fn write_clean_shutdown(&self, _broker_epoch: i64) -> Result<(), Fault> {
-        todo!()
+    /// `replication-offset-checkpoint`.
+    pub fn write_high_watermarks(&self, offsets: &Offsets) -> Result<(), Fault> {
+        self.write(
+            HIGH_WATERMARKS,
+            &mut self.checkpoints.lock().high_watermarks,
+            offsets,
+        )
+    }
+
+    /// All three for logs that were closed: the step before `write_clean_shutdown`.
+    pub fn write_closed(&self, closed: &[(TopicPartition, Closed)]) -> Result<(), Fault> {
+        let offsets = |of: &dyn Fn(&Closed) -> Option<Offset>| -> Offsets {
+            let lines = closed
+                .iter()
+                .filter_map(|(log, it)| Some((log.clone(), of(it)?)));
+            lines.collect()
+        };
+        self.write_recovery_points(&offsets(&|it| Some(it.end)))?;
+        self.write_log_starts(&offsets(&|it| it.start_is_inside.then_some(it.start)))?;
+        self.write_high_watermarks(&offsets(&|it| Some(it.high_watermark)))
+    }
+
+    /// Nothing that is checkpointed of an earlier log of this name may be taken for this one's: a
+    /// start from there would throw its records away.
+    pub(crate) fn forget(&self, partition: &TopicPartition) -> Result<(), Fault> {
+        let mut held = self.checkpoints.lock();
+        let Checkpoints {
+            recovery_points,
+            log_starts,
+            high_watermarks,
+        } = &mut *held;
+        let files = [
+            (RECOVERY_POINTS, recovery_points),
+            (LOG_STARTS, log_starts),
+            (HIGH_WATERMARKS, high_watermarks),
+        ];
+        for (name, held) in files {
+            if held.remove(partition).is_some() {
+                write_offsets(&self.disk, &self.path.join(name), held)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, name: &str, held: &mut Offsets, offsets: &Offsets) -> Result<(), Fault> {
+        held.clone_from(offsets);
+        write_offsets(&self.disk, &self.path.join(name), offsets)
+    }
+
+    /// The last step of a shutdown, after all checkpoints, and only if all logs were closed.
+    pub fn write_clean_shutdown(&self, broker_epoch: i64) -> Result<(), Fault> {
+        let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
+        self.disk
+            .replace(&self.path.join(CLEAN_SHUTDOWN), text.as_bytes())
+    }
+
+    /// Whether it was shut down in order. The mark is removed: from here on it is not.
+    pub(crate) fn take_clean_shutdown(&self) -> Result<Shutdown, Fault> {
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        let Some(bytes) = self.disk.read_if_exists(&path)? else {
+            return Ok(Shutdown {
+                is_clean: false,
+                broker_epoch: None,
+            });
+        };
+        self.disk.remove(&path)?;
+        self.disk.sync_directory(&self.path)?;
+        // Other contents than ours still mean that the shutdown was in order.
+        let content: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
+        let broker_epoch = content.and_then(|content| content.get("brokerEpoch")?.as_i64());
+        Ok(Shutdown {
+            is_clean: true,
+            broker_epoch,
+        })
+    }
+
+    /// Broken files of offsets are taken for empty ones: then more is read, and nothing lost. (Not
+    /// so the high watermarks, as in Kafka: without them a leader might show too little.)
+    pub(crate) fn read_checkpoints(&self) -> Result<Checkpoints, Fault> {
+        let or_empty = |name: &str| {
+            read_offsets(&self.disk, &self.path.join(name)).unwrap_or_else(|fault| {
+                tracing::warn!("{fault}; going on without it");
+                Offsets::new()
+            })
+        };
+        let checkpoints = Checkpoints {
+            recovery_points: or_empty(RECOVERY_POINTS),
+            log_starts: or_empty(LOG_STARTS),
+            high_watermarks: read_offsets(&self.disk, &self.path.join(HIGH_WATERMARKS))?,
+        };
+        self.checkpoints.lock().clone_from(&checkpoints);
+        Ok(checkpoints)
+    }
+
+    /// Writes a directory's identity: formatting. Fails if it has one.
+    pub fn format(disk: &Disk, path: &Path, meta: &MetaProperties) -> Result<(), Fault> {
+        disk.make_directory(path)?;
+        if MetaProperties::read(disk, path)?.is_some() {
+            let why = "it is formatted already".to_owned();
+            return Err(Fault::Foreign {
+                path: path.to_owned(),
+                why,
+            });
+        }
+        meta.write(disk, path)
+    }
+
+    /// Whether nothing but what a file system puts there (`lost+found`) is in a directory, or the
+    /// directory is not there.
+    pub fn is_unused(disk: &Disk, path: &Path) -> Result<bool, Fault> {
+        if !disk.exists(path) {
+            return Ok(true);
+        }
+        let entries = disk.list(path)?;
+        Ok(entries
+            .iter()
+            .all(|entry| entry.name == "lost+found" || entry.name == LOCK))
+    }
+
+    /// The identity's node, if the directory is formatted.
+    pub fn node_id(disk: &Disk, path: &Path) -> Result<Option<NodeId>, Fault> {
+        Ok(MetaProperties::read(disk, path)?.map(|meta| meta.node_id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(path: &Path) -> Directory {
+        let disk = Disk::new();
+        let lock = lock(&disk, path).unwrap();
+        Directory::new(&disk, path, Uuid::from_u128(1 << 90), lock)
+    }
+
+    #[test]
+    fn two_cannot_have_the_same_directory() {
+        let place = tempfile::tempdir().unwrap();
+        let first = directory(place.path());
+        let fault = lock(&Disk::new(), place.path()).unwrap_err();
+        assert!(matches!(fault, Fault::Locked { .. }), "{fault}");
+        drop(first);
+        lock(&Disk::new(), place.path()).unwrap();
+    }
+
+    #[test]
+    fn a_clean_shutdown_is_believed_once() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = directory(place.path());
+        let unclean = Shutdown {
+            is_clean: false,
+            broker_epoch: None,
+        };
+        assert_eq!(directory.take_clean_shutdown().unwrap(), unclean);
+        directory.write_clean_shutdown(17).unwrap();
+        let text = std::fs::read_to_string(place.path().join(CLEAN_SHUTDOWN)).unwrap();
+        assert_eq!(text, r#"{"version":0,"brokerEpoch":17}"#);
+        let clean = Shutdown {
+            is_clean: true,
+            broker_epoch: Some(17),
+        };
+        assert_eq!(directory.take_clean_shutdown().unwrap(), clean);
+        assert_eq!(directory.take_clean_shutdown().unwrap(), unclean);
+    }
+
+    #[test]
+    fn an_old_mark_of_a_clean_shutdown_has_no_epoch() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = directory(place.path());
+        std::fs::write(place.path().join(CLEAN_SHUTDOWN), "").unwrap();
+        let clean = Shutdown {
+            is_clean: true,
+            broker_epoch: None,
+        };
+        assert_eq!(directory.take_clean_shutdown().unwrap(), clean);
+    }
+
+    #[test]
+    fn a_broken_recovery_point_file_costs_only_time() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = directory(place.path());
+        std::fs::write(place.path().join(RECOVERY_POINTS), "0\n9\n").unwrap();
+        assert!(
+            directory
+                .read_checkpoints()
+                .unwrap()
+                .recovery_points
+                .is_empty()
+        );
+        std::fs::write(place.path().join(HIGH_WATERMARKS), "0\n9\n").unwrap();
+        assert!(matches!(
+            directory.read_checkpoints(),
+            Err(Fault::Corrupt { .. })
+        ));
     }
 }

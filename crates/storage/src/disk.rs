@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -82,6 +82,14 @@ impl Disk {
         Ok(self.file(file, path))
     }
 
+    /// Opens a file that may be protected against writing.
+    pub(crate) fn open_to_read(&self, path: &Path) -> Result<DiskFile, Fault> {
+        self.ask(DiskCall::Open, path, 0)
+            .map_err(|e| Fault::io("open", path, e))?;
+        let file = File::open(path).map_err(|e| Fault::io("open", path, e))?;
+        Ok(self.file(file, path))
+    }
+
     /// Opens a file for reading and writing, making an empty one if there is none.
     pub(crate) fn open_or_create(&self, path: &Path) -> Result<DiskFile, Fault> {
         self.ask(DiskCall::Create, path, 0)
@@ -104,7 +112,7 @@ impl Disk {
     }
 
     /// The whole of a small file; `None` if there is no such file.
-    pub(crate) fn read_if_exists(&self, path: &Path) -> Result<Option<Vec<u8>>, Fault> {
+    pub fn read_if_exists(&self, path: &Path) -> Result<Option<Vec<u8>>, Fault> {
         self.ask(DiskCall::Read, path, 0)
             .map_err(|e| Fault::io("read", path, e))?;
         match fs::read(path) {
@@ -116,7 +124,7 @@ impl Disk {
 
     /// Replaces a file so that after a crash it is either the old or the new one, whole:
     /// temporary file, fsync, rename, fsync of the directory.
-    pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    pub fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Fault> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);
@@ -134,7 +142,7 @@ impl Disk {
     }
 
     /// Removes a file; one that is already gone is no error.
-    pub(crate) fn remove(&self, path: &Path) -> Result<(), Fault> {
+    pub fn remove(&self, path: &Path) -> Result<(), Fault> {
         let removed = self
             .ask(DiskCall::Remove, path, 0)
             .and_then(|()| fs::remove_file(path));
@@ -155,7 +163,7 @@ impl Disk {
         }
     }
 
-    pub(crate) fn make_directory(&self, path: &Path) -> Result<(), Fault> {
+    pub fn make_directory(&self, path: &Path) -> Result<(), Fault> {
         self.ask(DiskCall::MakeDirectory, path, 0)
             .and_then(|()| fs::create_dir_all(path))
             .map_err(|e| Fault::io("make the directory", path, e))
@@ -312,6 +320,34 @@ impl DiskFile {
             }
         }
         Ok(())
+    }
+
+    /// As `write_all_at`, for bytes in two places: one call of the system in the usual case.
+    pub(crate) fn write_both_at(
+        &self,
+        first: &[u8],
+        rest: &[u8],
+        position: u64,
+    ) -> Result<(), Fault> {
+        if first.is_empty() || rest.is_empty() || self.disk.faults.is_some() {
+            self.write_all_at(first, position)?;
+            return self.write_all_at(rest, position + first.len() as u64);
+        }
+        let slices = [IoSlice::new(first), IoSlice::new(rest)];
+        let n = match rustix::io::pwritev(&*self.file, &slices, position) {
+            Ok(n) => n,
+            Err(rustix::io::Errno::INTR) => 0,
+            Err(e) => return Err(Fault::io("write", &self.path, e.into())),
+        };
+        // What a short write left over goes the slow way.
+        let n_first = n.min(first.len());
+        self.write_all_at(
+            first.get(n_first..).unwrap_or_default(),
+            position + n as u64,
+        )?;
+        let n_rest = n - n_first;
+        let at = position + (first.len() + n_rest) as u64;
+        self.write_all_at(rest.get(n_rest..).unwrap_or_default(), at)
     }
 
     /// Reads until `buffer` is full or the file ends; returns how much was read.

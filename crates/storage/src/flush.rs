@@ -1,7 +1,7 @@
 //! Making a log durable without holding its lock.
 //!
 //! Three steps: `Log::flush_plan` under the lock says what must be synced, `FlushTarget::sync` does
-//! it with no lock held, and `Log::flushed` under the lock takes the news. A sync that failed must
+//! it with no lock held, and `Log::flushed_to` under the lock takes the news. A sync that failed must
 //! be told to `Log::poison`: after a failed fsync the kernel may have dropped the dirty pages, so
 //! a second try that succeeds would prove nothing.
 
@@ -23,8 +23,10 @@ pub struct FlushTarget {
     /// Directories in which names are new. Synced after the files.
     pub(crate) directories: Vec<PathBuf>,
     pub(crate) up_to: Offset,
-    /// How often the log had been truncated when this was planned; see `Log::flushed`.
+    /// How often the log had been truncated when this was planned; see `Log::flushed_to`.
     pub(crate) n_truncations: u64,
+    /// Which changes besides the records this covers.
+    pub(crate) n_changes: u64,
 }
 
 impl FlushTarget {

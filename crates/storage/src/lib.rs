@@ -27,9 +27,15 @@ mod index;
 mod log_view;
 mod read;
 mod flush;
+mod retain;
+mod recover;
+mod leftovers;
+mod producer_files;
+mod partition_metadata;
 
 // Around the logs.
 mod directory;
+mod meta_properties;
 mod directories;
 mod checkpoint;
 mod metadata_snapshot;
@@ -41,8 +47,8 @@ mod events;
 mod error;
 
 pub use checkpoint::Offsets;
-pub use directories::{Directories, LoadedLog, LoadedLogs, OpenDirectories};
-pub use directory::{Directory, MetaProperties};
+pub use directories::{Directories, LoadedLog, LoadedLogs, OpenDirectories, new_id};
+pub use directory::Directory;
 pub use disk::{Disk, DiskCall, DiskFaults, DiskFile, DiskVerdict};
 pub use error::{Fault, NotDone};
 pub use events::{DeletedFor, LogEvents, NoEvents};
@@ -52,5 +58,6 @@ pub use index::AbortedTransaction;
 pub use log::{AppendOutcome, Closed, LeaderAppend, Log, OpenLog};
 pub use log_config::LogConfig;
 pub use log_view::{Isolation, LogReader, LogView};
+pub use meta_properties::MetaProperties;
 pub use metadata_snapshot::MetadataSnapshots;
 pub use read::{FetchSlice, Fetched, FoundOffset, OffsetQuery, ReadFrom};

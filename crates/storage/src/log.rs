@@ -1,22 +1,40 @@
-//! One partition's log: append, roll, truncate, close.
+//! One partition's log.
 //!
 //! Keeps `start ≤ last stable ≤ high watermark ≤ end`. The lock around it is the caller's; what may
 //! block for long is not done under it (see `flush`). Time comes in as an argument.
+//!
+//! Opening is in `recover`, reading in `read`. Here: what a log is; in `append` how it grows, in
+//! `shrink` how it loses records at either end, in `durable` how it gets to the disk and is closed.
 
+mod append;
+mod durable;
+mod shrink;
+
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_protocol::epochs::EpochCache;
 use ottla_protocol::{LeaderEpoch, Offset, TopicPartition, Uuid};
 
+use self::append::RecentEnds;
+use self::durable::Unsynced;
+use self::shrink::Retired;
+use crate::checkpoint::write_epochs;
 use crate::disk::Disk;
 use crate::error::{Fault, NotDone};
-use crate::events::{DeletedFor, LogEvents};
-use crate::flush::FlushTarget;
+use crate::events::LogEvents;
+use crate::file_names::LEADER_EPOCHS;
 use crate::log_config::LogConfig;
-use crate::log_view::{LogReader, LogView};
-use crate::producer::{Appender, Producers, TransactionVersion};
-use crate::validate::Checked;
+use crate::log_view::{Ends, LogReader, LogView, Mark, Published, Segments};
+use crate::producer::Producers;
+use crate::producer_files::{ProducerFiles, Remember};
+use crate::recover::{self, Recovered};
+use crate::segment::Segment;
+
+pub(crate) use self::append::note_aborted;
+pub use self::append::{AppendOutcome, LeaderAppend};
+pub use self::durable::Closed;
 
 /// How to open a log.
 #[derive(Clone)]
@@ -38,222 +56,276 @@ pub struct OpenLog {
     pub events: Arc<dyn LogEvents>,
 }
 
-/// What an append did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AppendOutcome {
-    pub first_offset: Offset,
-    pub last_offset: Offset,
-    /// The time that the log gave the records, or -1 where the producer's stays.
-    pub append_time_ms: i64,
-    pub log_start: Offset,
-    /// The producer had sent this batch before: nothing was written, these are its old offsets.
-    pub is_duplicate: bool,
-    pub n_bytes: usize,
-    pub has_rolled: bool,
-    /// `flush.messages` is reached.
-    pub flush_is_due: bool,
-}
-
-/// In whose name a leader appends.
-#[derive(Debug, Clone, Copy)]
-pub struct LeaderAppend {
-    pub leader_epoch: LeaderEpoch,
-    pub appender: Appender,
-    /// Of the coordinator whose marker this is; of no meaning for other batches.
-    pub transaction_version: TransactionVersion,
-    pub now_ms: i64,
-}
-
-/// A log that was closed: what the checkpoints of its directory must say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closed {
-    pub start: Offset,
-    pub high_watermark: Offset,
-    pub end: Offset,
-    /// Whether `start` needs a line in the checkpoint: only if it is not a segment's base.
-    pub start_is_inside: bool,
-}
-
 /// See the head of this file.
-pub struct Log {}
+pub struct Log {
+    disk: Disk,
+    directory: PathBuf,
+    partition: TopicPartition,
+    topic_id: Option<Uuid>,
+    config: LogConfig,
+    events: Arc<dyn LogEvents>,
+    /// Never empty; bases strictly increase; the last one is the active one.
+    segments: Segments,
+    epochs: EpochCache,
+    producers: Producers,
+    producer_files: ProducerFiles,
+    /// See `Ends::validate`.
+    ends: Ends,
+    recent: RecentEnds,
+    published: Arc<Published>,
+    unsynced: Unsynced,
+    /// Counts what made offsets mean other records than before.
+    n_truncations: u64,
+    retired: VecDeque<Retired>,
+    /// Why no more is written, if so.
+    poisoned: Option<String>,
+}
 
 impl Log {
     /// A new, empty log: its directory, `partition.metadata` (not for the metadata log), a segment.
-    pub fn create(_how: OpenLog, _topic_id: Option<Uuid>) -> Result<Self, Fault> {
-        todo!()
+    pub fn create(how: OpenLog, topic_id: Option<Uuid>) -> Result<Self, Fault> {
+        how.disk.make_directory(&how.directory)?;
+        if let Some(topic_id) = topic_id {
+            crate::partition_metadata::write(&how.disk, &how.directory, topic_id)?;
+        }
+        Self::open(how)
     }
 
     /// Opens what is there and puts it in order. See `recover`.
-    pub fn open(_how: OpenLog) -> Result<Self, Fault> {
-        todo!()
+    pub fn open(how: OpenLog) -> Result<Self, Fault> {
+        let topic_id = crate::partition_metadata::read(&how.disk, &how.directory)?;
+        let recovered = recover::recover(&how)?;
+        let OpenLog {
+            disk,
+            directory,
+            partition,
+            config,
+            events,
+            ..
+        } = how;
+        let Recovered {
+            segments,
+            epochs,
+            producers,
+            producer_files,
+            start,
+            end,
+            flushed,
+            ..
+        } = recovered;
+        let end = Mark {
+            offset: end,
+            place: place_of_end(&segments),
+        };
+        let high_watermark = how.high_watermark.clamp(start, end.offset);
+        let ends = Ends {
+            start,
+            last_stable: Mark::unplaced(start),
+            high_watermark: Mark::unplaced(high_watermark),
+            end,
+            flushed,
+        };
+        let published = Published::new(partition.clone(), segments.clone(), epochs.clone(), ends);
+        let mut log = Self {
+            disk,
+            directory,
+            partition,
+            topic_id,
+            config,
+            events,
+            segments,
+            epochs,
+            producers,
+            producer_files,
+            ends,
+            recent: RecentEnds::default(),
+            published: Arc::new(published),
+            unsynced: Unsynced::default(),
+            n_truncations: 0,
+            retired: VecDeque::new(),
+            poisoned: None,
+        };
+        log.recent.push(end);
+        log.note_recovered(
+            recovered.rebuilt,
+            recovered.snapshots,
+            recovered.has_new_names,
+        );
+        if recovered.n_scanned > 0 {
+            let (n, n_bytes) = (recovered.n_scanned, recovered.n_bytes_cut);
+            log.events.recovered(&log.partition, n, n_bytes);
+        }
+        log.set_high_watermark(high_watermark);
+        Ok(log)
     }
 
     pub fn partition(&self) -> &TopicPartition {
-        todo!()
+        &self.partition
     }
 
+    /// The partition's own directory.
     pub fn directory(&self) -> &Path {
-        todo!()
+        &self.directory
     }
 
     /// As `partition.metadata` has it.
     pub fn topic_id(&self) -> Option<Uuid> {
-        todo!()
+        self.topic_id
     }
 
     pub fn config(&self) -> &LogConfig {
-        todo!()
+        &self.config
     }
 
-    pub fn set_config(&mut self, _config: LogConfig) {
-        todo!()
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.config = config;
     }
 
     /// A handle for readers, which need no lock.
     pub fn reader(&self) -> LogReader {
-        todo!()
+        LogReader::new(Arc::clone(&self.published))
     }
 
     pub fn view(&self) -> LogView {
-        todo!()
+        self.reader().view()
     }
 
+    /// The first offset that may be read.
     pub fn start(&self) -> Offset {
-        todo!()
+        self.ends.start
     }
 
     pub fn high_watermark(&self) -> Offset {
-        todo!()
+        self.ends.high_watermark.offset
     }
 
     pub fn last_stable(&self) -> Offset {
-        todo!()
+        self.ends.last_stable.offset
     }
 
+    /// The offset that the next record gets.
     pub fn end(&self) -> Offset {
-        todo!()
+        self.ends.end.offset
     }
 
-    /// Everything below survives a power cut; also the recovery point.
+    /// Everything below survives a power cut.
     pub fn flushed(&self) -> Offset {
-        todo!()
+        self.ends.flushed
+    }
+
+    /// Bytes of all segments.
+    pub fn size(&self) -> u64 {
+        self.segments
+            .iter()
+            .map(|segment| u64::from(segment.size()))
+            .sum()
+    }
+
+    pub fn n_segments(&self) -> usize {
+        self.segments.len()
     }
 
     pub fn epochs(&self) -> &EpochCache {
-        todo!()
+        &self.epochs
     }
 
     /// What is remembered of those who wrote here: for DescribeProducers.
     pub fn producers(&self) -> &Producers {
-        todo!()
-    }
-
-    /// Appends the batch that `validate::check` has passed, giving it offsets, time and epoch.
-    ///
-    /// `bytes` is what was checked and stays as it is: the header is stamped in a copy of its own.
-    pub fn append_as_leader(
-        &mut self,
-        _bytes: &[u8],
-        _checked: &Checked,
-        _append: LeaderAppend,
-    ) -> Result<AppendOutcome, NotDone> {
-        todo!()
-    }
-
-    /// Appends what the leader sent, as it is. Batches of a later epoch than `leader_epoch` and
-    /// all behind them are left out; `None`: nothing was to be appended.
-    pub fn append_as_follower(
-        &mut self,
-        _bytes: &[u8],
-        _leader_epoch: LeaderEpoch,
-        _now_ms: i64,
-    ) -> Result<Option<AppendOutcome>, NotDone> {
-        todo!()
-    }
-
-    /// Appends what the quorum's leader made: batches that already have offsets and epoch.
-    pub fn append_as_quorum_leader(
-        &mut self,
-        _bytes: &[u8],
-        _epoch: LeaderEpoch,
-        _now_ms: i64,
-    ) -> Result<AppendOutcome, NotDone> {
-        todo!()
-    }
-
-    /// This node leads from here on. To be called even if nothing is ever written in that epoch.
-    pub fn assign_epoch(&mut self, _epoch: LeaderEpoch, _start: Offset) -> Result<(), Fault> {
-        todo!()
-    }
-
-    /// Moves the high watermark, kept within start and end; returns where it is now.
-    pub fn set_high_watermark(&mut self, _offset: Offset) -> Offset {
-        todo!()
-    }
-
-    /// DeleteRecords, and followers that hear of it: refused above the high watermark. Returns
-    /// whether the start moved.
-    pub fn raise_start(&mut self, _to: Offset) -> Result<bool, NotDone> {
-        todo!()
-    }
-
-    /// Drops everything at or above `to`. Returns whether there was something.
-    pub fn truncate(&mut self, _to: Offset, _now_ms: i64) -> Result<bool, Fault> {
-        todo!()
-    }
-
-    /// Drops everything and starts anew at `start`.
-    pub fn start_anew(&mut self, _start: Offset, _now_ms: i64) -> Result<(), Fault> {
-        todo!()
-    }
-
-    /// Rolls even though nothing asks for it.
-    pub fn roll(&mut self, _now_ms: i64) -> Result<(), Fault> {
-        todo!()
-    }
-
-    /// Retention by time, size and start. Returns what went, and why.
-    pub fn retain(&mut self, _now_ms: i64) -> Result<Vec<(DeletedFor, usize)>, Fault> {
-        todo!()
-    }
-
-    /// Unlinks retired files whose delay (`file.delete.delay.ms`) is over.
-    pub fn unlink_due(&mut self, _now_ms: i64) -> Result<(), Fault> {
-        todo!()
+        &self.producers
     }
 
     /// Forgets producers that were silent for `producer.id.expiration.ms`.
-    pub fn expire_producers(&mut self, _now_ms: i64) {
-        todo!()
+    pub fn expire_producers(&mut self, now_ms: i64) {
+        self.producers
+            .expire(now_ms, self.config.producer_id_expiration_ms);
     }
 
-    /// What to sync so that all of the log is durable; `None`: nothing. See `flush`.
-    pub fn flush_plan(&mut self) -> Result<Option<FlushTarget>, Fault> {
-        todo!()
+    /// This node leads from here on. To be called even if nothing is ever written in that epoch.
+    pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), Fault> {
+        self.change_epochs(|epochs| epochs.assign(epoch, start))
     }
 
-    /// `target` was synced. Returns the flushed end.
-    pub fn flushed_to(&mut self, _target: &FlushTarget) -> Offset {
-        todo!()
+    /// Moves the high watermark, kept within start and end; returns where it is now.
+    pub fn set_high_watermark(&mut self, offset: Offset) -> Offset {
+        let offset = offset.clamp(self.start(), self.end());
+        self.ends.high_watermark = self.recent.mark_of(offset);
+        self.producers.high_watermark_moved(offset);
+        self.publish(None);
+        offset
     }
 
-    /// `flush.messages` or `flush.ms` ask for a flush.
-    pub fn flush_is_due(&self, _now_ms: i64) -> bool {
-        todo!()
+    /// Tells readers where the log is. The last stable offset follows from the rest.
+    fn publish(&mut self, segments: Option<&Segments>) {
+        let high = self.ends.high_watermark;
+        let first_unstable = self.producers.first_unstable_offset();
+        self.ends.last_stable = match first_unstable {
+            Some(first) if first < high.offset => Mark::unplaced(first.max(self.ends.start)),
+            _ => high,
+        };
+        self.published.publish(&self.ends, segments);
     }
 
-    /// Plan, sync and note, in one: for who may block.
-    pub fn flush(&mut self) -> Result<(), Fault> {
-        todo!()
+    fn publish_segments(&mut self) {
+        let segments = std::mem::take(&mut self.segments);
+        self.publish(Some(&segments));
+        self.segments = segments;
     }
 
-    /// No more writes: what is on the disk is uncertain.
-    pub fn poison(&mut self, _why: &Fault) {
-        todo!()
+    fn active(&self) -> &Arc<Segment> {
+        self.segments
+            .last()
+            .expect("a log has at least one segment")
     }
 
-    /// Flushes, takes the producer snapshot, leaves everything as a clean shutdown should.
-    pub fn close(self) -> Result<Closed, Fault> {
-        todo!()
+    /// The file is replaced before anybody sees the change.
+    fn change_epochs(&mut self, change: impl FnOnce(&mut EpochCache) -> bool) -> Result<(), Fault> {
+        let mut epochs = self.epochs.clone();
+        if change(&mut epochs) {
+            write_epochs(&self.disk, &self.directory.join(LEADER_EPOCHS), &epochs)?;
+            self.published.publish_epochs(&epochs);
+            self.epochs = epochs;
+        }
+        Ok(())
     }
+
+    fn check_writable(&self) -> Result<(), Fault> {
+        match &self.poisoned {
+            None => Ok(()),
+            Some(why) => Err(Fault::Poisoned {
+                path: self.directory.clone(),
+                why: why.clone(),
+            }),
+        }
+    }
+
+    /// Gives up the log without closing it, because its directory is about to get another name.
+    pub(crate) fn release(self) -> PathBuf {
+        for segment in &self.segments {
+            segment.mark_retired();
+        }
+        self.directory
+    }
+
+    /// No more writes: what is on the disk is uncertain. Reading goes on.
+    pub fn poison(&mut self, why: &Fault) {
+        if self.poisoned.is_none() {
+            self.poisoned = Some(why.to_string());
+        }
+    }
+
+    /// For steps that cannot be taken back: if one fails, the files and our picture of them differ.
+    fn or_poison<T>(&mut self, done: Result<T, Fault>) -> Result<T, Fault> {
+        done.inspect_err(|fault| self.poison(fault))
+    }
+
+    fn remember(&self, now_ms: i64) -> Remember {
+        Remember {
+            now_ms,
+            expiration_ms: self.config.producer_id_expiration_ms,
+        }
+    }
+}
+
+fn place_of_end(segments: &Segments) -> Option<(Offset, u32)> {
+    segments.last().map(|active| (active.base(), active.size()))
 }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use ottla_protocol::Offset;
-use ottla_protocol::batch::batches;
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile};
@@ -46,7 +45,7 @@ pub(crate) struct Segment {
 }
 
 /// How long a segment's files are, as a listing of the directory found them.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Lengths {
     pub(crate) log: u64,
     pub(crate) offsets: u64,
@@ -206,19 +205,26 @@ impl Segment {
         Ok(first.max_timestamp)
     }
 
-    /// Writes whole batches at the end and their index entries. If any part of it fails, the
-    /// segment is as it was before; if even that fails, the log must be poisoned (`Err` with
-    /// `is_clean` false).
-    pub(crate) fn append(&self, bytes: &[u8], config: &LogConfig) -> Result<(), FailedAppend> {
+    /// Writes whole batches at the end and their index entries. `heads` are those batches, their
+    /// bytes are `first` and then `rest`. If any part of it fails, the segment is put back as it
+    /// was; if even that fails (`is_clean` false), the log must be poisoned.
+    pub(crate) fn append(
+        &self,
+        first: &[u8],
+        rest: &[u8],
+        heads: &[Head],
+        config: &LogConfig,
+    ) -> Result<(), FailedAppend> {
         let mark = self.mark().map_err(FailedAppend::before)?;
+        let n_bytes = first.len() + rest.len();
         let written = self
             .log
-            .write_all_at(bytes, u64::from(mark.size))
-            .and_then(|()| self.index(bytes, mark.size, config));
+            .write_both_at(first, rest, u64::from(mark.size))
+            .and_then(|()| self.index(heads, mark.size, config));
         match written {
             Ok(()) => {
                 self.size
-                    .store(mark.size + bytes.len() as u32, Ordering::Release);
+                    .store(mark.size + n_bytes as u32, Ordering::Release);
                 Ok(())
             }
             Err(fault) => {
@@ -228,12 +234,11 @@ impl Segment {
         }
     }
 
-    fn index(&self, bytes: &[u8], position: u32, config: &LogConfig) -> Result<(), Fault> {
+    fn index(&self, heads: &[Head], position: u32, config: &LogConfig) -> Result<(), Fault> {
         let mut position = position;
-        for batch in batches(bytes) {
-            let batch = batch.map_err(|e| Fault::corrupt(self.path(), e.to_string()))?;
-            self.index_batch(Head::of(&batch), position, config)?;
-            position += batch.size() as u32;
+        for head in heads {
+            self.index_batch(*head, position, config)?;
+            position += head.size;
         }
         Ok(())
     }
@@ -412,11 +417,7 @@ impl Segment {
     pub(crate) fn reset(&self) -> Result<(), Fault> {
         self.offsets.create()?;
         self.times.create()?;
-        self.disk.remove(&segment_file(
-            &self.directory,
-            self.base,
-            FileKind::TxnIndex,
-        ))?;
+        self.txns.clear()?;
         self.since_entry.store(0, Ordering::Relaxed);
         self.first_timestamp.store(UNKNOWN, Ordering::Relaxed);
         *self.largest.lock() = Some(TimestampOffset {
@@ -438,16 +439,30 @@ impl Segment {
 
     /// Ends a segment's active life: the final word of the time index, no spare bytes anywhere.
     pub(crate) fn finish(&self, config: &LogConfig) -> Result<(), Fault> {
-        if self.times.n_entries() > 0 || self.size() > 0 {
-            self.times
-                .append(self.largest()?, config.segment_index_bytes, true)?;
+        self.times
+            .append(self.largest()?, config.segment_index_bytes, true)?;
+        // Only if need be: setting the length would make the file look modified.
+        let size = u64::from(self.size());
+        if self.log.length()? == size {
+            Ok(())
+        } else {
+            self.log.set_length(size)
         }
-        self.log.set_length(u64::from(self.size()))
+    }
+
+    /// Whether the indexes can be those of this segment, as far as lengths and last entries tell.
+    pub(crate) fn has_sound_indexes(&self, lengths: Lengths) -> Result<bool, Fault> {
+        Ok(lengths.offsets.is_multiple_of(8)
+            && lengths.times.is_multiple_of(12)
+            && lengths.txns.is_multiple_of(34)
+            && self.offsets.is_sound(self.size())?
+            && self.times.is_sound()?
+            && self.txns.is_sound()?)
     }
 
     /// Gives the files the names of things to be unlinked, and says where they are.
     pub(crate) fn retire(&self) -> Result<Vec<PathBuf>, Fault> {
-        self.is_retired.store(true, Ordering::Release);
+        self.mark_retired();
         let mut retired = Vec::new();
         for kind in FileKind::OF_SEGMENT {
             let path = segment_file(&self.directory, self.base, kind);
@@ -461,6 +476,10 @@ impl Segment {
             retired.push(renamed);
         }
         Ok(retired)
+    }
+
+    pub(crate) fn mark_retired(&self) {
+        self.is_retired.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_retired(&self) -> bool {

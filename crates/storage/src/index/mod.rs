@@ -18,7 +18,7 @@ use parking_lot::RwLock;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 
-pub(crate) use offset::{OffsetIndex, OffsetPosition};
+pub(crate) use offset::OffsetIndex;
 pub(crate) use time::{TimeIndex, TimestampOffset};
 pub use txn::AbortedTransaction;
 pub(crate) use txn::TxnIndex;
@@ -105,11 +105,10 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
             .set_length(u64::from(n) * WIDTH as u64)
     }
 
-    /// Cuts bytes behind the last whole entry: left by a crash in the middle of a write.
-    pub(crate) fn cut_surplus(&self, n_bytes: u64) -> Result<(), Fault> {
-        let whole = u64::from(self.n_entries()) * WIDTH as u64;
-        if n_bytes > whole {
-            self.opened(Open::Existing)?.set_length(whole)
+    /// Empties the file, if there is one.
+    pub(crate) fn clear_if_exists(&self) -> Result<(), Fault> {
+        if self.disk.exists(&self.path) {
+            self.create()
         } else {
             Ok(())
         }

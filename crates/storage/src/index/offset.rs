@@ -97,6 +97,14 @@ impl OffsetIndex {
             .map(|entry| self.decode(&entry).offset))
     }
 
+    /// Whether the last entry can be one of a segment of `n_bytes`: a file that was preallocated
+    /// and never trimmed ends in zeros.
+    pub(crate) fn is_sound(&self, n_bytes: u32) -> Result<bool, Fault> {
+        Ok(self.last()?.is_none_or(|last| {
+            last.offset >= self.base && last.position > 0 && last.position < n_bytes
+        }))
+    }
+
     /// Drops entries at or above `offset`.
     pub(crate) fn truncate(&self, offset: Offset) -> Result<(), Fault> {
         let n = self

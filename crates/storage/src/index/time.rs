@@ -93,6 +93,19 @@ impl TimeIndex {
         }))
     }
 
+    /// Whether the last entry can be right, by itself and behind the one before.
+    pub(crate) fn is_sound(&self) -> Result<bool, Fault> {
+        let n = self.n_entries();
+        let Some(before) = n.checked_sub(2) else {
+            return Ok(n == 0 || self.last()?.offset >= self.base);
+        };
+        let last = self.last()?;
+        let before = self.entries.entry(before)?.map(|entry| self.decode(&entry));
+        Ok(before.is_some_and(|before| {
+            before.timestamp < last.timestamp && before.offset <= last.offset
+        }))
+    }
+
     /// Drops entries at or above `offset`.
     pub(crate) fn truncate(&self, offset: Offset) -> Result<(), Fault> {
         let n = self

@@ -96,20 +96,25 @@ impl TxnIndex {
     }
 
     /// Whether all entries are of a version that we know and belong to this segment.
-    pub(crate) fn is_sane(&self) -> Result<bool, Fault> {
+    pub(crate) fn is_sound(&self) -> Result<bool, Fault> {
         let n = self.n_entries();
         let mut at = 0;
         while at < n {
             let block = self.entries.entries(at, n.min(at + BLOCK_ENTRIES))?;
-            let is_sane = |entry: &[u8; WIDTH]| {
+            let is_sound = |entry: &[u8; WIDTH]| {
                 entry.starts_with(&[0, 0]) && decode(entry).last_offset >= self.base
             };
-            if block.is_empty() || !block.iter().all(is_sane) {
+            if block.is_empty() || !block.iter().all(is_sound) {
                 return Ok(false);
             }
             at += block.len() as u32;
         }
         Ok(true)
+    }
+
+    /// Drops everything; makes no file where there is none.
+    pub(crate) fn clear(&self) -> Result<(), Fault> {
+        self.entries.clear_if_exists()
     }
 
     pub(crate) fn file(&self) -> Result<&DiskFile, Fault> {

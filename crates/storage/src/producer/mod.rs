@@ -13,7 +13,7 @@ mod transactions;
 
 use std::collections::HashMap;
 
-use ottla_protocol::batch::Batch;
+use ottla_protocol::batch::{Batch, Header};
 use ottla_protocol::batch_builder::EndMarker;
 
 pub use self::append::{Appender, Duplicate, TransactionVersion, Verdict};
@@ -105,18 +105,26 @@ impl Producers {
         if batch.is_control() {
             self.apply_marker(batch)
         } else {
-            self.apply_records(batch);
+            self.apply_records(*batch);
             None
         }
     }
 
-    fn apply_records(&mut self, batch: Batch<'_>) {
+    /// As [`Self::apply`], for a batch of records (no marker) of which only the header is at hand.
+    pub fn apply_header(&mut self, batch: Header<'_>) {
+        self.end_offset = batch.next_offset();
+        if batch.has_producer_id() {
+            self.apply_records(batch);
+        }
+    }
+
+    fn apply_records(&mut self, batch: Header<'_>) {
         let (id, first_offset) = (batch.producer_id(), batch.base_offset());
         let producer = self
             .entries
             .entry(id)
             .or_insert_with(|| Producer::unknown(id));
-        producer.append(*batch);
+        producer.append(batch);
         if batch.is_transactional() && producer.transaction_start().is_none() {
             producer.begin_transaction(first_offset);
             self.transactions.start(first_offset, id);

@@ -1,0 +1,165 @@
+//! What a crash leaves half done in a partition directory, and what is there once that is resolved.
+//!
+//! A replacement of segments (compaction, a split) writes `.cleaned` files, renames them to `.swap`
+//! once they are whole, and then lets them take the final names. So `.cleaned` is thrown away,
+//! `.swap` is carried through, except beside a `.cleaned` at or below it: then its split was not
+//! finished.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use ottla_protocol::Offset;
+
+use crate::disk::{Disk, Entry};
+use crate::error::Fault;
+use crate::file_names::{FileKind, OffsetName, Stage};
+use crate::heads::Heads;
+use crate::segment::{Lengths, SEGMENT_BYTES_MAX};
+
+/// The files of one segment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SegmentFiles {
+    pub(crate) lengths: Lengths,
+    pub(crate) has_offsets: bool,
+    pub(crate) has_times: bool,
+}
+
+/// A partition directory without leftovers.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    pub(crate) segments: BTreeMap<Offset, SegmentFiles>,
+    pub(crate) snapshots: BTreeSet<Offset>,
+    /// Names were changed to get here.
+    pub(crate) has_changed: bool,
+}
+
+/// Resolves what was half done, then lists.
+pub(crate) fn resolve(disk: &Disk, directory: &Path) -> Result<Listed, Fault> {
+    let entries = files(disk, directory)?;
+    let deleted = remove_deleted(disk, directory, &entries)?;
+    let named: Vec<OffsetName> = entries
+        .iter()
+        .filter_map(|entry| OffsetName::parse(&entry.name))
+        .collect();
+    let of_stage = |stage| {
+        named
+            .iter()
+            .copied()
+            .filter(move |name| name.stage == stage)
+    };
+    let first_cleaned = of_stage(Stage::Cleaned).map(|name| name.offset).min();
+    let (broken, swaps): (Vec<_>, Vec<_>) = of_stage(Stage::Swap)
+        .partition(|swap| first_cleaned.is_some_and(|cleaned| swap.offset >= cleaned));
+    let unfinished: Vec<OffsetName> = broken.into_iter().chain(of_stage(Stage::Cleaned)).collect();
+    for name in &unfinished {
+        disk.remove(&directory.join(name.format()))?;
+    }
+    complete_swaps(disk, directory, &swaps, of_stage(Stage::Final))?;
+    let mut listed = list(disk, directory)?;
+    listed.has_changed |= deleted || !unfinished.is_empty() || !swaps.is_empty();
+    Ok(listed)
+}
+
+fn files(disk: &Disk, directory: &Path) -> Result<Vec<Entry>, Fault> {
+    let mut entries = disk.list(directory)?;
+    entries.retain(|entry| !entry.is_directory);
+    Ok(entries)
+}
+
+/// The snapshots of the metadata log are not ours to judge.
+fn remove_deleted(disk: &Disk, directory: &Path, entries: &[Entry]) -> Result<bool, Fault> {
+    let is_deleted = |entry: &&Entry| {
+        entry.name.ends_with(Stage::Deleted.suffix())
+            && !entry.name.ends_with(".checkpoint.deleted")
+    };
+    let mut any = false;
+    for entry in entries.iter().filter(is_deleted) {
+        disk.remove(&directory.join(&entry.name))?;
+        any = true;
+    }
+    Ok(any)
+}
+
+fn complete_swaps(
+    disk: &Disk,
+    directory: &Path,
+    swaps: &[OffsetName],
+    finals: impl Iterator<Item = OffsetName>,
+) -> Result<(), Fault> {
+    let mut replaced: Option<(Offset, Offset)> = None;
+    for swap in swaps.iter().filter(|swap| swap.kind == FileKind::Log) {
+        let end = end_of(disk, directory, *swap)?;
+        let (low, high) = replaced.unwrap_or((swap.offset, end));
+        replaced = Some((low.min(swap.offset), high.max(end)));
+    }
+    if let Some((low, high)) = replaced {
+        for old in finals.filter(|old| (low..high).contains(&old.offset)) {
+            disk.remove(&directory.join(old.format()))?;
+        }
+    }
+    for swap in swaps {
+        let target = OffsetName::new(swap.offset, swap.kind);
+        disk.rename(
+            &directory.join(swap.format()),
+            &directory.join(target.format()),
+        )?;
+    }
+    if swaps.is_empty() {
+        Ok(())
+    } else {
+        disk.sync_directory(directory)
+    }
+}
+
+/// The offset behind the last batch of a segment that has not got its name yet.
+fn end_of(disk: &Disk, directory: &Path, name: OffsetName) -> Result<Offset, Fault> {
+    let file = disk.open(&directory.join(name.format()))?;
+    let size = file.length()?.min(u64::from(SEGMENT_BYTES_MAX)) as u32;
+    let mut end = name.offset;
+    for head in Heads::new(&file, 0, size) {
+        end = head?.last_offset + 1;
+    }
+    Ok(end)
+}
+
+fn list(disk: &Disk, directory: &Path) -> Result<Listed, Fault> {
+    let mut listed = Listed::default();
+    let mut bases = BTreeSet::new();
+    let mut indexes = Vec::new();
+    for entry in files(disk, directory)? {
+        let Some(name) = OffsetName::parse(&entry.name) else {
+            continue;
+        };
+        let segment = || -> SegmentFiles { SegmentFiles::default() };
+        match name.kind {
+            FileKind::ProducerSnapshot => {
+                listed.snapshots.insert(name.offset);
+                continue;
+            }
+            FileKind::Log => {
+                bases.insert(name.offset);
+            }
+            _ => indexes.push(name),
+        }
+        let files = listed.segments.entry(name.offset).or_insert_with(segment);
+        match name.kind {
+            FileKind::Log => files.lengths.log = entry.n_bytes,
+            FileKind::OffsetIndex => {
+                (files.has_offsets, files.lengths.offsets) = (true, entry.n_bytes);
+            }
+            FileKind::TimeIndex => (files.has_times, files.lengths.times) = (true, entry.n_bytes),
+            FileKind::TxnIndex => files.lengths.txns = entry.n_bytes,
+            FileKind::ProducerSnapshot => {}
+        }
+    }
+    for orphan in indexes
+        .iter()
+        .filter(|index| !bases.contains(&index.offset))
+    {
+        tracing::warn!("{} belongs to no segment and is removed", orphan.format());
+        disk.remove(&directory.join(orphan.format()))?;
+        listed.has_changed = true;
+    }
+    listed.segments.retain(|base, _| bases.contains(base));
+    Ok(listed)
+}

@@ -1,0 +1,399 @@
+//! Opening a log: after a shutdown in order without looking at the data, after a crash by reading
+//! what may be torn.
+//!
+//! From the recovery point on every batch is checked; indexes, leader epochs, the transaction index
+//! and the producers are made anew from it, and the file is cut behind the last good batch. What
+//! lies behind a cut is no longer part of the log. An index that is missing or cannot be right is
+//! rebuilt in any case.
+
+use std::sync::Arc;
+
+use ottla_protocol::Offset;
+use ottla_protocol::epochs::EpochCache;
+
+use crate::checkpoint::{read_epochs, write_epochs};
+use crate::disk::{Disk, DiskFile};
+use crate::error::Fault;
+use crate::file_names::LEADER_EPOCHS;
+use crate::heads::{Head, Scan, Scanned};
+use crate::leftovers::{self, SegmentFiles};
+use crate::log::{OpenLog, note_aborted};
+use crate::log_view::Segments;
+use crate::producer::Producers;
+use crate::producer_files::{ProducerFiles, Remember};
+use crate::segment::Segment;
+
+/// A log in order.
+pub(crate) struct Recovered {
+    pub(crate) segments: Segments,
+    pub(crate) epochs: EpochCache,
+    pub(crate) producers: Producers,
+    pub(crate) producer_files: ProducerFiles,
+    pub(crate) start: Offset,
+    pub(crate) end: Offset,
+    pub(crate) flushed: Offset,
+    /// Segments whose files were changed and must be synced.
+    pub(crate) rebuilt: Vec<Arc<Segment>>,
+    pub(crate) snapshots: Vec<DiskFile>,
+    /// The directory must be synced too.
+    pub(crate) has_new_names: bool,
+    pub(crate) n_scanned: usize,
+    pub(crate) n_bytes_cut: u64,
+}
+
+/// See the head of this file.
+pub(crate) fn recover(how: &OpenLog) -> Result<Recovered, Fault> {
+    let listed = leftovers::resolve(&how.disk, &how.directory)?;
+    let mut opening = Opening {
+        how,
+        epochs: read_epochs(&how.disk, &how.directory.join(LEADER_EPOCHS))?,
+        files: ProducerFiles::new(&how.disk, &how.directory, listed.snapshots),
+        segments: Vec::new(),
+        producers: None,
+        rebuilt: Vec::new(),
+        snapshots: Vec::new(),
+        has_new_names: listed.has_changed || !how.is_clean,
+        n_scanned: 0,
+        n_bytes_cut: 0,
+    };
+    let known_epochs = opening.epochs.clone();
+    let bases: Vec<Offset> = listed.segments.keys().copied().collect();
+    let unflushed = if how.is_clean {
+        Offset::MAX
+    } else {
+        how.recovery_point
+    };
+    // The segment that holds the recovery point is the first one that may be torn.
+    let first_unflushed = match unflushed {
+        Offset::MAX => bases.len(),
+        point => bases
+            .partition_point(|base| *base <= point)
+            .saturating_sub(1),
+    };
+    for (at, (base, files)) in listed.segments.iter().enumerate() {
+        if opening.open_segment(*base, *files, at >= first_unflushed)? {
+            opening.drop_files_behind(bases.get(at + 1..).unwrap_or_default())?;
+            break;
+        }
+    }
+    opening.finish(&known_epochs)
+}
+
+struct Opening<'a> {
+    how: &'a OpenLog,
+    epochs: EpochCache,
+    files: ProducerFiles,
+    segments: Segments,
+    /// The producers at the end of the last segment, if it was scanned.
+    producers: Option<Producers>,
+    rebuilt: Vec<Arc<Segment>>,
+    snapshots: Vec<DiskFile>,
+    has_new_names: bool,
+    n_scanned: usize,
+    n_bytes_cut: u64,
+}
+
+impl Opening<'_> {
+    fn disk(&self) -> &Disk {
+        &self.how.disk
+    }
+
+    fn remember(&self) -> Remember {
+        let expiration_ms = self.how.config.producer_id_expiration_ms;
+        Remember {
+            now_ms: self.how.now_ms,
+            expiration_ms,
+        }
+    }
+
+    /// Returns whether the log ends here, because this segment was cut.
+    fn open_segment(
+        &mut self,
+        base: Offset,
+        files: SegmentFiles,
+        is_unflushed: bool,
+    ) -> Result<bool, Fault> {
+        let (disk, now_ms) = (&self.how.disk, self.how.now_ms);
+        let segment = Segment::open(disk, &self.how.directory, base, files.lengths, now_ms)?;
+        let segment = Arc::new(segment);
+        let is_sound = files.has_offsets && segment.has_sound_indexes(files.lengths)?;
+        if is_sound && !files.has_times {
+            segment.times.create()?;
+            self.has_new_names = true;
+        }
+        if !is_sound && !is_unflushed {
+            tracing::warn!("{}: its indexes are rebuilt", segment.path().display());
+        }
+        let cut = if is_unflushed || !is_sound {
+            self.scan(&segment, is_unflushed)?
+        } else {
+            self.producers = None;
+            0
+        };
+        self.segments.push(segment);
+        Ok(is_unflushed && cut > 0)
+    }
+
+    fn scan(&mut self, segment: &Arc<Segment>, is_unflushed: bool) -> Result<u32, Fault> {
+        let base = segment.base();
+        if is_unflushed {
+            // What they know may be of batches that are about to be cut.
+            self.files.delete_above(base)?;
+        }
+        let mut producers = match self.producers.take() {
+            Some(mut producers) => {
+                producers.set_end_offset(base);
+                producers
+            }
+            None => {
+                let start = self.start_of_log(base);
+                let how = self.remember();
+                rebuild_producers(&self.segments, &mut self.files, start, base, how)?
+            }
+        };
+        let cut = scan_segment(segment, self.how, &mut self.epochs, &mut producers)?;
+        if is_unflushed {
+            let snapshot = self.files.take(&producers)?;
+            self.snapshots.extend(snapshot);
+        }
+        self.producers = Some(producers);
+        self.rebuilt.push(Arc::clone(segment));
+        self.n_scanned += 1;
+        self.n_bytes_cut += u64::from(cut);
+        if cut > 0 {
+            tracing::warn!("{}: {cut} torn bytes are cut off", segment.path().display());
+        }
+        Ok(cut)
+    }
+
+    fn start_of_log(&self, otherwise: Offset) -> Offset {
+        let first = self
+            .segments
+            .first()
+            .map_or(otherwise, |first| first.base());
+        self.how.start.max(first)
+    }
+
+    /// The files of segments that come behind one that was cut.
+    fn drop_files_behind(&mut self, bases: &[Offset]) -> Result<(), Fault> {
+        use crate::file_names::{FileKind, segment_file};
+        for base in bases {
+            for kind in FileKind::OF_SEGMENT {
+                self.disk()
+                    .remove(&segment_file(&self.how.directory, *base, kind))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, known_epochs: &EpochCache) -> Result<Recovered, Fault> {
+        let mut end = self.read_end()?;
+        if end < self.how.start {
+            tracing::warn!(
+                "{}: the log ends at {end}, below its start {}; it starts anew there",
+                self.how.directory.display(),
+                self.how.start
+            );
+            let bases: Vec<Offset> = self.segments.drain(..).map(|s| s.base()).collect();
+            self.drop_files_behind(&bases)?;
+            self.rebuilt.clear();
+            self.epochs.clear();
+            self.files.delete_all()?;
+        }
+        if self.segments.is_empty() {
+            let OpenLog {
+                disk,
+                directory,
+                start,
+                config,
+                now_ms,
+                ..
+            } = self.how;
+            let segment = Segment::create(disk, directory, *start, config, *now_ms)?;
+            self.segments.push(Arc::new(segment));
+            self.has_new_names = true;
+            self.producers = None;
+            end = *start;
+        }
+        let start = self.start_of_log(end).min(end);
+        self.epochs.truncate_from_end(end);
+        self.epochs.truncate_from_start(start);
+        if self.epochs != *known_epochs {
+            write_epochs(
+                self.disk(),
+                &self.how.directory.join(LEADER_EPOCHS),
+                &self.epochs,
+            )?;
+        }
+        let producers = self.producers_at(start, end)?;
+        // A clean shutdown has synced everything; after a crash only the checkpoint is to be
+        // believed, whatever we have read back just now.
+        let is_settled = self.how.is_clean && self.n_scanned == 0;
+        let flushed = if is_settled {
+            end
+        } else {
+            self.how.recovery_point.clamp(0, end)
+        };
+        Ok(Recovered {
+            segments: self.segments,
+            epochs: self.epochs,
+            producers,
+            producer_files: self.files,
+            start,
+            end,
+            flushed,
+            rebuilt: self.rebuilt,
+            snapshots: self.snapshots,
+            has_new_names: self.has_new_names,
+            n_scanned: self.n_scanned,
+            n_bytes_cut: self.n_bytes_cut,
+        })
+    }
+
+    /// Reads headers behind the last index entry; if they make no sense, the whole segment.
+    fn read_end(&mut self) -> Result<Offset, Fault> {
+        let Some(active) = self.segments.last().map(Arc::clone) else {
+            return Ok(self.how.start);
+        };
+        match active.read_end() {
+            Err(Fault::Corrupt { .. }) if self.producers.is_none() => {
+                self.segments.pop();
+                let scanned = self.scan(&active, true);
+                self.segments.push(Arc::clone(&active));
+                scanned?;
+                active.read_end()
+            }
+            end => end,
+        }
+    }
+
+    fn producers_at(&mut self, start: Offset, end: Offset) -> Result<Producers, Fault> {
+        let bases: Vec<Offset> = self.segments.iter().map(|segment| segment.base()).collect();
+        self.files.delete_strays(&bases)?;
+        self.files.delete_above(end)?;
+        let is_old = self.how.is_clean && self.files.is_empty();
+        let mut producers = match self.producers.take() {
+            Some(producers) => producers,
+            // Shut down in order by something that knew no snapshots: there were no producers.
+            None if is_old => Producers::empty(start),
+            None => {
+                let how = self.remember();
+                rebuild_producers(&self.segments, &mut self.files, start, end, how)?
+            }
+        };
+        producers.set_end_offset(end);
+        let snapshot = self.files.take(&producers)?;
+        self.snapshots.extend(snapshot);
+        Ok(producers)
+    }
+}
+
+/// The producers of a log at `end`: the newest snapshot, and what was appended since.
+pub(crate) fn rebuild_producers(
+    segments: &Segments,
+    files: &mut ProducerFiles,
+    start: Offset,
+    end: Offset,
+    how: Remember,
+) -> Result<Producers, Fault> {
+    let mut producers = files.load(start, end, how)?;
+    let from = producers.end_offset().max(start);
+    if from < end {
+        let first = segments
+            .partition_point(|segment| segment.base() <= from)
+            .saturating_sub(1);
+        for segment in segments
+            .iter()
+            .skip(first)
+            .take_while(|segment| segment.base() < end)
+        {
+            replay(segment, from, end, &mut producers)?;
+        }
+    }
+    producers.set_end_offset(end);
+    Ok(producers)
+}
+
+fn replay(
+    segment: &Segment,
+    from: Offset,
+    end: Offset,
+    producers: &mut Producers,
+) -> Result<(), Fault> {
+    let mut scan = Scan::new(
+        segment.log_file(),
+        segment.index_position(from)?,
+        segment.size(),
+    );
+    loop {
+        match scan.next()? {
+            Scanned::Batch(head, _) if head.base_offset >= end => return Ok(()),
+            Scanned::Batch(head, batch) if head.last_offset >= from => {
+                if let Some(completed) = producers.apply(batch) {
+                    producers.complete(&completed);
+                }
+            }
+            Scanned::Batch(..) | Scanned::Legacy(_) => {}
+            Scanned::End | Scanned::Torn(_) => return Ok(()),
+        }
+    }
+}
+
+/// Checks every batch of a segment, makes its indexes anew and cuts what is not good. Returns how
+/// many bytes were cut.
+fn scan_segment(
+    segment: &Segment,
+    how: &OpenLog,
+    epochs: &mut EpochCache,
+    producers: &mut Producers,
+) -> Result<u32, Fault> {
+    segment.reset()?;
+    let mut scan = Scan::new(segment.log_file(), 0, segment.size());
+    let mut last_offset = segment.base() - 1;
+    let mut good = 0;
+    let why = loop {
+        let head = match scan.next()? {
+            Scanned::End => break None,
+            Scanned::Torn(why) => break Some(why.to_string()),
+            Scanned::Legacy(head) => head,
+            Scanned::Batch(head, batch) => {
+                if let Err(why) = batch.verify_crc() {
+                    break Some(why.to_string());
+                }
+                if !follows(&head, last_offset, segment.base()) {
+                    break Some(format!("offset {} follows {last_offset}", head.base_offset));
+                }
+                if epochs
+                    .latest_epoch()
+                    .is_none_or(|latest| head.leader_epoch > latest)
+                {
+                    epochs.assign(head.leader_epoch, head.base_offset);
+                }
+                if let Some(completed) = producers.apply(batch) {
+                    note_aborted(segment, &completed, producers)?;
+                    producers.complete(&completed);
+                }
+                head
+            }
+        };
+        if !follows(&head, last_offset, segment.base()) {
+            break Some(format!("offset {} follows {last_offset}", head.last_offset));
+        }
+        segment.index_batch(head, head.position, &how.config)?;
+        last_offset = head.last_offset;
+        good = scan.position();
+    };
+    if let Some(why) = why {
+        tracing::warn!("{} at position {good}: {why}", segment.path().display());
+    }
+    producers.set_end_offset(last_offset + 1);
+    let cut = segment.cut(good)?;
+    segment.finish(&how.config)?;
+    Ok(cut)
+}
+
+fn follows(head: &Head, last_offset: Offset, base: Offset) -> bool {
+    head.base_offset > last_offset
+        && head.last_offset >= head.base_offset
+        && head.last_offset - base <= i64::from(i32::MAX)
+}
