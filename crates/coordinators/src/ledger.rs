@@ -99,6 +99,7 @@ pub struct Decision<Record, Reply> {
     /// To others who waited (or to the caller itself, under the ticket in `reply`).
     pub released: Vec<Freed<Reply>>,
     /// The ledger's earliest deadline from now on; it replaces the former. `None`: nothing runs.
+    /// Replaying the batches may stop a timer, so the ledger may be woken for nothing.
     pub deadline: Option<Deadline>,
 }
 

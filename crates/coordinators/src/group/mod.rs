@@ -1,29 +1,47 @@
 //! All groups of one `__consumer_offsets` partition.
 //!
-//! Durable state (`saved`, `offsets`, `others`) changes in `replay` only. Who is joining, what is
-//! being agreed on and which timers run is soft state (`live`, `timers`): it is rebuilt from the
-//! durable state by `loaded`, and a restart costs members no more than a rebalance.
+//! Durable state (`saved`, `others`, `offsets`) changes in `replay` only. Who is joining, what is
+//! being agreed on and which timers run is soft state (`live`, `timers`): `loaded` builds it from
+//! the durable state, and losing it costs members no more than a rebalance.
 
 pub mod records;
 mod settings;
 mod placement;
 mod timers;
+mod turn;
 mod reply;
+mod uncommitted;
+mod log;
+mod requests;
+mod classic;
+mod offsets;
+mod others;
+mod describe;
+mod counts;
+#[cfg(test)]
+mod tests;
 
-use bytes::Bytes;
-use ottla_protocol::messages::{
-    DescribedGroup, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListedGroup, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequestGroup,
-    OffsetFetchResponseGroup, SyncGroupRequest,
-};
-use ottla_protocol::{Offset, Refusal, Text, Uuid};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use ottla_protocol::{Text, Uuid};
+
+pub use classic::ClassicState;
+pub use counts::{Counts, Sizes};
+pub use offsets::{offset_fetch_groups, offset_fetch_refused, offset_fetch_response};
 pub use placement::partition_for_group;
-pub use reply::GroupReply;
+pub use reply::{GroupReply, OtherReply};
 pub use settings::GroupSettings;
 
-use crate::ledger::{Deadline, Decision, Freed, Now, Origin, Read};
-use records::{Corrupt, GroupRecord};
+use crate::ledger::{Answer, Batch, Deadline, Decision, Now, Origin, When};
+use classic::ClassicGroup;
+use offsets::{GroupOffsets, OffsetStore};
+use others::OtherGroup;
+use records::{GroupMetadataValue, GroupRecord};
+use reply::GroupReply as Reply;
+use timers::Timers;
+use turn::{Outcome, Turn};
+use uncommitted::Uncommitted;
 
 /// What the group ledger decides.
 pub type GroupDecision = Decision<GroupRecord, GroupReply>;
@@ -48,164 +66,132 @@ pub trait Topics {
 }
 
 /// All groups of one `__consumer_offsets` partition.
+///
+/// * once loaded, a group is in `live` if and only if it is in `saved`, except between the decision
+///   that makes it and the replay of its first record
+/// * a group is in `saved` or in `others`, never in both
 #[derive(Debug)]
-pub struct GroupLedger {}
+pub struct GroupLedger {
+    settings: GroupSettings,
+    // Durable: what the records say.
+    saved: BTreeMap<Arc<str>, Saved>,
+    others: BTreeMap<Arc<str>, OtherGroup>,
+    offsets: OffsetStore,
+    // Soft: what is going on.
+    live: BTreeMap<Arc<str>, ClassicGroup>,
+    timers: Timers,
+    tickets: u64,
+    uncommitted: Uncommitted,
+    is_loading: bool,
+    counts: Counts,
+}
+
+/// A classic group as its last record has it.
+#[derive(Debug, Clone, PartialEq)]
+enum Saved {
+    /// It has offsets and has never had members: nothing but the offsets says that it exists.
+    Simple,
+    Generation(GroupMetadataValue),
+}
 
 impl GroupLedger {
-    /// Empty: load it next.
-    pub fn new(_settings: GroupSettings) -> Self {
-        todo!()
+    /// Empty. `load` its records next, then say `loaded`.
+    pub fn new(settings: GroupSettings) -> Self {
+        Self {
+            settings,
+            saved: BTreeMap::new(),
+            others: BTreeMap::new(),
+            offsets: OffsetStore::default(),
+            live: BTreeMap::new(),
+            timers: Timers::default(),
+            tickets: 0,
+            uncommitted: Uncommitted::default(),
+            is_loading: true,
+            counts: Counts::default(),
+        }
     }
 
-    // ---- the log ----
-
-    /// One record of the log while loading, from its start to its end. Of a control batch, one call
-    /// with `Origin::Marker` (key and value are not looked at).
-    pub fn load(
-        &mut self,
-        _offset: Offset,
-        _origin: Origin,
-        _key: Option<&Bytes>,
-        _value: Option<&Bytes>,
-    ) -> Result<(), Corrupt> {
-        todo!()
+    /// Settings changed while running. Members keep the sessions they have.
+    pub fn change_settings(&mut self, settings: GroupSettings) {
+        self.settings = settings;
     }
-
-    /// The log has been read to its end: members get their sessions back.
-    pub fn loaded(&mut self, _now: Now) -> GroupDecision {
-        todo!()
-    }
-
-    /// A record of a decision has been appended at `offset`.
-    pub fn replay(&mut self, _offset: Offset, _origin: Origin, _record: &GroupRecord) {
-        todo!()
-    }
-
-    /// Everything before `end` is committed.
-    pub fn committed(&mut self, _end: Offset) {
-        todo!()
-    }
-
-    /// The append of this decision failed. Takes its place; appends nothing.
-    pub fn abandoned(
-        &mut self,
-        _decision: GroupDecision,
-        _cause: Refusal,
-        _now: Now,
-    ) -> GroupDecision {
-        todo!()
-    }
-
-    /// The partition moves away or stops: everyone who waits is told.
-    pub fn unload(self, _refusal: Refusal) -> Vec<Freed<GroupReply>> {
-        todo!()
-    }
-
-    /// Settings changed while running.
-    pub fn change_settings(&mut self, _settings: GroupSettings) {
-        todo!()
-    }
-
-    // ---- time ----
 
     /// When `handle_timeout` is due.
     pub fn next_timeout(&self) -> Option<Deadline> {
-        todo!()
+        self.timers.next()
     }
 
-    /// Handles one timer that is due. Call it until it says `None`.
-    pub fn handle_timeout(&mut self, _now: Now) -> Option<GroupDecision> {
-        todo!()
+    /// What must be committed before a reply may leave that rests on this group's records.
+    fn seen(&self, group_id: &str) -> When {
+        self.uncommitted.when(group_id)
     }
 
-    // ---- the classic protocol ----
+    /// What a group has committed. Offsets that are left of a deleted group count for nothing.
+    fn offsets_of(&self, group_id: &str) -> Option<&GroupOffsets> {
+        let exists = self.live.contains_key(group_id) || self.others.contains_key(group_id);
+        exists.then(|| self.offsets.of_group(group_id)).flatten()
+    }
 
-    /// JoinGroup. `fresh_id` becomes part of the member id, if one is given out.
-    pub fn join_group(
+    /// Lets `decide` loose on one group, if it exists.
+    fn on_group<T>(
         &mut self,
-        _request: &JoinGroupRequest,
-        _version: i16,
-        _client: Client<'_>,
-        _fresh_id: Uuid,
-        _now: Now,
-    ) -> GroupDecision {
-        todo!()
+        group_id: &str,
+        now: Now,
+        decide: impl FnOnce(&mut ClassicGroup, &mut Turn<'_>) -> T,
+    ) -> Option<(T, Outcome)> {
+        let seen = self.seen(group_id);
+        let group = self.live.get_mut(group_id)?;
+        let mut turn = Turn::new(
+            now,
+            &self.settings,
+            &mut self.timers,
+            &mut self.tickets,
+            seen,
+        );
+        let verdict = decide(group, &mut turn);
+        Some((verdict, turn.done()))
     }
 
-    /// SyncGroup.
-    pub fn sync_group(
-        &mut self,
-        _request: &SyncGroupRequest,
-        _version: i16,
-        _now: Now,
-    ) -> GroupDecision {
-        todo!()
+    fn decision(&self, outcome: Outcome, reply: Answer<Reply>) -> GroupDecision {
+        let mut decision = self.plain_decision(outcome.records, reply);
+        decision.released = outcome.released;
+        decision
     }
 
-    /// Heartbeat.
-    pub fn heartbeat(&mut self, _request: &HeartbeatRequest, _now: Now) -> GroupDecision {
-        todo!()
+    fn plain_decision(&self, records: Vec<GroupRecord>, reply: Answer<Reply>) -> GroupDecision {
+        let batch = Batch {
+            records,
+            origin: Origin::Plain,
+        };
+        Decision {
+            batches: if batch.records.is_empty() {
+                Vec::new()
+            } else {
+                vec![batch]
+            },
+            reply,
+            released: Vec::new(),
+            deadline: self.timers.next(),
+        }
     }
 
-    /// LeaveGroup.
-    pub fn leave_group(
-        &mut self,
-        _request: &LeaveGroupRequest,
-        _version: i16,
-        _now: Now,
-    ) -> GroupDecision {
-        todo!()
+    fn at_once(&self, reply: Reply) -> GroupDecision {
+        self.plain_decision(Vec::new(), Answer::Now(reply, When::AtOnce))
+    }
+}
+
+#[cfg(test)]
+impl GroupLedger {
+    /// The invariants of the struct and of everything in it.
+    fn validate(&self) {
+        assert!(self.saved.keys().eq(self.live.keys()), "live mirrors saved");
+        assert!(self.saved.keys().all(|id| !self.others.contains_key(id)));
+        self.live.values().for_each(ClassicGroup::validate);
+        self.offsets.validate();
     }
 
-    // ---- offsets ----
-
-    /// OffsetCommit.
-    pub fn commit_offsets(
-        &mut self,
-        _request: &OffsetCommitRequest,
-        _version: i16,
-        _topics: &dyn Topics,
-        _now: Now,
-    ) -> GroupDecision {
-        todo!()
-    }
-
-    /// OffsetFetch of one group; `offset_fetch_groups` and `offset_fetch_response` translate the
-    /// versions that ask for one group only.
-    pub fn fetch_offsets(
-        &self,
-        _request: &OffsetFetchRequestGroup,
-        _version: i16,
-        _require_stable: bool,
-        _topics: &dyn Topics,
-    ) -> Read<OffsetFetchResponseGroup> {
-        todo!()
-    }
-
-    /// OffsetDelete.
-    pub fn delete_offsets(&mut self, _request: &OffsetDeleteRequest, _now: Now) -> GroupDecision {
-        todo!()
-    }
-
-    /// A topic is gone: forget what was committed for it.
-    pub fn topic_deleted(&mut self, _name: &str, _id: Uuid) -> GroupDecision {
-        todo!()
-    }
-
-    // ---- looking ----
-
-    /// ListGroups: the groups of this partition that pass the filters.
-    pub fn list_groups(&self, _request: &ListGroupsRequest) -> Read<Vec<ListedGroup>> {
-        todo!()
-    }
-
-    /// DescribeGroups: one group.
-    pub fn describe_group(&self, _group_id: &str, _version: i16) -> Read<DescribedGroup> {
-        todo!()
-    }
-
-    /// DeleteGroups: those of this partition.
-    pub fn delete_groups(&mut self, _group_ids: &[Text], _now: Now) -> GroupDecision {
-        todo!()
+    /// What the records say.
+    fn durable(&self) -> impl PartialEq + std::fmt::Debug + '_ {
+        (&self.saved, &self.others, &self.offsets)
     }
 }

@@ -54,11 +54,6 @@ impl Timers {
     pub(crate) fn next(&self) -> Option<Deadline> {
         self.queue.first().map(|(at, _)| Deadline(*at))
     }
-
-    #[cfg(test)]
-    pub(crate) fn is_set(&self, timer: &Timer) -> bool {
-        self.at.contains_key(timer)
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,11 @@
+//! Offsets: what a group has read, as it says itself.
+
+mod store;
+mod commit;
+mod fetch;
+mod forget;
+
+pub(crate) use forget::group_tombstone;
+pub(crate) use store::{Committed, GroupOffsets, OffsetStore};
+
+pub use fetch::{offset_fetch_groups, offset_fetch_refused, offset_fetch_response};
