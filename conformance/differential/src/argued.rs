@@ -1,25 +1,115 @@
-//! Why a field or a version could not be reached on one broker, one line each.
+//! Why a field or a version is not reached on one broker, one line each.
 
 /// The reason for a field, if there is one.
 pub fn reason(place: &str, field: &str, versions: &[i16]) -> Option<&'static str> {
     let found = REASONS.iter().find(|(a, b, from, to, _)| {
-        (*a == place || *a == ANY)
-            && *b == field
-            && versions
-                .iter()
-                .all(|version| (from..=to).contains(&version))
+        *a == place && *b == field && versions.iter().all(|v| (from..=to).contains(&v))
     });
     found.map(|(.., reason)| *reason)
 }
 
-/// The reason for a whole version.
-pub fn pair(_request: &str, _version: i16) -> Option<&'static str> {
-    None
-}
-
-const ANY: &str = "*";
 const LAST: i16 = i16::MAX;
 
+/// Struct, field, first and last version, reason.
 type Reason = (&'static str, &'static str, i16, i16, &'static str);
 
-const REASONS: &[Reason] = &[("-", ANY, 0, LAST, "-")];
+const REASONS: &[Reason] = &[
+    (
+        "FetchLeaderIdAndEpoch",
+        "leader_id",
+        12,
+        12,
+        "a broker fills it from v16 on; the quorum does from v12 on, but knows its partition by topic id (v13)",
+    ),
+    (
+        "FetchLeaderIdAndEpoch",
+        "leader_epoch",
+        12,
+        12,
+        "a broker fills it from v16 on; the quorum does from v12 on, but knows its partition by topic id (v13)",
+    ),
+    (
+        "FetchSnapshotId",
+        "end_offset",
+        12,
+        12,
+        "only the quorum fills it, and knows its partition by topic id (v13)",
+    ),
+    (
+        "FetchSnapshotId",
+        "epoch",
+        12,
+        12,
+        "only the quorum fills it, and knows its partition by topic id (v13)",
+    ),
+    (
+        "MetadataResponse",
+        "error_code",
+        13,
+        LAST,
+        "clients read REBOOTSTRAP_REQUIRED here, but no code of the 4.3 broker writes it",
+    ),
+    (
+        "ListGroupsResponse",
+        "error_code",
+        0,
+        LAST,
+        "only while a coordinator loads its groups, for moments that cannot be aimed at",
+    ),
+    (
+        "ApiVersionsResponse",
+        "error_code",
+        1,
+        2,
+        "these requests are empty, so nothing in them is wrong; a version from the future is answered in v0",
+    ),
+    (
+        "ApiVersionsResponse",
+        "zk_migration_ready",
+        3,
+        LAST,
+        "true only on a controller that migrates from ZooKeeper, which 4.x cannot",
+    ),
+    (
+        "CreatableTopicConfigs",
+        "is_sensitive",
+        5,
+        LAST,
+        "no setting of a topic is a secret",
+    ),
+    (
+        "CreatableTopicConfigs",
+        "read_only",
+        5,
+        LAST,
+        "every setting of a topic can be changed",
+    ),
+    (
+        "DescribeLogDirsResult",
+        "error_code",
+        1,
+        LAST,
+        "only for a log directory that failed",
+    ),
+    (
+        "DescribeClusterResponse",
+        "error_code",
+        0,
+        0,
+        "only a wrong kind of endpoint is refused, and kinds came with v1",
+    ),
+    (
+        "DescribeClusterResponse",
+        "error_message",
+        0,
+        0,
+        "only a wrong kind of endpoint is refused, and kinds came with v1",
+    ),
+    (
+        "DescribeTopicPartitionsResponsePartition",
+        "error_code",
+        0,
+        LAST,
+        "a partition without a leader is told by leader -1 alone; the broker writes 0 always",
+    ),
+];

@@ -88,6 +88,17 @@ impl Broker {
         Ok(answer)
     }
 
+    /// Asks ApiVersions in a version that nobody knows; the answer is one of version 0. The header is
+    /// flexible, as that of a client from the future would be.
+    pub fn ask_from_the_future<R: Request>(&self, request: &R) -> Result<R::Response, Broken> {
+        const FUTURE: i16 = 777;
+        let mut frame = self.frame(R::VERSIONS.1, request)?.to_vec();
+        let version_at = 4 + 2;
+        frame[version_at..version_at + 2].copy_from_slice(&FUTURE.to_be_bytes());
+        let body = self.exchange(&frame, 4)?;
+        decode_body::<R::Response>(body, 0).map_err(|why| Broken::Decode(format!("{why:?}")))
+    }
+
     /// Sends without waiting for anything: a Produce with acks=0 has no answer.
     pub fn tell<R: Request>(&self, version: i16, request: &R) -> Result<(), Broken> {
         let frame = self.frame(version, request)?;
@@ -96,24 +107,25 @@ impl Broker {
     }
 
     fn answer_bytes<R: Request>(&self, version: i16, request: &R) -> Result<Bytes, Broken> {
-        let frame = self.frame(version, request)?;
+        let flexible = R::KEY != API_VERSIONS && version >= R::Response::FLEXIBLE_FROM;
+        self.exchange(&self.frame(version, request)?, if flexible { 5 } else { 4 })
+    }
+
+    /// The body of the answer, behind a header of so many bytes.
+    fn exchange(&self, frame: &[u8], header: usize) -> Result<Bytes, Broken> {
         let mut stream = self.connect()?;
-        stream.write_all(&frame).map_err(Broken::HungUp)?;
+        stream.write_all(frame).map_err(Broken::HungUp)?;
         let mut answer = Bytes::from(read_frame(&mut stream).map_err(Broken::HungUp)?);
-        if answer.len() < 4 {
+        if answer.len() < header {
             return Err(Broken::Decode("shorter than its header".to_owned()));
         }
         let id = i32::from_be_bytes([answer[0], answer[1], answer[2], answer[3]]);
         if id != CORRELATION_ID {
             return Err(Broken::WrongCorrelation(id));
         }
-        let mut header = 4;
-        if R::KEY != API_VERSIONS && version >= R::Response::FLEXIBLE_FROM {
-            // No broker sends a tagged field in a response header yet.
-            if answer.get(4) != Some(&0) {
-                return Err(Broken::Decode("tagged fields in the header".to_owned()));
-            }
-            header = 5;
+        // No broker sends a tagged field in a response header yet.
+        if header > 4 && answer[4] != 0 {
+            return Err(Broken::Decode("tagged fields in the header".to_owned()));
         }
         Ok(answer.split_off(header))
     }

@@ -40,6 +40,23 @@ const THEIR_OWN: &[&str] = &[
     "broker_epoch",
 ];
 
+/// Fields that tell the elements of a list apart.
+const NAMES: &[&str] = &[
+    "name",
+    "topic_name",
+    "topic",
+    "resource_name",
+    "group_id",
+    "key",
+    "api_key",
+    "partition_index",
+    "partition",
+    "index",
+    "node_id",
+    "broker_id",
+    "replica_id",
+];
+
 /// One difference, and the requests in which it shows.
 #[derive(Default)]
 struct Seen {
@@ -83,7 +100,7 @@ pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> bool 
 fn by_key(steps: &[Step]) -> BTreeMap<(&'static str, i16, &str, usize), &Step> {
     let mut times: BTreeMap<(&str, i16, &str), usize> = BTreeMap::new();
     let mut keyed = BTreeMap::new();
-    for step in steps {
+    for step in steps.iter().filter(|step| step.is_compared) {
         let time = times
             .entry((step.api, step.version, &step.label))
             .or_default();
@@ -163,7 +180,7 @@ fn named(path: &str, leaves: &[Leaf]) -> String {
 }
 
 fn name_of<'a>(element: &str, leaves: &'a [Leaf]) -> Option<&'a str> {
-    ["name", "api_key"].iter().find_map(|field| {
+    NAMES.iter().find_map(|field| {
         let path = format!("{element}.{field}");
         let found = leaves
             .iter()
@@ -205,6 +222,7 @@ mod tests {
             api: "A",
             version: 0,
             label: String::new(),
+            is_compared: true,
             outcome: Ok(leaves(&answer)),
         }
     }

@@ -166,10 +166,8 @@ impl Coverage {
                     .get(&version)
                     .is_none_or(|pair| pair.answered == 0)
                 {
-                    let reason = argued::pair(api.request, version);
-                    unargued += usize::from(reason.is_none());
-                    let reason = reason.unwrap_or("NO REASON GIVEN");
-                    println!("not reached: {} v{version}: {reason}", api.request);
+                    unargued += 1;
+                    println!("not reached: {} v{version}: never answered", api.request);
                 }
             }
         }

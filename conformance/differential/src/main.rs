@@ -2,10 +2,10 @@
 //! its answers; or asks two brokers the same and prints where their answers differ.
 //!
 //! `ottla-differential HOST:PORT [--controller HOST:PORT] [--against HOST:PORT
-//! [--against-controller HOST:PORT]]`. The first form fails if a request is not understood, an
+//! [--against-controller HOST:PORT]] [--verbose]`. The first form fails if a request is not understood, an
 //! answer does not decode or encodes to other bytes, or a field stayed at its default without a
 //! reason on record (`argued.rs`). The second tells the same story to both brokers, as far as both
-//! serve it, and compares field by field.
+//! serve it, and compares field by field. `--verbose` prints every answer.
 
 // A program that reports is made to print, and nothing of a program is reached from outside: `pub`
 // only tells what other files use.
@@ -37,7 +37,7 @@ const MESSAGES: &str = concat!(
     "/../../crates/protocol/src/messages"
 );
 const USAGE: &str = "usage: ottla-differential HOST:PORT [--controller HOST:PORT] \
-                     [--against HOST:PORT [--against-controller HOST:PORT]]";
+                     [--against HOST:PORT [--against-controller HOST:PORT]] [--verbose]";
 
 type Served = BTreeMap<i16, (i16, i16)>;
 
@@ -47,6 +47,7 @@ struct Arguments {
     controller: Option<String>,
     against: Option<String>,
     against_controller: Option<String>,
+    is_verbose: bool,
 }
 
 fn main() -> ExitCode {
@@ -70,6 +71,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
         match word.as_str() {
             "--controller" => arguments.controller = Some(words.next()?),
             "--against" => arguments.against = Some(words.next()?),
+            "--verbose" => arguments.is_verbose = true,
             "--against-controller" => arguments.against_controller = Some(words.next()?),
             _ if arguments.broker.is_empty() && !word.starts_with('-') => arguments.broker = word,
             _ => return None,
@@ -79,60 +81,75 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
 }
 
 fn run(arguments: &Arguments) -> Result<bool, String> {
-    let schema = || Schema::read(Path::new(MESSAGES)).map_err(|why| format!("{MESSAGES}: {why}"));
-    // Names that nobody used before, and the same for both brokers.
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let prefix = format!("differential-{}", since.as_secs());
+    let schema = Schema::read(Path::new(MESSAGES)).map_err(|why| format!("{MESSAGES}: {why}"))?;
+    let mut coverage = Coverage::new(schema);
     let served = served(&arguments.broker)?;
     let Some(against) = &arguments.against else {
-        let mut coverage = Coverage::new(schema()?);
-        tell(
-            &arguments.broker,
-            &arguments.controller,
-            &prefix,
-            served,
-            &mut coverage,
-        );
+        let teller = Teller::new(arguments, served);
+        teller.tell(&arguments.broker, &arguments.controller, &mut coverage);
         return Ok(coverage.report());
     };
-    let both = common(&served, &self::served(against)?);
-    let mut coverage = Coverage::new(schema()?);
-    let controller = &arguments.controller;
-    let mine = tell(
-        &arguments.broker,
-        controller,
-        &prefix,
-        both.clone(),
-        &mut coverage,
-    );
-    let controller = &arguments.against_controller;
-    let theirs = tell(against, controller, &prefix, both, &mut coverage);
-    Ok(compare::compare(&arguments.broker, &mine, against, &theirs))
+    let teller = Teller::new(arguments, common(&served, &self::served(against)?));
+    // What is prepared through the controller's listener is prepared for both, or for none.
+    let both = arguments.controller.is_some() && arguments.against_controller.is_some();
+    let controller = |given: &Option<String>| given.clone().filter(|_| both);
+    let broker = &arguments.broker;
+    let mine = teller.tell(broker, &controller(&arguments.controller), &mut coverage);
+    let other = controller(&arguments.against_controller);
+    let theirs = teller.tell(against, &other, &mut coverage);
+    Ok(compare::compare(broker, &mine, against, &theirs))
 }
 
-fn tell(
-    address: &str,
-    controller: &Option<String>,
-    prefix: &str,
+/// What stays the same, whichever broker the story is told to.
+struct Teller {
+    /// Begins all names: nobody used them before, and both brokers hear the same.
+    prefix: String,
     served: Served,
-    coverage: &mut Coverage,
-) -> Vec<Step> {
-    let mut story = Story {
-        broker: Broker::new(address, "differential-throttled"),
-        unthrottled: Broker::new(address, "differential"),
-        controller: controller
-            .as_ref()
-            .map(|at| Broker::new(at, "differential")),
-        coverage,
-        steps: Vec::new(),
-        served,
-        second_broker: None,
-        prefix: prefix.to_owned(),
-    };
-    story.tell();
-    story.steps
+    is_verbose: bool,
+}
+
+impl Teller {
+    fn new(arguments: &Arguments, served: Served) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let prefix = format!("differential-{}", since.unwrap_or_default().as_secs());
+        let is_verbose = arguments.is_verbose;
+        Self {
+            prefix,
+            served,
+            is_verbose,
+        }
+    }
+
+    fn tell(
+        &self,
+        address: &str,
+        controller: &Option<String>,
+        coverage: &mut Coverage,
+    ) -> Vec<Step> {
+        let controller = controller.as_ref();
+        let mut story = Story {
+            broker: Broker::new(address, "differential-throttled"),
+            unthrottled: Broker::new(address, "differential"),
+            controller: controller.map(|at| Broker::new(at, "differential")),
+            coverage,
+            steps: Vec::new(),
+            served: self.served.clone(),
+            second_broker: None,
+            node: 0,
+            prefix: self.prefix.clone(),
+        };
+        story.tell();
+        for step in story.steps.iter().filter(|_| self.is_verbose) {
+            println!("{} v{} ({})", step.api, step.version, step.label);
+            match &step.outcome {
+                Ok(leaves) => leaves
+                    .iter()
+                    .for_each(|leaf| println!("    {} {}", leaf.path, leaf.value)),
+                Err(why) => println!("    {why}"),
+            }
+        }
+        story.steps
+    }
 }
 
 fn served(address: &str) -> Result<Served, String> {

@@ -141,7 +141,7 @@ fn field_of(name: &str, kind: &str, attribute: &str) -> Field {
 fn key(attribute: &str, name: &str) -> Option<String> {
     let at = attribute
         .match_indices(&format!("{name} = "))
-        .find(|(at, _)| attribute[..*at].ends_with(['(', ' ']))?
+        .find(|(at, _)| attribute[..*at].ends_with(['(', ' ', ',']))?
         .0;
     let rest = &attribute[at + name.len() + 3..];
     let end = rest.find([',', ')']).unwrap_or(rest.len());

@@ -1,19 +1,27 @@
 //! What the cluster is: versions, brokers, topics as seen by Metadata, the quorum.
 
 use ottla_protocol::messages::*;
-use ottla_protocol::{Text, Uuid, Versioned};
+use ottla_protocol::{Text, Uuid};
 
+use super::absent::{ABSENT_BROKER, DIRECTORY};
 use super::{Story, settle, versions};
-use crate::broker::Broker;
-
-/// The second broker that is registered, but never runs.
-pub const ABSENT_BROKER: i32 = 77;
-const PLAINTEXT: i16 = 0;
 
 impl Story<'_> {
-    /// The first requests of all. Every other step asks only for what is served here.
-    pub fn learn_what_is_served(&mut self) {
-        self.served.entry(ApiVersionsRequest::KEY).or_insert((0, 4));
+    /// The first request of all: who answers here?
+    pub fn learn_who_answers(&mut self) {
+        let request = MetadataRequest {
+            topics: Some(Vec::new()),
+            ..Default::default()
+        };
+        if let Some(answer) = self.prepare(1, &request)
+            && let Some(broker) = answer.brokers.iter().find(|b| b.node_id != ABSENT_BROKER)
+        {
+            self.node = broker.node_id;
+        }
+    }
+
+    pub fn api_versions(&mut self) {
+        self.ask_from_the_future();
         for version in versions::<ApiVersionsRequest>() {
             let mut request = ApiVersionsRequest::default();
             if version >= 3 {
@@ -65,86 +73,6 @@ impl Story<'_> {
         }
     }
 
-    /// A broker that is registered and fenced gives offline replicas and fenced brokers to see.
-    pub fn register_a_second_broker(&mut self) {
-        let Some(controller) = self.controller.clone() else {
-            return;
-        };
-        let Some(cluster) = self.cluster_id() else {
-            return;
-        };
-        let features = self.supported_features(&controller);
-        let listener = BrokerRegistrationListener {
-            name: Text::from("PLAINTEXT"),
-            host: Text::from("localhost"),
-            port: 1,
-            security_protocol: PLAINTEXT,
-        };
-        let request = BrokerRegistrationRequest {
-            broker_id: ABSENT_BROKER,
-            cluster_id: cluster,
-            incarnation_id: Uuid::from_u128(0x7777_0001),
-            listeners: vec![listener],
-            features,
-            rack: None,
-            log_dirs: vec![Uuid::from_u128(0x7777_0002)],
-            ..Default::default()
-        };
-        match controller.ask(4, &request) {
-            Ok(answer) if answer.error_code == 0 => self.second_broker = Some(answer.broker_epoch),
-            other => println!("note: the second broker was not registered: {other:?}"),
-        }
-        settle();
-    }
-
-    /// Unfenced, the second broker can lead; fenced, it is offline.
-    pub fn fence_the_second_broker(&mut self, want_fence: bool) -> bool {
-        let (Some(controller), Some(epoch)) = (self.controller.clone(), self.second_broker) else {
-            return false;
-        };
-        let request = BrokerHeartbeatRequest {
-            broker_id: ABSENT_BROKER,
-            broker_epoch: epoch,
-            // It has seen all there is.
-            current_metadata_offset: i64::MAX / 2,
-            want_fence,
-            ..Default::default()
-        };
-        let answer = controller.ask(1, &request);
-        settle();
-        answer.is_ok_and(|answer| answer.error_code == 0 && answer.is_fenced == want_fence)
-    }
-
-    /// A topic whose only replica is on the second broker, which leads it until it is fenced.
-    pub fn make_topic_elsewhere(&mut self, name: &Text) -> Option<Uuid> {
-        if !self.fence_the_second_broker(false) {
-            println!("note: the second broker was not unfenced");
-            return None;
-        }
-        let assignment = CreatableReplicaAssignment {
-            partition_index: 0,
-            broker_ids: vec![ABSENT_BROKER],
-        };
-        let topic = CreatableTopic {
-            name: name.clone(),
-            num_partitions: -1,
-            replication_factor: -1,
-            assignments: vec![assignment],
-            ..Default::default()
-        };
-        let request = CreateTopicsRequest {
-            topics: vec![topic],
-            ..Default::default()
-        };
-        let answer = self.prepare(7, &request)?;
-        settle();
-        answer
-            .topics
-            .first()
-            .filter(|topic| topic.error_code == 0)
-            .map(|topic| topic.topic_id)
-    }
-
     /// Fetches the metadata log as an observer does; the quorum then knows of one.
     fn observe_the_quorum(&mut self) {
         let Some(controller) = self.controller.clone() else {
@@ -161,60 +89,26 @@ impl Story<'_> {
         let Ok(answer) = controller.ask(2, &request) else {
             return;
         };
-        let epoch = answer.topics[0].partitions[0].leader_epoch;
-        let partition = FetchPartition {
-            current_leader_epoch: epoch,
-            last_fetched_epoch: 0,
-            replica_directory_id: Uuid::from_u128(0x7777_0003),
-            ..Default::default()
+        let Some(quorum) = answer
+            .topics
+            .first()
+            .and_then(|topic| topic.partitions.first())
+        else {
+            return;
         };
-        let topic = FetchTopic {
-            topic_id: Uuid::METADATA_TOPIC,
-            partitions: vec![partition],
-            ..Default::default()
-        };
-        let request = FetchRequest {
-            replica_state: FetchReplicaState {
-                replica_id: ABSENT_BROKER,
-                replica_epoch: 1,
-            },
-            max_bytes: 1_000_000,
-            topics: vec![topic],
-            ..Default::default()
-        };
-        self.ask_at(
-            &controller,
-            "the metadata log, as an observer",
-            17,
-            &request,
-        );
-        self.steps.pop();
-    }
-
-    fn cluster_id(&mut self) -> Option<Text> {
-        let request = DescribeClusterRequest::default();
-        self.unthrottled
-            .ask(0, &request)
-            .ok()
-            .map(|answer| answer.cluster_id)
-    }
-
-    /// Of the controller, as the registration of a broker wants them.
-    fn supported_features(&self, controller: &Broker) -> Vec<BrokerRegistrationFeature> {
-        let request = ApiVersionsRequest {
-            client_software_name: Text::from("ottla-differential"),
-            client_software_version: Text::from("1"),
-        };
-        let answer = controller.ask(4, &request);
-        let features = answer
-            .map(|answer| answer.supported_features)
-            .unwrap_or_default();
-        let feature = |feature: SupportedFeatureKey| BrokerRegistrationFeature {
-            name: feature.name,
-            min_supported_version: feature.min_version,
-            max_supported_version: feature.max_version,
-        };
-        features.into_iter().map(feature).collect()
+        let (epoch, end) = (quorum.leader_epoch, quorum.high_watermark);
+        for version in 13..=18 {
+            for (label, offset) in [("from the start", 0), ("from the end", end)] {
+                let request = observe(version, epoch, offset);
+                self.prove_at(
+                    &controller,
+                    &format!("the metadata log, {label}"),
+                    version,
+                    &request,
+                );
+                // A log of the quorum has its own length everywhere.
+            }
+        }
     }
 
     pub fn cluster(&mut self) {
@@ -227,20 +121,23 @@ impl Story<'_> {
         let known = self.name("metadata");
         let id = self.make_topic(&known, 2);
         for version in versions::<MetadataRequest>() {
-            let made = self.name(&format!("auto-{version}"));
-            let names = [
-                known.clone(),
-                self.name("absent"),
-                Text::from("not/a/name"),
-                made,
-            ];
-            for create in [false, true] {
-                self.ask(
-                    if create { "by name, create" } else { "by name" },
-                    version,
-                    &metadata_request(version, &names[..if create { 4 } else { 3 }], create),
-                );
-            }
+            // Before v4 asking creates: then another name has to be absent.
+            let absent = match version {
+                4.. => self.name("absent"),
+                _ => self.name(&format!("absent-{version}")),
+            };
+            let names = [known.clone(), absent, Text::from("not/a/name")];
+            self.ask(
+                "by name",
+                version,
+                &metadata_request(version, &names, false),
+            );
+            let made = [known.clone(), self.name(&format!("auto-{version}"))];
+            self.ask(
+                "by name, create",
+                version,
+                &metadata_request(version, &made, true),
+            );
             let mut all = metadata_request(version, &[], false);
             if version >= 1 {
                 all.topics = None;
@@ -255,14 +152,21 @@ impl Story<'_> {
                 request.topics = Some(vec![by_id(id), by_id(Uuid::from_u128(1 << 77))]);
                 self.ask("by id", version, &request);
             }
+            if (10..12).contains(&version) {
+                // The field is there, but may not be used yet.
+                let mut request = metadata_request(version, &names[..1], false);
+                if let Some(topic) = request.topics.iter_mut().flatten().next() {
+                    topic.topic_id = id;
+                }
+                self.ask("by id, too early", version, &request);
+            }
         }
     }
 
     /// Internal topics and replicas on the absent broker show here. The list depends on what was
     /// done to a broker before, so it is no comparison; it is proof all the same.
     fn ask_all_topics(&mut self, version: i16, request: &MetadataRequest) {
-        self.ask("all topics", version, request);
-        self.steps.pop();
+        self.prove("all topics", version, request);
     }
 
     fn describe_cluster(&mut self) {
@@ -308,6 +212,44 @@ impl Story<'_> {
             }
         }
     }
+}
+
+/// A fetch of the metadata log by an observer.
+fn observe(version: i16, epoch: i32, fetch_offset: i64) -> FetchRequest {
+    let partition = FetchPartition {
+        current_leader_epoch: epoch,
+        last_fetched_epoch: if fetch_offset == 0 { 0 } else { epoch },
+        fetch_offset,
+        partition_max_bytes: 1_000_000,
+        replica_directory_id: match version {
+            17.. => DIRECTORY,
+            _ => Uuid::ZERO,
+        },
+        ..Default::default()
+    };
+    let mut topic = FetchTopic {
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    match version {
+        13.. => topic.topic_id = Uuid::METADATA_TOPIC,
+        _ => topic.topic = Text::from("__cluster_metadata"),
+    }
+    let mut request = FetchRequest {
+        max_bytes: 1_000_000,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    match version {
+        15.. => {
+            request.replica_state = FetchReplicaState {
+                replica_id: ABSENT_BROKER,
+                replica_epoch: 1,
+            };
+        }
+        _ => request.replica_id = ABSENT_BROKER,
+    }
+    request
 }
 
 fn metadata_request(version: i16, names: &[Text], create: bool) -> MetadataRequest {

@@ -2,9 +2,10 @@
 //!
 //! The last chapter, since it takes rights away; it gives them back.
 
-use ottla_protocol::Text;
 use ottla_protocol::messages::*;
+use ottla_protocol::{Text, Uuid};
 
+use super::offsets::offset_fetch;
 use super::{Story, settle, versions};
 
 const TOPIC: i8 = 2;
@@ -27,6 +28,7 @@ impl Story<'_> {
             (TOPIC, self.name("hidden-6"), DESCRIBE_CONFIGS, DENY),
             (TOPIC, self.name("hidden-7"), ALL, ALLOW),
             (TOPIC, self.name("hidden-7"), DESCRIBE_CONFIGS, DENY),
+            (TOPIC, self.name("denied"), ALL, DENY),
             (GROUP, group.clone(), ALL, DENY),
             (CLUSTER, Text::from("kafka-cluster"), ALL, ALLOW),
             (CLUSTER, Text::from("kafka-cluster"), DESCRIBE, DENY),
@@ -53,17 +55,25 @@ impl Story<'_> {
 
     fn denied_group(&mut self, group: &Text) {
         for version in versions::<OffsetFetchRequest>() {
-            let mut request = OffsetFetchRequest::default();
-            match version {
-                8.. => {
-                    let group = OffsetFetchRequestGroup {
-                        group_id: group.clone(),
-                        ..Default::default()
-                    };
-                    request.groups = vec![group];
-                }
-                _ => request.group_id = group.clone(),
+            let topic = self.name("denied");
+            for (label, group) in [
+                ("group denied", group.clone()),
+                ("topic denied", self.name("nobody")),
+            ] {
+                let request = offset_fetch(version, &group, &topic, Uuid::from_u128(1 << 83));
+                self.ask(label, version, &request);
             }
+        }
+        let find = FindCoordinatorRequest {
+            key: group.clone(),
+            ..Default::default()
+        };
+        self.ask("denied", 0, &find);
+        for version in versions::<DescribeGroupsRequest>() {
+            let request = DescribeGroupsRequest {
+                groups: vec![group.clone()],
+                ..Default::default()
+            };
             self.ask("denied", version, &request);
         }
         self.ask(

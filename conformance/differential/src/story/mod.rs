@@ -4,9 +4,12 @@
 //! story can be told again to the same broker, or to two brokers with answers to be compared.
 
 mod cluster;
+mod absent;
 mod topics;
 mod records;
+mod fetch;
 mod producers;
+mod transactions;
 mod groups;
 mod offsets;
 mod settings;
@@ -40,6 +43,7 @@ pub struct Step {
     pub api: &'static str,
     pub version: i16,
     pub label: String,
+    pub is_compared: bool,
     pub outcome: Result<Vec<Leaf>, String>,
 }
 
@@ -56,6 +60,8 @@ pub struct Story<'a> {
     pub served: BTreeMap<i16, (i16, i16)>,
     /// The epoch of the broker that is registered and never runs.
     pub second_broker: Option<i64>,
+    /// The id of the broker that answers.
+    pub node: i32,
     /// Begins every name.
     pub prefix: String,
 }
@@ -63,16 +69,19 @@ pub struct Story<'a> {
 impl Story<'_> {
     /// Tells all of it.
     pub fn tell(&mut self) {
-        self.learn_what_is_served();
+        self.learn_who_answers();
         self.throttle_myself();
+        self.api_versions();
         self.register_a_second_broker();
         self.topics();
         self.records();
+        self.while_it_is_unfenced();
         self.producers();
         self.groups();
         self.offsets();
         self.settings();
         self.cluster();
+        self.describe_topic_partitions();
         self.delete_topics();
         self.denied();
     }
@@ -85,6 +94,35 @@ impl Story<'_> {
     {
         let broker = self.broker.clone();
         self.ask_at(&broker, label, version, request)
+    }
+
+    /// As [`Self::ask`], for an answer that holds more than this story made: it proves our
+    /// messages, but two brokers need not agree on it.
+    pub fn prove<R>(&mut self, label: &str, version: i16, request: &R) -> Option<R::Response>
+    where
+        R: Request + Debug,
+        R::Response: Debug,
+    {
+        let broker = self.broker.clone();
+        self.prove_at(&broker, label, version, request)
+    }
+
+    pub fn prove_at<R>(
+        &mut self,
+        broker: &Broker,
+        label: &str,
+        version: i16,
+        request: &R,
+    ) -> Option<R::Response>
+    where
+        R: Request + Debug,
+        R::Response: Debug,
+    {
+        let answer = self.ask_at(broker, label, version, request)?;
+        if let Some(step) = self.steps.last_mut() {
+            step.is_compared = false;
+        }
+        Some(answer)
     }
 
     pub fn ask_at<R>(
@@ -113,9 +151,29 @@ impl Story<'_> {
             api: R::NAME,
             version,
             label: label.to_owned(),
+            is_compared: true,
             outcome: outcome.as_ref().map(leaves).map_err(Broken::to_string),
         });
         outcome.ok()
+    }
+
+    /// Asks ApiVersions in a version that nobody knows.
+    fn ask_from_the_future(&mut self) {
+        let request = ApiVersionsRequest::default();
+        let outcome = self.broker.ask_from_the_future(&request);
+        let line = line::<ApiVersionsRequest>();
+        self.coverage.asked(line, 0, &[]);
+        match &outcome {
+            Ok(answer) => self.coverage.answered(line, 0, &leaves(answer)),
+            Err(why) => self.coverage.broken(line, 0, "from the future", why),
+        }
+        self.steps.push(Step {
+            api: ApiVersionsRequest::NAME,
+            version: 0,
+            label: "from the future".to_owned(),
+            is_compared: true,
+            outcome: outcome.as_ref().map(leaves).map_err(Broken::to_string),
+        });
     }
 
     /// Sends what only prepares: neither proof nor comparison. `None` if it is not served.

@@ -205,6 +205,7 @@ impl Story<'_> {
             ("committed", committed),
             ("nothing committed", self.name("nobody")),
             ("pending", pending.clone()),
+            ("committed with an epoch", self.name("commits-9")),
         ] {
             let mut request = offset_fetch(version, &group, topic, id);
             self.ask(label, version, &request);
@@ -321,7 +322,7 @@ pub fn offset_commit(version: i16, group: &Text, topic: &Text, id: Uuid) -> Offs
     }
 }
 
-fn offset_fetch(version: i16, group: &Text, topic: &Text, id: Uuid) -> OffsetFetchRequest {
+pub fn offset_fetch(version: i16, group: &Text, topic: &Text, id: Uuid) -> OffsetFetchRequest {
     let mut request = OffsetFetchRequest {
         require_stable: version >= 7,
         ..Default::default()

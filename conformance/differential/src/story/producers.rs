@@ -6,7 +6,7 @@ use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
 use ottla_protocol::messages::*;
 
-use super::{NOW, Story, settle, versions};
+use super::{NOW, Story, versions};
 
 impl Story<'_> {
     pub fn producers(&mut self) {
@@ -15,6 +15,7 @@ impl Story<'_> {
     }
 
     fn init_producer_ids(&mut self) {
+        self.wait_for_transactions();
         for version in versions::<InitProducerIdRequest>() {
             let mut request = InitProducerIdRequest {
                 transactional_id: None,
@@ -34,7 +35,6 @@ impl Story<'_> {
                 transaction_timeout_ms: 60_000,
                 ..Default::default()
             };
-            self.wait_for_transactions(&request);
             self.ask("transactional", version, &request);
             let again = self.ask("transactional, again", version, &request);
             if version >= 3
@@ -53,25 +53,6 @@ impl Story<'_> {
         }
     }
 
-    /// Where transactions are served, their coordinator needs a moment at first.
-    fn wait_for_transactions(&mut self, request: &InitProducerIdRequest) {
-        if self.serves::<AddOffsetsToTxnRequest>(3) {
-            let key = request.transactional_id.clone().unwrap_or_default();
-            let find = FindCoordinatorRequest {
-                key_type: FindCoordinatorRequest::TRANSACTION,
-                coordinator_keys: vec![key],
-                ..Default::default()
-            };
-            self.prepare_until(4, &find, |answer| answer.coordinators[0].error_code);
-            let first = InitProducerIdRequest {
-                transactional_id: Some(self.name("txn-first")),
-                transaction_timeout_ms: 60_000,
-                ..Default::default()
-            };
-            self.prepare_until(4, &first, |answer| answer.error_code);
-        }
-    }
-
     fn describe_producers(&mut self) {
         let topic = self.name("producers");
         self.make_topic(&topic, 2);
@@ -84,7 +65,9 @@ impl Story<'_> {
             self.write_batch(&topic, numbered_batch(id, epoch, 0, 5));
             self.write_batch(&topic, numbered_batch(id, epoch, 5, 5));
         }
-        self.transactions(&topic);
+        // Three incarnations, the last of which commits; and one that stays open.
+        self.transaction("txn-ended", &topic, 3, Some(true));
+        self.transaction("txn-open", &topic, 2, None);
         let known = DescribeProducersTopicRequest {
             name: topic,
             partition_indexes: vec![0, 1, 44],
@@ -104,55 +87,6 @@ impl Story<'_> {
                 topics: vec![known, absent, bad],
             },
         );
-    }
-
-    /// One that is committed, twice fenced by itself, and one that stays open.
-    fn transactions(&mut self, topic: &Text) {
-        for (name, inits, ends) in [("txn-ended", 3, true), ("txn-open", 2, false)] {
-            let transactional_id = self.name(name);
-            let init = InitProducerIdRequest {
-                transactional_id: Some(transactional_id.clone()),
-                transaction_timeout_ms: 60_000,
-                ..Default::default()
-            };
-            if !self.serves::<AddPartitionsToTxnRequest>(3) {
-                return;
-            }
-            let mut producer = None;
-            for _ in 0..inits {
-                producer = self.prepare_until(4, &init, |answer| answer.error_code);
-            }
-            let Some(producer) = producer else { return };
-            let (id, epoch) = (producer.producer_id, producer.producer_epoch);
-            let add = AddPartitionsToTxnRequest {
-                v3_and_below_transactional_id: transactional_id.clone(),
-                v3_and_below_producer_id: id,
-                v3_and_below_producer_epoch: epoch,
-                v3_and_below_topics: vec![AddPartitionsToTxnTopic {
-                    name: topic.clone(),
-                    partitions: vec![0],
-                }],
-                ..Default::default()
-            };
-            self.prepare_until(3, &add, |answer| {
-                answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
-            });
-            self.write_batch_as(
-                &transactional_id,
-                topic,
-                transactional_batch(id, epoch, 0, 2),
-            );
-            if ends {
-                let end = EndTxnRequest {
-                    transactional_id,
-                    producer_id: id,
-                    producer_epoch: epoch,
-                    committed: true,
-                };
-                self.prepare_until(3, &end, |answer| answer.error_code);
-                settle();
-            }
-        }
     }
 }
 

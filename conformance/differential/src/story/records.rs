@@ -1,4 +1,4 @@
-//! Produce and Fetch.
+//! Produce, in all codecs and with all that can be wrong.
 
 use bytes::Bytes;
 use ottla_protocol::batch_builder::BatchBuilder;
@@ -17,10 +17,7 @@ impl Story<'_> {
         for version in versions::<ProduceRequest>() {
             self.produce(version, &topic, id, &stamped);
         }
-        for version in versions::<FetchRequest>() {
-            self.fetch(version, &topic, id, &stamped);
-        }
-        self.elsewhere();
+        self.fetches(&topic, id, &stamped);
     }
 
     /// A compacted topic with LogAppendTime: it stamps, and refuses records without a key.
@@ -115,89 +112,6 @@ impl Story<'_> {
         }
     }
 
-    fn fetch(&mut self, version: i16, topic: &Text, id: Uuid, stamped: &(Text, Uuid)) {
-        let unthrottled = self.unthrottled.clone();
-        let first = fetch_request(version, topic, id, 0, 0);
-        self.ask("throttled", version, &first);
-        // How much a throttled answer holds is the quota's affair.
-        self.steps.pop();
-        self.ask_at(&unthrottled, "first records", version, &first);
-        let (name, stamped_id) = stamped;
-        let request = fetch_request(version, name, *stamped_id, 0, 2);
-        self.ask_at(
-            &unthrottled,
-            "after the start was raised",
-            version,
-            &request,
-        );
-        let mut committed = first.clone();
-        committed.isolation_level = 1;
-        self.ask_at(&unthrottled, "committed", version, &committed);
-        for (label, index, offset) in [
-            ("below the start", 0, -5),
-            ("above the end", 0, 1_000_000),
-            ("absent partition", 44, 0),
-        ] {
-            let request = fetch_request(version, topic, id, index, offset);
-            self.ask_at(&unthrottled, label, version, &request);
-        }
-        let absent = Uuid::from_u128(1 << 82);
-        let request = fetch_request(version, &self.name("absent"), absent, 0, 0);
-        self.ask_at(&unthrottled, "absent topic", version, &request);
-        if version >= 9 {
-            let mut request = first.clone();
-            request.topics[0].partitions[0].current_leader_epoch = 9;
-            self.ask_at(&unthrottled, "epoch from the future", version, &request);
-        }
-        if version >= 12 {
-            let mut request = fetch_request(version, topic, id, 0, 1_000_000);
-            request.topics[0].partitions[0].last_fetched_epoch = 0;
-            self.ask_at(&unthrottled, "diverging", version, &request);
-        }
-        if version >= 7 {
-            self.fetch_in_a_session(version, first);
-        }
-    }
-
-    fn fetch_in_a_session(&mut self, version: i16, mut request: FetchRequest) {
-        let unthrottled = self.unthrottled.clone();
-        request.session_epoch = 0;
-        let opened = self.ask_at(&unthrottled, "open a session", version, &request);
-        let Some(opened) = opened else { return };
-        request.session_id = opened.session_id;
-        request.session_epoch = 1;
-        self.ask_at(&unthrottled, "go on in the session", version, &request);
-        let topics = std::mem::take(&mut request.topics);
-        let forget = |topic: FetchTopic| FetchForgottenTopic {
-            topic: topic.topic,
-            topic_id: topic.topic_id,
-            partitions: vec![0],
-        };
-        request.forgotten_topics_data = topics.into_iter().map(forget).collect();
-        request.session_epoch = 2;
-        self.ask_at(&unthrottled, "forget the topic", version, &request);
-        self.ask_at(&unthrottled, "an old session epoch", version, &request);
-        request.session_id = 1;
-        self.ask_at(&unthrottled, "another session", version, &request);
-    }
-
-    /// A topic that is led by the broker that never runs: the answers say where the leader is.
-    fn elsewhere(&mut self) {
-        let name = self.name("elsewhere");
-        let Some(id) = self.make_topic_elsewhere(&name) else {
-            return;
-        };
-        for version in versions::<ProduceRequest>() {
-            let request = produce_request(version, &name, id, 0, plain_batch(1));
-            self.ask("led by another", version, &request);
-        }
-        for version in versions::<FetchRequest>() {
-            let request = fetch_request(version, &name, id, 0, 0);
-            self.ask("led by another", version, &request);
-        }
-        self.fence_the_second_broker(true);
-    }
-
     /// Appends as part of a transaction, until that works.
     pub fn write_batch_as(&mut self, transactional_id: &Text, topic: &Text, batch: Bytes) -> bool {
         for _ in 0..super::TRIES {
@@ -242,39 +156,6 @@ pub fn produce_request(
         acks: -1,
         timeout_ms: TIMEOUT_MS,
         topic_data: vec![topic],
-    }
-}
-
-fn fetch_request(
-    version: i16,
-    topic: &Text,
-    id: Uuid,
-    partition: i32,
-    fetch_offset: i64,
-) -> FetchRequest {
-    let partition = FetchPartition {
-        partition,
-        fetch_offset,
-        current_leader_epoch: if version >= 9 { 0 } else { -1 },
-        partition_max_bytes: 100_000,
-        ..Default::default()
-    };
-    let (topic, topic_id) = match version {
-        13.. => (Text::new(), id),
-        _ => (topic.clone(), Uuid::ZERO),
-    };
-    let topic = FetchTopic {
-        topic,
-        topic_id,
-        partitions: vec![partition],
-    };
-    FetchRequest {
-        max_wait_ms: 50,
-        min_bytes: 1,
-        max_bytes: 1_000_000,
-        topics: vec![topic],
-        rack_id: Text::from(if version >= 11 { "RACK1" } else { "" }),
-        ..Default::default()
     }
 }
 

@@ -3,22 +3,25 @@
 use ottla_protocol::Text;
 use ottla_protocol::messages::*;
 
-use super::cluster::ABSENT_BROKER;
+use super::absent::ABSENT_BROKER;
 use super::{Story, TIMEOUT_MS, settle, versions};
 
 impl Story<'_> {
     pub fn topics(&mut self) {
         self.create_topics();
         self.create_partitions();
-        self.describe_topic_partitions();
     }
 
     fn create_topics(&mut self) {
+        let node = self.node;
         for version in versions::<CreateTopicsRequest>() {
             let mut topics = vec![
                 plain(self.name(&format!("made-{version}")), 3),
                 with_settings(self.name(&format!("set-{version}"))),
-                assigned(self.name(&format!("assigned-{version}")), &[&[0], &[0]]),
+                assigned(
+                    self.name(&format!("assigned-{version}")),
+                    &[&[node], &[node]],
+                ),
                 plain(Text::from("not/a/name"), 1),
                 plain(self.name(&format!("no-partitions-{version}")), 0),
                 bad_setting(self.name(&format!("bad-setting-{version}"))),
@@ -44,7 +47,7 @@ impl Story<'_> {
     /// Two replicas, one of them on the broker that never ran: offline from the first moment.
     fn make_topic_with_absent_replica(&mut self) {
         if self.controller.is_some() {
-            let topic = assigned(self.name("half-offline"), &[&[0, ABSENT_BROKER]]);
+            let topic = assigned(self.name("half-offline"), &[&[self.node, ABSENT_BROKER]]);
             let request = CreateTopicsRequest {
                 topics: vec![topic],
                 ..Default::default()
@@ -69,7 +72,7 @@ impl Story<'_> {
                 self.make_topic(name, 1);
             }
             let one = CreatePartitionsAssignment {
-                broker_ids: vec![0],
+                broker_ids: vec![self.node],
             };
             let absent = CreatePartitionsAssignment {
                 broker_ids: vec![4711],
@@ -99,7 +102,7 @@ impl Story<'_> {
         }
     }
 
-    fn describe_topic_partitions(&mut self) {
+    pub fn describe_topic_partitions(&mut self) {
         let one = self.name("made-7");
         let other = self.name("set-7");
         self.wait_for_topic(&one);
@@ -110,13 +113,14 @@ impl Story<'_> {
             partition_index: 1,
         };
         let names = [
-            &one,
-            &other,
-            &self.name("absent"),
-            &self.name("half-offline"),
+            one.clone(),
+            other,
+            self.name("absent"),
+            self.name("half-offline"),
+            self.name("elsewhere"),
         ];
         let mut request = DescribeTopicPartitionsRequest {
-            topics: names.into_iter().map(topic).collect(),
+            topics: names.iter().map(topic).collect(),
             response_partition_limit: 100,
             cursor: None,
         };
@@ -128,14 +132,12 @@ impl Story<'_> {
         request.topics = Vec::new();
         request.cursor = None;
         request.response_partition_limit = 2000;
-        self.ask("all topics", 0, &request);
-        self.steps.pop();
+        self.prove("all topics", 0, &request);
         let internal = DescribeTopicPartitionsTopicRequest {
             name: Text::from("__consumer_offsets"),
         };
         request.topics = vec![internal];
-        self.ask("internal", 0, &request);
-        self.steps.pop();
+        self.prove("internal", 0, &request);
     }
 
     pub fn delete_topics(&mut self) {
