@@ -181,10 +181,13 @@ fn huge_arrays_reserve_nothing() {
         decode_within_bounds::<MetadataRequest>(compact, 12),
         Err(Why::TooManyElements)
     );
-    // As many as the bytes can hold, each far larger in memory than on the wire.
-    let mut bytes = vec![0xff, 0xff, 0x3f];
-    bytes.resize(3 + (1 << 20), 0);
-    assert!(decode_within_bounds::<FindCoordinatorRequest>(bytes.into(), 6).is_err());
+    // As many as the bytes can hold, each 32 times as large in memory as on the wire.
+    let n = 1 << 20;
+    let mut keys = vec![0, 0x81, 0x80, 0x40];
+    keys.resize(keys.len() + n, 0);
+    keys.push(0);
+    let keys = decode_within_bounds::<FindCoordinatorRequest>(keys.into(), 6);
+    assert_eq!(keys, Err(Why::OverBudget));
 }
 
 #[test]
