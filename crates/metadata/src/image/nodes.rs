@@ -37,6 +37,7 @@ pub struct Broker {
     /// Another with every start of the process.
     pub incarnation_id: Uuid,
     pub endpoints: Vec<Endpoint>,
+    /// In the order of their names.
     pub features: Vec<FeatureRange>,
     pub rack: Option<Arc<str>>,
     pub is_fenced: bool,
@@ -127,15 +128,11 @@ impl Nodes {
                 .iter()
                 .map(|end| endpoint(&end.name, &end.host, end.port, end.security_protocol))
                 .collect(),
-            features: record
-                .features
-                .iter()
-                .map(|range| FeatureRange {
-                    name: Arc::from(&*range.name),
-                    min: range.min_supported_version,
-                    max: range.max_supported_version,
-                })
-                .collect(),
+            features: by_name(record.features.iter().map(|range| FeatureRange {
+                name: Arc::from(&*range.name),
+                min: range.min_supported_version,
+                max: range.max_supported_version,
+            })),
             rack: record.rack.as_deref().map(Arc::from),
             is_fenced: record.fenced,
             is_in_controlled_shutdown: record.in_controlled_shutdown,
@@ -207,15 +204,11 @@ impl Nodes {
                 .iter()
                 .map(|end| endpoint(&end.name, &end.host, end.port, end.security_protocol))
                 .collect(),
-            features: record
-                .features
-                .iter()
-                .map(|range| FeatureRange {
-                    name: Arc::from(&*range.name),
-                    min: range.min_supported_version,
-                    max: range.max_supported_version,
-                })
-                .collect(),
+            features: by_name(record.features.iter().map(|range| FeatureRange {
+                name: Arc::from(&*range.name),
+                min: range.min_supported_version,
+                max: range.max_supported_version,
+            })),
         };
         self.controllers.insert(controller.id, Arc::new(controller));
     }
@@ -279,6 +272,13 @@ impl Nodes {
         }
         Ok(())
     }
+}
+
+/// Features have no order: Kafka keeps them in a hash map.
+fn by_name(ranges: impl Iterator<Item = FeatureRange>) -> Vec<FeatureRange> {
+    let mut ranges: Vec<_> = ranges.collect();
+    ranges.sort_by(|left, right| left.name.cmp(&right.name));
+    ranges
 }
 
 fn endpoint(name: &str, host: &str, port: u16, security_protocol: i16) -> Endpoint {
