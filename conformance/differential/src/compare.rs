@@ -57,6 +57,19 @@ const NAMES: &[&str] = &[
     "replica_id",
 ];
 
+/// Settings that say where a broker is and who: no two have the same.
+const WHERE_AND_WHO: &[&str] = &[
+    "listeners",
+    "advertised.listeners",
+    "controller.quorum.bootstrap.servers",
+    "controller.quorum.voters",
+    "log.dir",
+    "log.dirs",
+    "metadata.log.dir",
+    "node.id",
+    "broker.rack",
+];
+
 /// One difference, and the requests in which it shows.
 #[derive(Default)]
 struct Seen {
@@ -134,21 +147,24 @@ fn between(mine: &Step, theirs: &Step) -> Vec<String> {
 fn flat(leaves: &[Leaf]) -> BTreeMap<String, String> {
     let mut flat: BTreeMap<String, String> = BTreeMap::new();
     for leaf in leaves {
-        let value = if THEIR_OWN.contains(&leaf.place.1.as_str()) {
-            if says_nothing(&leaf.value) {
-                leaf.value.clone()
-            } else {
-                "(filled)".to_owned()
-            }
-        } else {
-            leaf.value.clone()
+        let path = named(&leaf.path, leaves);
+        let is_their_own = THEIR_OWN.contains(&leaf.place.1.as_str()) || is_where_or_who(&path);
+        let value = match is_their_own && !says_nothing(&leaf.value) {
+            true => "(filled)",
+            false => &leaf.value,
         };
-        // `Some` and its content have one path.
-        flat.entry(named(&leaf.path, leaves))
-            .and_modify(|v| *v = value.clone())
-            .or_insert(value);
+        // `Some` and its content have one path: the content is what stays.
+        flat.insert(path, value.to_owned());
     }
     flat
+}
+
+fn is_where_or_who(path: &str) -> bool {
+    let setting = path
+        .split("configs[")
+        .nth(1)
+        .and_then(|rest| rest.split(']').next());
+    setting.is_some_and(|setting| WHERE_AND_WHO.contains(&setting))
 }
 
 fn says_nothing(value: &str) -> bool {
