@@ -1,1 +1,49 @@
-//! (door to come)
+//! The moving parts of one running node: timers, sockets, disks wired to rules.
+//!
+//! What must stay true: rules live on the floors below, this crate only joins them; nothing on
+//! the control plane waits for a partition's disk; a reply leaves when what it rests on is
+//! committed, and the high watermark never passes what the chosen policy calls durable.
+//!
+//! | to know | read |
+//! |---|---|
+//! | how a node starts and stops | `node`, `format` |
+//! | what an API file may touch | `services` |
+//! | the data plane: append, fetch, watermark | `partitions`, `parked`, `group_flush`, `file_slice` |
+//! | the control plane: metadata log, controller, image | `quorum` |
+//! | groups and producer ids | `coordinators` |
+//! | what happens unasked | `upkeep` |
+//! | what is measured | `metrics`, `samples` |
+
+mod node;
+mod services;
+mod partitions;
+mod parked;
+mod group_flush;
+mod file_slice;
+mod quorum;
+mod coordinators;
+mod upkeep;
+mod metrics;
+mod samples;
+mod clock;
+mod host;
+
+pub use clock::Clock;
+pub use coordinators::{
+    GROUP_METADATA_TOPIC, GroupHost, Pace, ProducerIds, create_group_topic, is_internal_topic,
+};
+pub use file_slice::FileSlice;
+pub use host::host_name;
+pub use metrics::{
+    Counter, DEFINITIONS, Definition, Gauge, Metrics, Page, TopicCounters, metrics_markdown,
+};
+pub use node::{Node, Start, StartFailed};
+pub use ottla_replication::Acknowledgement;
+pub use ottla_storage::{Isolation, LogView, OffsetQuery, ReadFrom};
+pub use parked::{Parking, Waiter};
+pub use partitions::{
+    AppendRefused, Appended, Ask, FetchPlan, FetchSessions, Partition, Partitions, Told, TopicRef,
+    Wanted,
+};
+pub use quorum::{ControllerHandle, ImageFeed};
+pub use services::{BrokerState, Configured, Services, random_i32, random_uuid};

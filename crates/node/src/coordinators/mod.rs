@@ -1,0 +1,203 @@
+//! Hosts of the group ledgers: one task for each `__consumer_offsets` partition led here.
+//!
+//! Runs on the control plane and never touches a disk itself: loads and appends go to blocking
+//! threads. While an append is under way, heartbeats are still decided (they rest on soft state),
+//! everything else of that partition waits in line; so a disk that stalls costs no member its
+//! session.
+
+mod shard;
+mod internal_topics;
+mod producer_ids;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ottla_coordinators::{
+    GroupDecision, GroupLedger, GroupReply, GroupSettings, Now, Read, partition_for_group,
+};
+use ottla_protocol::Refusal;
+use parking_lot::RwLock;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::partitions::Partition;
+use shard::{Op, Shard, ShardState};
+
+pub use internal_topics::{GROUP_METADATA_TOPIC, create_group_topic, is_internal_topic};
+pub use producer_ids::ProducerIds;
+pub use shard::ShardCounts;
+
+/// Requests that may wait in line for one partition of `__consumer_offsets`.
+const QUEUE_MAX: usize = 10_000;
+
+/// How a request may be decided while an append is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// In line, behind everything that came before.
+    InLine,
+    /// At once: it rests on soft state and writes nothing.
+    AtOnce,
+}
+
+/// The group coordinators of this node.
+pub struct GroupHost {
+    control: Handle,
+    settings: RwLock<GroupSettings>,
+    clock: crate::Clock,
+    shards: RwLock<HashMap<i32, ShardHandle>>,
+    /// How many partitions `__consumer_offsets` has; 0 while there is none.
+    n_partitions: std::sync::atomic::AtomicI32,
+}
+
+struct ShardHandle {
+    queue: mpsc::Sender<Op>,
+    state: Arc<ShardState>,
+}
+
+impl GroupHost {
+    pub(crate) fn new(control: Handle, settings: GroupSettings, clock: crate::Clock) -> Arc<Self> {
+        Arc::new(Self {
+            control,
+            settings: RwLock::new(settings),
+            clock,
+            shards: RwLock::default(),
+            n_partitions: std::sync::atomic::AtomicI32::new(0),
+        })
+    }
+
+    /// The partition of `__consumer_offsets` that coordinates a group, if there is one.
+    pub fn partition_of(&self, group_id: &str) -> Option<i32> {
+        match self.n_partitions.load(std::sync::atomic::Ordering::Acquire) {
+            0 => None,
+            n => Some(partition_for_group(group_id, n)),
+        }
+    }
+
+    /// Takes the chair of a partition: its groups are loaded from the log.
+    pub(crate) fn lead(&self, n_partitions: i32, partition: Arc<Partition>) {
+        self.n_partitions.store(n_partitions, std::sync::atomic::Ordering::Release);
+        let index = partition.id().partition;
+        let mut shards = self.shards.write();
+        if shards.contains_key(&index) {
+            return;
+        }
+        let (queue, incoming) = mpsc::channel(QUEUE_MAX);
+        let state = Arc::new(ShardState::default());
+        let ledger = GroupLedger::new(self.settings.read().clone());
+        let shard = Shard::new(partition, ledger, incoming, state.clone(), self.clock.clone());
+        self.control.spawn(shard.run());
+        shards.insert(index, ShardHandle { queue, state });
+    }
+
+    /// Leaves the chair: everyone who waits is told to look elsewhere.
+    pub(crate) fn resign(&self, index: i32) {
+        // Dropping the queue's sender ends the task after it has answered everyone.
+        self.shards.write().remove(&index);
+    }
+
+    /// Puts other settings in force.
+    pub(crate) fn change_settings(&self, settings: GroupSettings) {
+        if *self.settings.read() == settings {
+            return;
+        }
+        *self.settings.write() = settings.clone();
+        for shard in self.shards.read().values() {
+            let settings = settings.clone();
+            let op = Op::tune(move |ledger| ledger.change_settings(settings));
+            let _ = shard.queue.try_send(op);
+        }
+    }
+
+    pub(crate) fn resign_all(&self) {
+        self.shards.write().clear();
+    }
+
+    /// A topic was deleted: what groups committed for it is forgotten.
+    pub(crate) fn topic_deleted(&self, name: &str, id: ottla_protocol::Uuid) {
+        for shard in self.shards.read().values() {
+            let name = name.to_owned();
+            let op = Op::decide(Pace::InLine, move |ledger, _| ledger.topic_deleted(&name, id)).0;
+            // A full queue means a disk that stalls; the retention of offsets forgets them later.
+            let _ = shard.queue.try_send(op);
+        }
+    }
+
+    /// Decides on a request of a group and gives its reply when that may leave.
+    ///
+    /// # Errors
+    /// `NOT_COORDINATOR`, `COORDINATOR_LOAD_IN_PROGRESS`, `COORDINATOR_NOT_AVAILABLE`.
+    pub async fn decide<Reply>(
+        &self,
+        group_id: &str,
+        pace: Pace,
+        run: impl FnOnce(&mut GroupLedger, Now) -> GroupDecision + Send + 'static,
+    ) -> Result<Reply, Refusal>
+    where
+        Reply: TryFrom<GroupReply>,
+    {
+        if group_id.is_empty() && pace == Pace::AtOnce {
+            return Err(Refusal::InvalidGroupId);
+        }
+        let queue = self.active(self.partition_of(group_id).ok_or(Refusal::NotCoordinator)?)?;
+        let (op, reply) = Op::decide(pace, run);
+        queue.try_send(op).map_err(|_| Refusal::CoordinatorNotAvailable)?;
+        let reply = reply.await.map_err(|_| Refusal::NotCoordinator)?;
+        Reply::try_from(reply).map_err(|_| Refusal::UnknownServerError)
+    }
+
+    /// Looks at a group; the answer leaves when what it rests on is committed.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub async fn look<T: Send + 'static>(
+        &self,
+        group_id: &str,
+        look: impl FnOnce(&GroupLedger) -> Read<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let index = self.partition_of(group_id).ok_or(Refusal::NotCoordinator)?;
+        self.look_at(index, look).await
+    }
+
+    /// Looks at every partition led here.
+    ///
+    /// # Errors
+    /// `COORDINATOR_LOAD_IN_PROGRESS` if one of them is not loaded yet.
+    pub async fn look_everywhere<T: Send + 'static>(
+        &self,
+        look: impl Fn(&GroupLedger) -> Read<T> + Clone + Send + 'static,
+    ) -> Result<Vec<T>, Refusal> {
+        let mut indexes: Vec<i32> = self.shards.read().keys().copied().collect();
+        indexes.sort_unstable();
+        let mut found = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            found.push(self.look_at(index, look.clone()).await?);
+        }
+        Ok(found)
+    }
+
+    async fn look_at<T: Send + 'static>(
+        &self,
+        index: i32,
+        look: impl FnOnce(&GroupLedger) -> Read<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let queue = self.active(index)?;
+        let (sender, answer) = oneshot::channel();
+        let op = Op::look(move |ledger| {
+            let Read { reply, when } = look(ledger);
+            (when, Box::new(move || drop(sender.send(reply))))
+        });
+        queue.try_send(op).map_err(|_| Refusal::CoordinatorNotAvailable)?;
+        answer.await.map_err(|_| Refusal::NotCoordinator)
+    }
+
+    fn active(&self, index: i32) -> Result<mpsc::Sender<Op>, Refusal> {
+        let shards = self.shards.read();
+        let shard = shards.get(&index).ok_or(Refusal::NotCoordinator)?;
+        shard.state.refusal().map_or_else(|| Ok(shard.queue.clone()), Err)
+    }
+
+    /// What metrics show of the partitions led here.
+    pub fn counts(&self) -> Vec<ShardCounts> {
+        self.shards.read().values().map(|shard| shard.state.counts()).collect()
+    }
+}

@@ -1,0 +1,403 @@
+//! Start and stop of a node, in order, on one page.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ottla_coordinators::GroupSettings;
+use ottla_metadata::config::{BadValue, BrokerConfig, NodeSettings};
+use ottla_metadata::image::{Endpoint, Image, Published, Resource, ResourceKind};
+use ottla_protocol::Refused;
+use ottla_replication::Durability;
+use ottla_storage::{Directories, Disk, Fault, LoadedLogs, NoEvents, OpenDirectories};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::coordinators::{GROUP_METADATA_TOPIC, GroupHost, ProducerIds};
+use crate::group_flush::GroupFlush;
+use crate::metrics::Metrics;
+use crate::partitions::{FetchSessions, Partitions, Surroundings, log_settings};
+use crate::quorum::{self, CannotStart, Registration, Started, Subscriber};
+use crate::services::{BrokerState, Configured, Services, random_uuid};
+use crate::upkeep;
+
+/// A controller of one voter is active in milliseconds; much longer means that something is wrong.
+const ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Logs that are closed at a time at the end.
+const CLOSE_THREADS: usize = 4;
+
+/// Why a node does not start, as a sentence.
+#[derive(Debug)]
+pub enum StartFailed {
+    Setting(BadValue),
+    Fault(Fault),
+    Quorum(CannotStart),
+    Refused(Refused),
+    Io(&'static str, std::io::Error),
+    TimedOut,
+}
+
+impl fmt::Display for StartFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setting(bad) => bad.fmt(f),
+            Self::Fault(fault) => fault.fmt(f),
+            Self::Quorum(why) => why.fmt(f),
+            Self::Refused(refused) => match &refused.message {
+                Some(message) => write!(f, "the controller refuses this broker: {message}"),
+                None => write!(f, "the controller refuses this broker: {}", refused.refusal.name()),
+            },
+            Self::Io(doing, error) => write!(f, "cannot {doing}: {error}"),
+            Self::TimedOut => f.write_str("the controller did not become active"),
+        }
+    }
+}
+
+impl std::error::Error for StartFailed {}
+
+impl From<Fault> for StartFailed {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<BadValue> for StartFailed {
+    fn from(bad: BadValue) -> Self {
+        Self::Setting(bad)
+    }
+}
+
+impl From<Refused> for StartFailed {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// What a node is started with.
+pub struct Start {
+    pub config: BrokerConfig,
+    /// The client listeners as bound and advertised.
+    pub endpoints: Vec<Endpoint>,
+    /// The runtime of quorum, coordinators and timers; never waits for a disk.
+    pub control: Handle,
+}
+
+/// A running node.
+pub struct Node {
+    services: Arc<Services>,
+    directories: Arc<Directories>,
+    registration: Registration,
+    flushers: HashMap<PathBuf, Arc<GroupFlush>>,
+    flush_threads: Vec<JoinHandle<()>>,
+    log_thread: JoinHandle<()>,
+    quorum_task: tokio::task::JoinHandle<Result<(), Fault>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Node {
+    /// Opens the directories, takes part in the quorum, loads the logs, and leads.
+    ///
+    /// # Errors
+    /// A sentence that names the file or setting at fault.
+    pub async fn start(start: Start) -> Result<Self, StartFailed> {
+        let settings = start.config.node_settings()?;
+        let clock = Clock::default();
+        let metrics = Arc::new(Metrics::default());
+        let directories = Arc::new(open_directories(&settings)?);
+        let (flushers, flush_threads) = start_flushers(&directories)?;
+        let Started { controller, feed, log_thread, task } =
+            quorum::start(&settings, &start.config, &directories, &clock, &start.control)
+                .map_err(StartFailed::Quorum)?;
+        tokio::time::timeout(ACTIVE_TIMEOUT, controller.active())
+            .await
+            .map_err(|_| StartFailed::TimedOut)?
+            .map_err(Refused::from)?;
+        let around = Surroundings {
+            node_id: settings.node_id,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            durability: if settings.ottla.flush_before_ack {
+                Durability::Flushed
+            } else {
+                Durability::Written
+            },
+        };
+        let partitions = Partitions::new(directories.clone(), flushers.clone(), around);
+        let groups = GroupHost::new(start.control.clone(), group_settings(&settings), clock.clone());
+        let (stop, stopping) = watch::channel(false);
+        let services = Arc::new(Services {
+            cluster_id: Arc::from(directories.cluster_id()),
+            configured: Arc::new(ArcSwap::from_pointee(Configured {
+                settings: settings.clone(),
+                config: start.config.clone(),
+            })),
+            fetch_sessions: FetchSessions::new(
+                usize::try_from(settings.logs.fetch_session_slots).unwrap_or(0),
+            ),
+            clock,
+            partitions,
+            feed,
+            controller,
+            groups,
+            producer_ids: ProducerIds::default(),
+            metrics,
+            broker_epoch: AtomicI64::new(-1),
+            state: AtomicU8::new(BrokerState::Starting as u8),
+        });
+        let mut node = Self {
+            registration: Registration::new(&settings, &directories, start.endpoints, random_uuid(), None),
+            services,
+            directories,
+            flushers,
+            flush_threads,
+            log_thread,
+            quorum_task: task,
+            stop,
+        };
+        node.join(&settings).await?;
+        start.control.spawn(upkeep::run(node.services.clone(), stopping));
+        node.services.enter(BrokerState::Running);
+        Ok(node)
+    }
+
+    /// Registers, loads the logs that the metadata assigns here, and asks to lead.
+    async fn join(&mut self, settings: &NodeSettings) -> Result<(), StartFailed> {
+        let services = self.services.clone();
+        services.enter(BrokerState::Recovery);
+        // The image is whole once something that we asked for is in it.
+        services.controller.decide(|ledger, _| ledger.no_op()).await.map_err(Refused::from)?;
+        note_unserved(&services.image());
+        refresh_config(&services);
+        let loaded = self.load(settings).await?;
+        self.registration.remember(loaded.previous_broker_epoch);
+        let epoch = self.registration.register(&services.controller).await?;
+        services.broker_epoch.store(epoch, Ordering::Release);
+        let taken = services.clone();
+        let took = tokio::task::spawn_blocking(move || {
+            let image = taken.image();
+            taken.partitions.adopt(loaded, &image);
+            taken.partitions.take_all(&image, &taken.config());
+        });
+        took.await.map_err(|panic| StartFailed::Io("take in the logs", panic.into()))?;
+        services.feed.subscribe(subscribers(&services));
+        lead_groups(&services, &services.image());
+        let offset = services.image().provenance.end_offset - 1;
+        self.registration.unfence(&services.controller, epoch, offset).await?;
+        Ok(())
+    }
+
+    async fn load(&self, settings: &NodeSettings) -> Result<LoadedLogs, StartFailed> {
+        let (directories, services) = (self.directories.clone(), self.services.clone());
+        let n_threads = usize::try_from(settings.logs.recovery_threads_per_dir).unwrap_or(1);
+        let loaded = tokio::task::spawn_blocking(move || {
+            let (image, config) = (services.image(), services.config());
+            let config_of = |id: &ottla_protocol::TopicPartition| log_settings(&id.topic, &image, &config).0;
+            directories.load(&config_of, n_threads.max(1), services.clock.wall_ms())
+        });
+        let loaded = loaded.await.map_err(|panic| StartFailed::Io("load the logs", panic.into()))?;
+        Ok(loaded?)
+    }
+
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Leaves in order: nothing that was acknowledged is lost either way, but the next start
+    /// need not look at the data.
+    ///
+    /// # Errors
+    /// What could not be written. The rest is closed all the same.
+    pub async fn stop(self) -> Result<(), Fault> {
+        self.services.enter(BrokerState::LeavingInOrder);
+        let epoch = self.services.broker_epoch();
+        let offset = self.services.image().provenance.end_offset - 1;
+        if let Err(refused) = self.registration.leave(&self.services.controller, epoch, offset).await {
+            tracing::warn!(?refused, "the controller did not let this broker go");
+        }
+        self.services.enter(BrokerState::ShuttingDown);
+        self.stop.send_replace(true);
+        self.services.groups.resign_all();
+        self.services.feed.subscribe(Vec::new());
+        let partitions = self.services.partitions.clone();
+        let directories = self.directories.clone();
+        let flushers = self.flushers;
+        let threads = self.flush_threads;
+        let closed = tokio::task::spawn_blocking(move || {
+            for flusher in flushers.values() {
+                flusher.stop();
+            }
+            for thread in threads {
+                let _ = thread.join();
+            }
+            close_logs(&partitions, &directories, epoch)
+        });
+        let closed = closed.await.unwrap_or_else(|panic| {
+            Err(Fault::Poisoned { path: PathBuf::new(), why: format!("logs were not closed: {panic}") })
+        });
+        self.services.controller.stop();
+        let ended = self.quorum_task.await;
+        let log_thread = self.log_thread;
+        let _ = tokio::task::spawn_blocking(move || log_thread.join()).await;
+        closed.and(ended.unwrap_or(Ok(())))
+    }
+
+    /// Resolves if the controller ends by itself: the metadata log has failed, and nothing may go on.
+    pub async fn failed(&mut self) -> Fault {
+        match (&mut self.quorum_task).await {
+            Ok(Err(fault)) => fault,
+            Ok(Ok(())) => Fault::Poisoned { path: PathBuf::new(), why: "the controller has ended".into() },
+            Err(panic) => Fault::Poisoned { path: PathBuf::new(), why: format!("the controller has ended: {panic}") },
+        }
+    }
+}
+
+fn open_directories(settings: &NodeSettings) -> Result<Directories, Fault> {
+    let mut paths: Vec<PathBuf> = settings.log_dirs.iter().map(PathBuf::from).collect();
+    let metadata_path = PathBuf::from(&settings.metadata_log_dir);
+    if !paths.contains(&metadata_path) {
+        paths.push(metadata_path.clone());
+    }
+    Directories::open(OpenDirectories {
+        disk: Disk::new(),
+        paths,
+        metadata_path,
+        node_id: settings.node_id,
+        events: Arc::new(NoEvents),
+    })
+}
+
+type Flushers = (HashMap<PathBuf, Arc<GroupFlush>>, Vec<JoinHandle<()>>);
+
+fn start_flushers(directories: &Directories) -> Result<Flushers, StartFailed> {
+    let (mut flushers, mut threads) = (HashMap::new(), Vec::new());
+    for (n, directory) in directories.all().iter().enumerate() {
+        let (flusher, started) = GroupFlush::start(&n.to_string())
+            .map_err(|error| StartFailed::Io("start the flush threads", error))?;
+        flushers.insert(directory.path().to_owned(), flusher);
+        threads.extend(started);
+    }
+    Ok((flushers, threads))
+}
+
+fn group_settings(settings: &NodeSettings) -> GroupSettings {
+    let groups = &settings.groups;
+    GroupSettings {
+        min_session_timeout_ms: groups.min_session_timeout_ms,
+        max_session_timeout_ms: groups.max_session_timeout_ms,
+        initial_rebalance_delay_ms: groups.initial_rebalance_delay_ms,
+        max_size: usize::try_from(groups.max_size).unwrap_or(0),
+        offsets_retention_ms: i64::from(groups.offsets_retention_minutes) * 60_000,
+        offsets_retention_check_interval_ms: groups.offsets_retention_check_interval_ms,
+        offset_metadata_max: usize::try_from(groups.offset_metadata_max_bytes).unwrap_or(0),
+    }
+}
+
+/// Who is told of a new image, in this order: settings first, since the others read them.
+fn subscribers(services: &Arc<Services>) -> Vec<Subscriber> {
+    // Weak: the feed belongs to the services.
+    let weak = Arc::downgrade(services);
+    vec![Box::new(move |published: &Published| {
+        let Some(services) = weak.upgrade() else { return };
+        if published.changes.configs.iter().any(|resource| resource.kind == ResourceKind::Broker) {
+            refresh_config(&services);
+        }
+        services.partitions.change(published, &services.config());
+        for topic in published.changes.deleted_topics.values() {
+            services.groups.topic_deleted(&topic.name, topic.id);
+            if &*topic.name == GROUP_METADATA_TOPIC {
+                services.groups.resign_all();
+            }
+        }
+        lead_groups(&services, &published.image);
+    })]
+}
+
+/// Puts the dynamic values of the image in force.
+fn refresh_config(services: &Services) {
+    let image = services.image();
+    let before = services.configured();
+    let cluster = image.configs.overrides(&Resource::cluster());
+    let own = image.configs.overrides(&Resource::broker(before.settings.node_id));
+    let config = before.config.with_dynamic(cluster, own);
+    match config.node_settings() {
+        Ok(settings) => {
+            services.groups.change_settings(group_settings(&settings));
+            services.configured.store(Arc::new(Configured { settings, config }));
+        }
+        Err(why) => tracing::error!(%why, "dynamic settings are not put in force"),
+    }
+}
+
+/// Takes the chair of every partition of the groups' topic that this node leads.
+fn lead_groups(services: &Services, image: &Image) {
+    let Some(topic) = image.topics.find(GROUP_METADATA_TOPIC) else { return };
+    let n_partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    for index in topic.partitions.keys() {
+        if let Ok(partition) = services.partitions.leader_of(&topic.name, *index) {
+            services.groups.lead(n_partitions, partition);
+        } else {
+            services.groups.resign(*index);
+        }
+    }
+}
+
+fn note_unserved(image: &Image) {
+    for (what, n) in image.unserved() {
+        tracing::warn!(n, "the metadata has {what}, which are kept but not served yet");
+    }
+}
+
+/// Closes every log, then writes what the next start needs, the sign of an orderly end last.
+fn close_logs(partitions: &Partitions, directories: &Directories, epoch: i64) -> Result<(), Fault> {
+    let mut logs = partitions.retire_all();
+    let share = logs.len().div_ceil(CLOSE_THREADS).max(1);
+    let mut shares = Vec::new();
+    while !logs.is_empty() {
+        shares.push(logs.split_off(logs.len().saturating_sub(share)));
+    }
+    let closed: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = shares
+            .into_iter()
+            .map(|share| {
+                scope.spawn(move || {
+                    let close = |(partition, log): (Arc<crate::partitions::Partition>, ottla_storage::Log)| {
+                        let id = partition.id().clone();
+                        (id, partition.directory().clone(), log.close())
+                    };
+                    share.into_iter().map(close).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    let mut first_fault = None;
+    for directory in directories.all() {
+        let here = closed.iter().filter(|(_, of, _)| Arc::ptr_eq(of, directory));
+        let mut lines = Vec::new();
+        let mut is_whole = directory.is_online();
+        for (id, _, closed) in here {
+            match closed {
+                Ok(closed) => lines.push((id.clone(), *closed)),
+                Err(fault) => {
+                    tracing::error!(partition = %id, %fault, "log not closed in order");
+                    is_whole = false;
+                }
+            }
+        }
+        if !is_whole {
+            continue;
+        }
+        let written = directory.write_closed(&lines).and_then(|()| directory.write_clean_shutdown(epoch));
+        if let Err(fault) = written {
+            tracing::error!(directory = %directory.path().display(), %fault, "checkpoints not written");
+            first_fault.get_or_insert(fault);
+        }
+    }
+    first_fault.map_or(Ok(()), Err)
+}

@@ -1,0 +1,107 @@
+//! Every request that waits for a partition: for its high watermark, or for more to read.
+//!
+//! A request that waits leaves a [`Waiter`] at each partition that may release it. Whoever moves
+//! the partition calls [`Parking::wake`], which costs the waiters of that partition only.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// One waiting request. Dropping it takes it out of every parking place.
+#[derive(Debug, Default)]
+pub struct Waiter {
+    woken: AtomicBool,
+    notify: Notify,
+}
+
+impl Waiter {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Resolves once something has happened since the last call.
+    pub async fn woken(&self) {
+        loop {
+            let notified = self.notify.notified();
+            if self.woken.swap(false, Ordering::AcqRel) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn wake(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+}
+
+/// The waiters of one partition.
+#[derive(Debug, Default)]
+pub struct Parking {
+    /// How many entries `waiters` may hold: read without the lock by those who have nobody to wake.
+    n_waiters: AtomicUsize,
+    waiters: Mutex<Vec<Weak<Waiter>>>,
+}
+
+impl Parking {
+    /// Leaves a waiter. The caller must look at the partition again after this and before it
+    /// waits: what happened in between wakes nobody.
+    pub fn park(&self, waiter: &Arc<Waiter>) {
+        let mut waiters = self.waiters.lock();
+        if waiters.len() == waiters.capacity() {
+            waiters.retain(|waiter| waiter.strong_count() > 0);
+        }
+        waiters.push(Arc::downgrade(waiter));
+        // IMPORTANT: published before the caller looks at the partition again.
+        self.n_waiters.store(waiters.len(), Ordering::SeqCst);
+    }
+
+    /// Wakes every waiter; each parks again if it is not content.
+    pub fn wake(&self) {
+        if self.n_waiters.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let woken = {
+            let mut waiters = self.waiters.lock();
+            self.n_waiters.store(0, Ordering::SeqCst);
+            std::mem::take(&mut *waiters)
+        };
+        for waiter in woken.iter().filter_map(Weak::upgrade) {
+            waiter.wake();
+        }
+    }
+
+    /// Requests that wait here now.
+    pub fn n_waiting(&self) -> usize {
+        self.waiters.lock().iter().filter(|waiter| waiter.strong_count() > 0).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_waiter_is_woken_once_for_what_happened() {
+        let (parking, waiter) = (Parking::default(), Waiter::new());
+        parking.park(&waiter);
+        parking.wake();
+        parking.wake();
+        waiter.woken().await;
+        let again = tokio::time::timeout(std::time::Duration::from_millis(5), waiter.woken());
+        assert!(again.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn those_who_left_take_no_place() {
+        let parking = Parking::default();
+        for _ in 0..1000 {
+            parking.park(&Waiter::new());
+        }
+        assert!(parking.waiters.lock().len() < 1000);
+        assert_eq!(parking.n_waiting(), 0);
+    }
+}

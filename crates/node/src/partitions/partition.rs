@@ -1,0 +1,516 @@
+//! One partition on this node: its log, its role, and the one append lock.
+//!
+//! A batch is checked before the lock is taken; under it the leader is asked, offsets are given
+//! and the bytes are written. Readers use the log's published view and take no lock. This is the
+//! only file that knows how appends, flushes and the high watermark meet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use ottla_protocol::batch::{Batch, batches};
+use ottla_protocol::{LeaderEpoch, NodeId, Offset, Refusal, Refused, TopicPartition, Uuid};
+use ottla_replication::{Acknowledgement, Assignment, Command, Durability, Leader, LogEnds};
+use ottla_storage::producer::{Appender, TransactionVersion};
+use ottla_storage::validate::{self, Checked, RecordError, Rejected, Rules};
+use ottla_storage::{
+    Directory, Fault, FetchSlice, Fetched, FoundOffset, Isolation, LeaderAppend, Log, LogConfig, LogReader,
+    LogView, NotDone, OffsetQuery, ReadFrom,
+};
+use parking_lot::{Mutex, RwLock};
+
+use crate::clock::Clock;
+use crate::group_flush::{FlushTurn, GroupFlush};
+use crate::metrics::{Metrics, TopicCounters};
+use crate::parked::Parking;
+
+/// Bytes that are read at a time when a whole partition is read (coordinators at load).
+const SCAN_BYTES: usize = 1024 * 1024;
+
+/// What an append came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    pub base_offset: Offset,
+    /// Exclusive.
+    pub end: Offset,
+    /// -1 where the records keep their producer's time.
+    pub append_time_ms: i64,
+    pub log_start: Offset,
+}
+
+/// Why an append did not happen.
+#[derive(Debug, Clone)]
+pub struct AppendRefused {
+    pub refused: Refused,
+    /// The records at fault, if it is single ones.
+    pub record_errors: Vec<RecordError>,
+    /// Where the log starts, or -1.
+    pub log_start: Offset,
+}
+
+impl<R: Into<Refused>> From<R> for AppendRefused {
+    fn from(refused: R) -> Self {
+        Self { refused: refused.into(), record_errors: Vec::new(), log_start: -1 }
+    }
+}
+
+impl AppendRefused {
+    fn rejected(rejected: Rejected) -> Self {
+        let Rejected { refusal, message, record_errors } = rejected;
+        Self { refused: Refused::new(refusal, message), record_errors, log_start: -1 }
+    }
+}
+
+/// Why a scan of a whole partition ended early.
+#[derive(Debug)]
+pub enum ScanFailed {
+    Fault(String),
+    /// The visitor refused, with its reason.
+    Refused(String),
+}
+
+/// What a node does with every partition that it has.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) node_id: NodeId,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) durability: Durability,
+}
+
+struct Writer {
+    log: Log,
+    leader: Option<Leader>,
+}
+
+/// See the head of this file.
+pub struct Partition {
+    id: TopicPartition,
+    topic_id: Uuid,
+    directory: Arc<Directory>,
+    flush: Arc<GroupFlush>,
+    turn: FlushTurn,
+    around: Surroundings,
+    counters: Arc<TopicCounters>,
+    rules: RwLock<Arc<Rules>>,
+    writer: Mutex<Option<Writer>>,
+    reader: LogReader,
+    /// Kept beside the lock, so that readers see it without waiting for an append.
+    leader_epoch: std::sync::atomic::AtomicI32,
+    is_failed: AtomicBool,
+    moved: Parking,
+}
+
+/// What `leader_epoch` holds while this node does not lead.
+const NOT_LEADING: i32 = -1;
+
+impl Partition {
+    pub(crate) fn new(
+        log: Log,
+        topic_id: Uuid,
+        directory: Arc<Directory>,
+        flush: Arc<GroupFlush>,
+        around: Surroundings,
+    ) -> Arc<Self> {
+        let id = log.partition().clone();
+        Arc::new(Self {
+            counters: around.metrics.topic(&id.topic),
+            id,
+            topic_id,
+            directory,
+            flush,
+            turn: FlushTurn::default(),
+            around,
+            rules: RwLock::new(Arc::new(log.config().rules())),
+            reader: log.reader(),
+            writer: Mutex::new(Some(Writer { log, leader: None })),
+            leader_epoch: std::sync::atomic::AtomicI32::new(NOT_LEADING),
+            is_failed: AtomicBool::new(false),
+            moved: Parking::default(),
+        })
+    }
+
+    pub fn id(&self) -> &TopicPartition {
+        &self.id
+    }
+
+    pub fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    pub fn counters(&self) -> &TopicCounters {
+        &self.counters
+    }
+
+    pub(crate) fn flush_turn(&self) -> &FlushTurn {
+        &self.turn
+    }
+
+    /// Where requests wait for the high watermark, which is also where fetches wait for records.
+    pub fn high_watermark_parking(&self) -> &Parking {
+        &self.moved
+    }
+
+    pub fn view(&self) -> LogView {
+        self.reader.view()
+    }
+
+    pub fn high_watermark(&self) -> Offset {
+        self.reader.view().high_watermark()
+    }
+
+    /// The epoch in which this node leads.
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        Some(self.leader_epoch.load(Ordering::Acquire)).filter(|epoch| *epoch != NOT_LEADING)
+    }
+
+    /// `KAFKA_STORAGE_ERROR` once the disk has failed this partition: nothing that waits for an
+    /// acknowledgement will get one.
+    pub fn append_fault(&self) -> Option<Refusal> {
+        self.is_failed.load(Ordering::Acquire).then_some(Refusal::KafkaStorageError)
+    }
+
+    // ---- the role ----
+
+    /// Leads from here on, or learns what changed while it leads.
+    pub(crate) fn lead(self: &Arc<Self>, assignment: Assignment) -> Result<(), Fault> {
+        let mut guard = self.writer.lock();
+        let Some(writer) = guard.as_mut() else { return Ok(()) };
+        let epoch = assignment.leader_epoch;
+        match writer.leader.as_mut().filter(|leader| leader.leader_epoch() == epoch) {
+            Some(leader) => leader.handle_assignment(assignment),
+            None => {
+                let ends = LogEnds {
+                    end: writer.log.end(),
+                    durable_end: writer.log.flushed(),
+                    high_watermark: writer.log.high_watermark(),
+                    first_unstable: None,
+                };
+                writer.leader = Some(Leader::new(assignment, ends, self.around.durability));
+            }
+        }
+        let moved = writer.carry_out()?;
+        let is_dirty = writer.log.flushed() < writer.log.end();
+        drop(guard);
+        self.leader_epoch.store(epoch, Ordering::Release);
+        self.after(moved, is_dirty);
+        Ok(())
+    }
+
+    pub(crate) fn configure(self: &Arc<Self>, config: LogConfig, min_in_sync: i32) {
+        *self.rules.write() = Arc::new(config.rules());
+        let mut guard = self.writer.lock();
+        let Some(writer) = guard.as_mut() else { return };
+        writer.log.set_config(config);
+        if let Some(leader) = writer.leader.as_mut() {
+            leader.handle_min_in_sync(min_in_sync);
+        }
+        let moved = self.noted(writer.carry_out());
+        drop(guard);
+        self.after(moved, false);
+    }
+
+    /// Another node leads, or none does.
+    pub(crate) fn resign(&self) {
+        if let Some(writer) = self.writer.lock().as_mut() {
+            writer.leader = None;
+        }
+        self.leader_epoch.store(NOT_LEADING, Ordering::Release);
+        self.moved.wake();
+    }
+
+    /// Takes the log away: deleted, or closed at the end of the node's life. Whoever waits is
+    /// woken, and finds that nobody leads here.
+    pub(crate) fn retire(&self) -> Option<Log> {
+        let log = self.writer.lock().take().map(|writer| writer.log);
+        self.leader_epoch.store(NOT_LEADING, Ordering::Release);
+        self.is_failed.store(true, Ordering::Release);
+        self.moved.wake();
+        log
+    }
+
+    // ---- records in ----
+
+    /// Appends a producer's batch.
+    pub fn append(
+        self: &Arc<Self>,
+        records: &Bytes,
+        acks: i16,
+        may_use_zstd: bool,
+    ) -> Result<Appended, AppendRefused> {
+        let rules = self.rules.read().clone();
+        let origin = validate::Origin::Client { may_use_zstd };
+        let checked = validate::check(records, origin, &rules, self.around.clock.wall_ms())
+            .map_err(|rejected| self.rejected(rejected, records.len()))?;
+        let (n_records, n_bytes) = (checked.n_records, checked.size);
+        let appended = self.append_checked(records, checked, acks, Appender::Client)?;
+        self.counters.messages_in.add(u64::try_from(n_records).unwrap_or(0));
+        self.counters.bytes_in.add(n_bytes as u64);
+        Ok(appended)
+    }
+
+    /// Appends a batch of our own: a coordinator's records.
+    pub(crate) fn append_internal(
+        self: &Arc<Self>,
+        batch: Bytes,
+    ) -> Result<Appended, AppendRefused> {
+        let rules = self.rules.read().clone();
+        let origin = validate::Origin::Coordinator;
+        let checked = validate::check(&batch, origin, &rules, self.around.clock.wall_ms())
+            .map_err(AppendRefused::rejected)?;
+        self.append_checked(&batch, checked, -1, Appender::Coordinator)
+    }
+
+    fn append_checked(
+        self: &Arc<Self>,
+        records: &[u8],
+        checked: Checked,
+        acks: i16,
+        appender: Appender,
+    ) -> Result<Appended, AppendRefused> {
+        let started = std::time::Instant::now();
+        let now_ms = self.around.clock.wall_ms();
+        let mut guard = self.writer.lock();
+        let Some(writer) = guard.as_mut() else {
+            return Err(Refusal::NotLeaderOrFollower.into());
+        };
+        let leader = writer.leader.as_mut().ok_or(Refusal::NotLeaderOrFollower)?;
+        leader.may_append(acks)?;
+        let append = LeaderAppend {
+            leader_epoch: leader.leader_epoch(),
+            appender,
+            transaction_version: TransactionVersion::SameEpoch,
+            now_ms,
+        };
+        let outcome = writer
+            .log
+            .append_as_leader(records, &checked, append)
+            .map_err(|not_done| self.not_done(not_done))?;
+        leader.handle_appended(writer.log.end());
+        let moved = self.noted(writer.carry_out());
+        let is_dirty = !outcome.is_duplicate
+            && (self.around.durability == Durability::Flushed || outcome.flush_is_due);
+        drop(guard);
+        self.after(moved, is_dirty);
+        self.around.metrics.appends.observe(started.elapsed());
+        Ok(Appended {
+            base_offset: outcome.first_offset,
+            end: outcome.last_offset + 1,
+            append_time_ms: outcome.append_time_ms,
+            log_start: outcome.log_start,
+        })
+    }
+
+    /// What can be said to a producer that wrote up to `required` (exclusive) with acks=all.
+    pub fn acknowledgement(&self, required: Offset) -> Acknowledgement {
+        if self.high_watermark() < required {
+            return Acknowledgement::Wait;
+        }
+        let guard = self.writer.lock();
+        let leader = guard.as_ref().and_then(|writer| writer.leader.as_ref());
+        leader.map_or(Acknowledgement::Wait, |leader| leader.acknowledgement(required))
+    }
+
+    // ---- records out ----
+
+    /// Reads below the isolation's bound.
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER`, `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`.
+    pub fn read(&self, view: &LogView, from: ReadFrom) -> Result<Fetched, Refused> {
+        view.read(from).map_err(|not_done| self.not_done(not_done).refused)
+    }
+
+    /// Answers a question of ListOffsets.
+    ///
+    /// # Errors
+    /// `KAFKA_STORAGE_ERROR`.
+    pub fn find_offset(
+        &self,
+        query: OffsetQuery,
+        isolation: Isolation,
+    ) -> Result<Option<FoundOffset>, Refused> {
+        let view = self.view();
+        view.find_offset(query, isolation).map_err(|not_done| self.not_done(not_done).refused)
+    }
+
+    /// Reads every batch from the start to the end, committed or not.
+    pub(crate) fn scan(
+        &self,
+        mut visit: impl FnMut(Batch<'_>) -> Result<(), String>,
+    ) -> Result<(), ScanFailed> {
+        let view = self.view();
+        let mut offset = view.start();
+        while offset < view.end() {
+            let from = ReadFrom {
+                offset,
+                isolation: Isolation::LogEnd,
+                max_bytes: SCAN_BYTES,
+                at_least_one: true,
+                with_aborted: false,
+            };
+            let fetched = view.read(from).map_err(|why| ScanFailed::Fault(why.to_string()))?;
+            let Some(slice) = fetched.slice else { break };
+            let bytes = read_slice(&slice).map_err(|why| ScanFailed::Fault(why.to_string()))?;
+            let before = offset;
+            for batch in batches(&bytes) {
+                let batch = batch.map_err(|why| ScanFailed::Refused(why.to_string()))?;
+                if batch.header().last_offset() >= before {
+                    visit(batch).map_err(ScanFailed::Refused)?;
+                }
+                offset = batch.header().next_offset();
+            }
+            if offset == before {
+                return Err(ScanFailed::Refused(format!("no batch follows offset {offset}")));
+            }
+        }
+        Ok(())
+    }
+
+    // ---- upkeep ----
+
+    /// Flushes what is not on the disk, and moves the high watermark if it waited for that.
+    pub(crate) fn flush(self: &Arc<Self>) {
+        let started = std::time::Instant::now();
+        let plan = match self.writer.lock().as_mut() {
+            Some(writer) => writer.log.flush_plan(),
+            None => return,
+        };
+        let target = match plan {
+            Ok(Some(target)) => target,
+            Ok(None) => return,
+            Err(fault) => return self.failed(&fault),
+        };
+        if let Err(fault) = target.sync() {
+            return self.failed(&fault);
+        }
+        let mut guard = self.writer.lock();
+        let Some(writer) = guard.as_mut() else { return };
+        let flushed = writer.log.flushed_to(&target);
+        if let Some(leader) = writer.leader.as_mut() {
+            leader.handle_flushed(flushed);
+        }
+        let moved = self.noted(writer.carry_out());
+        drop(guard);
+        self.after(moved, false);
+        self.around.metrics.flushes.observe(started.elapsed());
+    }
+
+    /// DeleteRecords: raises the start; the new start.
+    ///
+    /// # Errors
+    /// `OFFSET_OUT_OF_RANGE`, `NOT_LEADER_OR_FOLLOWER`, `KAFKA_STORAGE_ERROR`.
+    pub fn delete_records(&self, to: Option<Offset>) -> Result<Offset, Refused> {
+        let mut guard = self.writer.lock();
+        let writer = guard.as_mut().ok_or(Refusal::NotLeaderOrFollower)?;
+        let to = to.unwrap_or_else(|| writer.log.high_watermark());
+        if let Err(not_done) = writer.log.raise_start(to) {
+            drop(guard);
+            return Err(self.not_done(not_done).refused);
+        }
+        Ok(writer.log.start())
+    }
+
+    /// Runs `work` on the log under its lock; nothing if the log is gone.
+    pub(crate) fn with_log<T>(
+        &self,
+        work: impl FnOnce(&mut Log) -> Result<T, Fault>,
+    ) -> Option<Result<T, Fault>> {
+        self.writer.lock().as_mut().map(|writer| work(&mut writer.log))
+    }
+
+    // ---- what follows ----
+
+    fn after(self: &Arc<Self>, watermark_moved: bool, is_dirty: bool) {
+        if watermark_moved {
+            self.moved.wake();
+        }
+        if is_dirty {
+            self.flush.ask(self);
+        }
+    }
+
+    fn noted(&self, carried_out: Result<bool, Fault>) -> bool {
+        carried_out.unwrap_or_else(|fault| {
+            self.failed(&fault);
+            false
+        })
+    }
+
+    fn rejected(&self, rejected: Rejected, n_bytes: usize) -> AppendRefused {
+        match rejected.refusal {
+            Refusal::MessageTooLarge | Refusal::RecordListTooLarge => {
+                self.counters.bytes_rejected.add(n_bytes as u64);
+            }
+            Refusal::CorruptMessage => self.around.metrics.invalid_crc.add(1),
+            Refusal::InvalidRecord if !rejected.record_errors.is_empty() => {
+                self.around.metrics.no_key_compacted.add(1);
+            }
+            _ => {}
+        }
+        AppendRefused::rejected(rejected)
+    }
+
+    fn not_done(&self, not_done: NotDone) -> AppendRefused {
+        match not_done {
+            NotDone::Refused(refused) => refused.into(),
+            NotDone::Fault(fault) => {
+                let message = fault.to_string();
+                if fault.is_passing() {
+                    tracing::warn!(partition = %self.id, "{fault}");
+                } else {
+                    self.failed(&fault);
+                }
+                Refused::new(Refusal::KafkaStorageError, message).into()
+            }
+        }
+    }
+
+    /// The disk failed: nothing of this directory is acknowledged any more.
+    fn failed(&self, fault: &Fault) {
+        if fault.is_passing() {
+            tracing::warn!(partition = %self.id, "{fault}");
+            return;
+        }
+        if self.directory.is_online() {
+            tracing::error!(partition = %self.id, directory = %self.directory.path().display(), "{fault}; the directory serves no more writes");
+        }
+        self.directory.take_offline(fault);
+        self.is_failed.store(true, Ordering::Release);
+        if let Some(mut guard) = self.writer.try_lock()
+            && let Some(writer) = guard.as_mut()
+        {
+            writer.log.poison(fault);
+        }
+        self.moved.wake();
+    }
+}
+
+impl Writer {
+    /// Does what the leader's rules say; whether the high watermark moved.
+    fn carry_out(&mut self) -> Result<bool, Fault> {
+        let mut moved = false;
+        while let Some(command) = self.leader.as_mut().and_then(Leader::next_command) {
+            match command {
+                Command::AssignEpoch { epoch, start } => self.log.assign_epoch(epoch, start)?,
+                Command::HighWatermark(offset) => {
+                    self.log.set_high_watermark(offset);
+                    moved = true;
+                }
+            }
+        }
+        Ok(moved)
+    }
+}
+
+/// Copies a slice out of its file.
+pub(crate) fn read_slice(slice: &FetchSlice) -> std::io::Result<Bytes> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = BytesMut::zeroed(slice.length);
+    slice.file.read_exact_at(&mut bytes, slice.position)?;
+    Ok(bytes.freeze())
+}

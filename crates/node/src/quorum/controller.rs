@@ -1,0 +1,383 @@
+//! The active controller's queue: decide, append, replay, publish, answer.
+//!
+//! One task on the control plane owns the quorum and the ledger. Requests that come together are
+//! decided one after the other, each on what the former left, and share one append and one flush.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_metadata::controller::{Batch, Bootstrap, Controller, Decision};
+use ottla_metadata::image::{Loader, Provenance};
+use ottla_metadata::records::Record;
+use ottla_protocol::{Offset, Refusal};
+use ottla_raft::snapshot::{Schedule, SnapshotId, SnapshotWriter};
+use ottla_raft::{Command, Description, Quorum};
+use ottla_storage::Fault;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::image_loader::ImageFeed;
+use super::log::LogHandle;
+use crate::clock::Clock;
+
+/// Requests that may wait for the controller.
+const QUEUE_MAX: usize = 1000;
+/// Requests that share one append.
+const TOGETHER_MAX: usize = 100;
+/// How often old snapshots are looked for, as in Kafka.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+
+type Deliver = Box<dyn FnOnce() + Send>;
+type Run = Box<dyn FnOnce(&Controller, Offset) -> (Vec<Batch>, Deliver) + Send>;
+
+/// What the task needs besides the quorum.
+pub(super) struct Host {
+    pub(super) quorum: Quorum,
+    pub(super) controller: Controller,
+    pub(super) loader: Loader,
+    pub(super) bootstrap: Bootstrap,
+    pub(super) log: LogHandle,
+    pub(super) feed: Arc<ImageFeed>,
+    pub(super) clock: Clock,
+    pub(super) limits: Limits,
+}
+
+/// From the settings of the metadata log.
+#[derive(Debug, Clone)]
+pub(super) struct Limits {
+    pub(super) idle_max: Option<Duration>,
+    pub(super) snapshot_bytes: u64,
+    pub(super) snapshot_interval: Option<Duration>,
+    pub(super) retention_bytes: i64,
+    pub(super) retention_ms: i64,
+}
+
+/// The way to the active controller.
+#[derive(Clone)]
+pub struct ControllerHandle {
+    requests: mpsc::Sender<Run>,
+    describe: Arc<Mutex<Option<Description>>>,
+    is_active: watch::Receiver<bool>,
+    stop: watch::Sender<bool>,
+}
+
+impl ControllerHandle {
+    /// Decides on a request. The reply comes when the records are committed and this node has
+    /// taken them in: whoever is told that a topic exists finds it here.
+    ///
+    /// # Errors
+    /// `NOT_CONTROLLER` while no controller is active here.
+    pub async fn decide<Reply: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Controller, Offset) -> Decision<Reply> + Send + 'static,
+    ) -> Result<Reply, Refusal> {
+        if !*self.is_active.borrow() {
+            return Err(Refusal::NotController);
+        }
+        let (sender, answer) = oneshot::channel();
+        let run: Run = Box::new(move |controller, next_offset| {
+            let Decision { batches, reply } = run(controller, next_offset);
+            (batches, Box::new(move || drop(sender.send(reply))))
+        });
+        self.requests.send(run).await.map_err(|_| Refusal::NotController)?;
+        answer.await.map_err(|_| Refusal::NotController)
+    }
+
+    /// Resolves when this node's controller is active.
+    pub(crate) async fn active(&self) -> Result<(), Refusal> {
+        let mut is_active = self.is_active.clone();
+        is_active.wait_for(|is_active| *is_active).await.map(drop).map_err(|_| Refusal::NotController)
+    }
+
+    /// Ends the controller once what was asked before is done.
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    pub fn is_active(&self) -> bool {
+        *self.is_active.borrow()
+    }
+
+    /// For DescribeQuorum and metrics; none while this node does not lead.
+    pub fn describe(&self) -> Option<Description> {
+        self.describe.lock().clone()
+    }
+}
+
+/// A batch that is appended, or on its way, and not committed yet.
+pub(super) struct Uncommitted {
+    pub(super) records: Vec<Record>,
+    pub(super) through: Provenance,
+    pub(super) n_bytes: u64,
+}
+
+pub(super) struct Running {
+    host: Host,
+    requests: mpsc::Receiver<Run>,
+    describe: Arc<Mutex<Option<Description>>>,
+    is_active: watch::Sender<bool>,
+    stopping: watch::Receiver<bool>,
+    uncommitted: VecDeque<Uncommitted>,
+    /// Replies by the offset that must be committed first.
+    replies: VecDeque<(Offset, Deliver)>,
+    schedule: Schedule,
+    last_append: Instant,
+    /// Set when `Command::Lead` came: the first records must be written.
+    must_activate: bool,
+}
+
+/// Makes the controller's task; it must be spawned on the control plane. `uncommitted` is what the
+/// log held at start: it is shown when the quorum says that it is committed.
+pub(super) fn prepare(
+    host: Host,
+    uncommitted: VecDeque<Uncommitted>,
+) -> (ControllerHandle, Running) {
+    let (sender, requests) = mpsc::channel(QUEUE_MAX);
+    let describe = Arc::new(Mutex::new(None));
+    let (is_active, activity) = watch::channel(false);
+    let (stop, stopping) = watch::channel(false);
+    let handle = ControllerHandle {
+        requests: sender,
+        describe: describe.clone(),
+        is_active: activity,
+        stop,
+    };
+    let schedule = Schedule::new(
+        host.limits.snapshot_bytes,
+        host.limits.snapshot_interval,
+        host.clock.quorum_now(),
+    );
+    let running = Running {
+        host,
+        requests,
+        describe,
+        is_active,
+        stopping,
+        uncommitted,
+        replies: VecDeque::new(),
+        schedule,
+        last_append: Instant::now(),
+        must_activate: false,
+    };
+    (handle, running)
+}
+
+impl Running {
+    /// Serves until every handle is gone. A fault of the metadata log ends it: nothing of what
+    /// the controller believes may be told any more.
+    pub(super) async fn run(mut self) -> Result<(), Fault> {
+        let mut retention = tokio::time::interval(RETENTION_INTERVAL);
+        retention.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.carry_out().await?;
+            if std::mem::take(&mut self.must_activate) {
+                self.activate()?;
+                continue;
+            }
+            self.describe();
+            self.snapshot_if_due().await;
+            let idle = self.idle_deadline();
+            let timeout =
+                self.host.quorum.next_timeout().map(|at| self.host.clock.instant(at));
+            tokio::select! {
+                run = self.requests.recv() => match run {
+                    Some(run) => self.take_together(run)?,
+                    None => break,
+                },
+                () = until(timeout) => {
+                    let now = self.host.clock.quorum_now();
+                    self.host.quorum.handle_timeout(now);
+                }
+                _ = self.stopping.changed() => break,
+                () = until(idle) => self.say_nothing()?,
+                _ = retention.tick() => {
+                    let Limits { retention_bytes, retention_ms, .. } = self.host.limits;
+                    self.host.log.retain(retention_bytes, retention_ms, self.host.clock.wall_ms()).await;
+                }
+            }
+        }
+        let now = self.host.clock.quorum_now();
+        self.host.quorum.handle_shutdown(now);
+        self.carry_out().await
+    }
+
+    fn take_together(&mut self, first: Run) -> Result<(), Fault> {
+        self.take(first)?;
+        for _ in 1..TOGETHER_MAX {
+            match self.requests.try_recv() {
+                Ok(run) => self.take(run)?,
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, run: Run) -> Result<(), Fault> {
+        let next_offset = self.host.quorum.next_offset();
+        let (batches, deliver) = run(&self.host.controller, next_offset);
+        let last = self.append(batches)?;
+        // A reply without records waits for all that it may have seen.
+        let after = last.unwrap_or_else(|| self.host.quorum.next_offset() - 1);
+        self.replies.push_back((after, deliver));
+        Ok(())
+    }
+
+    /// Appends and replays; the offset of the last record.
+    fn append(&mut self, batches: Vec<Batch>) -> Result<Option<Offset>, Fault> {
+        let mut last = None;
+        for batch in batches {
+            let values = batch.encode().map_err(|why| bug(&why.to_string()))?;
+            let now = self.host.clock.quorum_now();
+            let offset =
+                self.host.quorum.append(&values, now).map_err(|why| bug(&format!("{why:?}")))?;
+            let first = offset + 1 - values.len() as Offset;
+            for (record, offset) in batch.records.iter().zip(first..) {
+                self.host.controller.replay(record, offset).map_err(|why| bug(&why.to_string()))?;
+            }
+            let through = Provenance {
+                end_offset: offset + 1,
+                epoch: self.host.quorum.epoch(),
+                timestamp_ms: now.wall_ms,
+            };
+            let n_bytes = values.iter().map(|value| value.len() as u64).sum();
+            self.uncommitted.push_back(Uncommitted { records: batch.records, through, n_bytes });
+            self.last_append = Instant::now();
+            last = Some(offset);
+        }
+        Ok(last)
+    }
+
+    /// Does what the quorum says until it has nothing more to say.
+    async fn carry_out(&mut self) -> Result<(), Fault> {
+        let mut appends: Vec<Bytes> = Vec::new();
+        let mut end = None;
+        loop {
+            match self.host.quorum.next_command() {
+                Some(Command::Append { end_offset, batch, .. }) => {
+                    appends.push(batch);
+                    end = Some(end_offset);
+                    let now = self.host.clock.quorum_now();
+                    self.host.quorum.handle_appended(end_offset, now);
+                }
+                Some(Command::SaveElection { text }) => self.host.log.save_election(text).await?,
+                Some(Command::LeaderChanged { epoch, leader }) => {
+                    tracing::info!(epoch, ?leader, "quorum leader");
+                }
+                Some(Command::Lead { epoch, .. }) => {
+                    tracing::info!(epoch, "controller active");
+                    self.must_activate = true;
+                }
+                Some(Command::HighWatermark(offset)) => self.committed(offset).await?,
+                None => match end.take() {
+                    Some(end) => {
+                        let epoch = self.host.quorum.epoch();
+                        let batches = std::mem::take(&mut appends);
+                        let now_ms = self.host.clock.wall_ms();
+                        self.host.log.append(batches, epoch, now_ms).await?;
+                        self.host.quorum.handle_flushed(end, self.host.clock.quorum_now());
+                    }
+                    None => {
+                        self.release();
+                        return Ok(());
+                    }
+                },
+            }
+        }
+    }
+
+    /// Takes committed records into the image, shows it to the node, and frees the replies.
+    async fn committed(&mut self, offset: Offset) -> Result<(), Fault> {
+        while let Some(batch) = self.uncommitted.front() {
+            if batch.through.end_offset > offset {
+                break;
+            }
+            let Some(batch) = self.uncommitted.pop_front() else { break };
+            self.host
+                .loader
+                .replay(&batch.records, batch.through)
+                .map_err(|why| bug(&why.to_string()))?;
+            self.schedule.handle_applied(batch.n_bytes);
+        }
+        if let Some(published) = self.host.loader.publish() {
+            self.host.feed.publish(published).await;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        let committed = self.host.quorum.high_watermark().unwrap_or(0);
+        while self.replies.front().is_some_and(|(after, _)| *after < committed) {
+            if let Some((_, deliver)) = self.replies.pop_front() {
+                deliver();
+            }
+        }
+    }
+
+    fn activate(&mut self) -> Result<(), Fault> {
+        let decision = self.host.controller.activate(&self.host.bootstrap);
+        self.append(decision.batches)?;
+        self.is_active.send_replace(true);
+        Ok(())
+    }
+
+    /// A record that says no more than that the controller is alive.
+    fn say_nothing(&mut self) -> Result<(), Fault> {
+        let decision = self.host.controller.no_op();
+        self.append(decision.batches)?;
+        self.last_append = Instant::now();
+        Ok(())
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        let idle_max = self.host.limits.idle_max.filter(|_| *self.is_active.borrow())?;
+        Some(self.last_append + idle_max)
+    }
+
+    fn describe(&self) {
+        *self.describe.lock() = self.host.quorum.describe(self.host.clock.quorum_now());
+    }
+
+    async fn snapshot_if_due(&mut self) {
+        let now = self.host.clock.quorum_now();
+        if self.schedule.due(now).is_none() || self.host.loader.is_in_transaction() {
+            return;
+        }
+        self.schedule.handle_taken(now);
+        let image = self.host.loader.image().clone();
+        let Provenance { end_offset, epoch, timestamp_ms } = image.provenance;
+        let mut writer = SnapshotWriter::new(
+            epoch,
+            timestamp_ms,
+            self.host.quorum.kraft_version(),
+            self.host.quorum.voters(),
+            now.wall_ms,
+        );
+        let (records, level) = image.to_records();
+        for record in &records {
+            match record.encode(level) {
+                Ok(value) => writer.push(value),
+                Err(why) => return tracing::error!(%why, "no snapshot of the metadata"),
+            }
+        }
+        let id = SnapshotId { end_offset, epoch };
+        match self.host.log.snapshot(id, writer.finish()).await {
+            Ok(()) => tracing::info!(end_offset, epoch, n_records = records.len(), "metadata snapshot written"),
+            Err(fault) => tracing::error!(%fault, "no snapshot of the metadata"),
+        }
+    }
+}
+
+/// A contradiction inside the controller: it must not go on.
+fn bug(why: &str) -> Fault {
+    Fault::Corrupt { path: super::log::TOPIC.into(), why: format!("the controller contradicts itself: {why}") }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

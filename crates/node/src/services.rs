@@ -1,0 +1,188 @@
+//! The handles that an API file may touch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+
+use arc_swap::ArcSwap;
+use ottla_metadata::config::{BrokerConfig, NodeSettings};
+use ottla_metadata::controller::{ByName, CreatedTopic, NewTopic};
+use ottla_metadata::image::Image;
+use ottla_protocol::{NodeId, Refusal, Uuid};
+
+use crate::clock::Clock;
+use crate::coordinators::{GroupHost, ProducerIds};
+use crate::metrics::Metrics;
+use crate::partitions::{FetchSessions, Partitions};
+use crate::quorum::{ControllerHandle, ImageFeed};
+
+/// `kafka.server:type=KafkaServer,name=BrokerState`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BrokerState {
+    Starting = 1,
+    Recovery = 2,
+    Running = 3,
+    LeavingInOrder = 6,
+    ShuttingDown = 7,
+}
+
+/// The typed settings in force, and the texts they come from. Replaced whole when a dynamic
+/// value changes.
+pub struct Configured {
+    pub settings: NodeSettings,
+    pub config: BrokerConfig,
+}
+
+/// A running node, as its API handlers see it.
+pub struct Services {
+    pub(crate) clock: Clock,
+    pub(crate) cluster_id: Arc<str>,
+    pub(crate) configured: Arc<ArcSwap<Configured>>,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) feed: Arc<ImageFeed>,
+    pub(crate) controller: ControllerHandle,
+    pub(crate) groups: Arc<GroupHost>,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) fetch_sessions: FetchSessions,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) broker_epoch: AtomicI64,
+    pub(crate) state: AtomicU8,
+}
+
+impl Services {
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    pub fn node_id(&self) -> NodeId {
+        self.configured.load().settings.node_id
+    }
+
+    pub fn broker_epoch(&self) -> i64 {
+        self.broker_epoch.load(Ordering::Acquire)
+    }
+
+    pub fn configured(&self) -> Arc<Configured> {
+        self.configured.load_full()
+    }
+
+    pub fn settings(&self) -> NodeSettings {
+        self.configured.load().settings.clone()
+    }
+
+    pub fn config(&self) -> BrokerConfig {
+        self.configured.load().config.clone()
+    }
+
+    pub fn image(&self) -> Arc<Image> {
+        self.feed.image()
+    }
+
+    pub fn partitions(&self) -> &Partitions {
+        &self.partitions
+    }
+
+    pub fn controller(&self) -> &ControllerHandle {
+        &self.controller
+    }
+
+    pub fn groups(&self) -> &GroupHost {
+        &self.groups
+    }
+
+    pub fn producer_ids(&self) -> &ProducerIds {
+        &self.producer_ids
+    }
+
+    pub fn fetch_sessions(&self) -> &FetchSessions {
+        &self.fetch_sessions
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub fn metrics_handle(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The name of a topic that exists.
+    pub fn topic_name(&self, id: Uuid) -> Option<Arc<str>> {
+        self.feed.image().topics.find_by_id(id).map(|topic| topic.name.clone())
+    }
+
+    /// Creates topics; one outcome for each name.
+    ///
+    /// # Errors
+    /// `NOT_CONTROLLER`
+    pub async fn create_topics(
+        &self,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> Result<ByName<CreatedTopic>, Refusal> {
+        let config = self.config();
+        self.controller
+            .decide(move |ledger, _| {
+                ledger.create_topics(&topics, validate_only, &config, &mut random_uuid)
+            })
+            .await
+    }
+
+    pub fn state(&self) -> BrokerState {
+        match self.state.load(Ordering::Acquire) {
+            2 => BrokerState::Recovery,
+            3 => BrokerState::Running,
+            6 => BrokerState::LeavingInOrder,
+            7 => BrokerState::ShuttingDown,
+            _ => BrokerState::Starting,
+        }
+    }
+
+    pub(crate) fn enter(&self, state: BrokerState) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// Why clients are not served now; none if they are.
+    pub fn not_ready(&self) -> Option<String> {
+        match self.state() {
+            BrokerState::Running => {
+                let directories = self.partitions.directories().all();
+                let offline: Vec<String> = directories
+                    .iter()
+                    .filter(|directory| !directory.is_online())
+                    .map(|directory| directory.path().display().to_string())
+                    .collect();
+                (offline.len() == directories.len())
+                    .then(|| format!("every log directory has failed: {}", offline.join(", ")))
+            }
+            state => Some(format!("the node is {state:?}")),
+        }
+    }
+}
+
+/// Sixteen random bytes.
+pub(crate) fn random_bytes() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // Without randomness no id is unique: nothing that needs one may go on.
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    bytes
+}
+
+/// A fresh random id that Kafka would also give out.
+pub fn random_uuid() -> Uuid {
+    loop {
+        if let Some(id) = Uuid::random(random_bytes()) {
+            return id;
+        }
+    }
+}
+
+/// A random number.
+pub fn random_i32() -> i32 {
+    let [a, b, c, d, ..] = random_bytes();
+    i32::from_be_bytes([a, b, c, d])
+}

@@ -1,0 +1,140 @@
+//! What a node does when nobody asks: retention, checkpoints, expiry, late deletions.
+//!
+//! A timetable on the control plane; the work itself touches disks and so runs on blocking
+//! threads, one job at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_storage::{Directory, Offsets};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::clock::Clock;
+use crate::partitions::{Partition, Partitions};
+use crate::services::Services;
+
+/// How often files are looked for whose deletion delay is over.
+const UNLINK_INTERVAL: Duration = Duration::from_secs(5);
+/// No interval of Kafka's is meant to be longer; a timer cannot be.
+const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+fn every(ms: i64, first: Duration) -> tokio::time::Interval {
+    let period = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    let period = period.clamp(Duration::from_millis(1), INTERVAL_MAX);
+    let mut interval = interval_at(Instant::now() + first.max(period.min(first)), period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// Runs until the node stops.
+pub(crate) async fn run(services: Arc<Services>, mut stopping: watch::Receiver<bool>) {
+    let settings = services.settings();
+    let first = Duration::from_millis(u64::try_from(settings.logs.initial_task_delay_ms).unwrap_or(0));
+    let logs = &settings.logs;
+    let mut retention = every(logs.retention_check_interval_ms, first);
+    let mut recovery_points = every(i64::from(logs.flush_offset_checkpoint_interval_ms), first);
+    let mut log_starts = every(i64::from(logs.flush_start_offset_checkpoint_interval_ms), first);
+    let watermark_ms = logs.high_watermark_checkpoint_interval_ms;
+    let mut high_watermarks = every(watermark_ms, Duration::from_millis(u64::try_from(watermark_ms).unwrap_or(0)));
+    let mut producers = every(i64::from(settings.producers.id_expiration_check_interval_ms), first);
+    let mut flushes = every(logs.flush_scheduler_interval_ms, first);
+    let mut unlinks = tokio::time::interval(UNLINK_INTERVAL);
+    loop {
+        let job: fn(&Partitions, &Clock) = tokio::select! {
+            _ = retention.tick() => retain,
+            _ = recovery_points.tick() => write_recovery_points,
+            _ = log_starts.tick() => write_log_starts,
+            _ = high_watermarks.tick() => write_high_watermarks,
+            _ = producers.tick() => expire_producers,
+            _ = flushes.tick() => flush_due,
+            _ = unlinks.tick() => unlink_due,
+            _ = stopping.changed() => return,
+        };
+        let (partitions, clock) = (services.partitions.clone(), services.clock.clone());
+        if let Err(panic) = tokio::task::spawn_blocking(move || job(&partitions, &clock)).await {
+            tracing::error!(%panic, "a task of upkeep ended early");
+        }
+    }
+}
+
+fn retain(partitions: &Partitions, clock: &Clock) {
+    for partition in partitions.all() {
+        match partition.with_log(|log| log.retain(clock.wall_ms())) {
+            Some(Ok(gone)) => {
+                for (why, n_segments) in gone {
+                    tracing::info!(partition = %partition.id(), n_segments, ?why, "segments deleted by retention");
+                }
+            }
+            Some(Err(fault)) => tracing::error!(partition = %partition.id(), %fault, "retention failed"),
+            None => {}
+        }
+    }
+}
+
+fn expire_producers(partitions: &Partitions, clock: &Clock) {
+    for partition in partitions.all() {
+        partition.with_log(|log| {
+            log.expire_producers(clock.wall_ms());
+            Ok(())
+        });
+    }
+}
+
+fn flush_due(partitions: &Partitions, clock: &Clock) {
+    for partition in partitions.all() {
+        let is_due = partition.with_log(|log| Ok(log.flush_is_due(clock.wall_ms())));
+        if matches!(is_due, Some(Ok(true))) {
+            partition.flush();
+        }
+    }
+}
+
+fn unlink_due(partitions: &Partitions, clock: &Clock) {
+    if let Err(fault) = partitions.directories().unlink_due(clock.wall_ms()) {
+        tracing::warn!(%fault, "deleted logs could not be removed");
+    }
+    for partition in partitions.all() {
+        let unlinked = partition.with_log(|log| log.unlink_due(clock.wall_ms()));
+        if let Some(Err(fault)) = unlinked {
+            tracing::warn!(partition = %partition.id(), %fault, "deleted segments could not be removed");
+        }
+    }
+}
+
+fn write_recovery_points(partitions: &Partitions, _: &Clock) {
+    write(partitions, Directory::write_recovery_points, |partition| {
+        partition.with_log(|log| Ok(log.recovery_point()))?.ok()
+    });
+}
+
+fn write_log_starts(partitions: &Partitions, _: &Clock) {
+    write(partitions, Directory::write_log_starts, |partition| {
+        let start = partition.with_log(|log| Ok(log.start_is_inside().then(|| log.start())))?;
+        start.ok().flatten()
+    });
+}
+
+fn write_high_watermarks(partitions: &Partitions, _: &Clock) {
+    write(partitions, Directory::write_high_watermarks, |partition| Some(partition.high_watermark()));
+}
+
+fn write(
+    partitions: &Partitions,
+    write: fn(&Directory, &Offsets) -> Result<(), ottla_storage::Fault>,
+    offset_of: impl Fn(&Partition) -> Option<i64>,
+) {
+    let all = partitions.all();
+    for directory in partitions.directories().all() {
+        if !directory.is_online() {
+            continue;
+        }
+        let here = all.iter().filter(|partition| Arc::ptr_eq(partition.directory(), directory));
+        let offsets: Offsets = here
+            .filter_map(|partition| Some((partition.id().clone(), offset_of(partition)?)))
+            .collect();
+        if let Err(fault) = write(directory, &offsets) {
+            tracing::error!(directory = %directory.path().display(), %fault, "checkpoint not written");
+        }
+    }
+}
