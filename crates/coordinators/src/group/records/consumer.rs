@@ -98,7 +98,7 @@ pub struct ConsumerGroupMemberMetadataValue {
     #[field(nullable = "0+")]
     pub server_assignor: Option<Text>,
     /// Set if it speaks the classic protocol.
-    #[field(nullable = "0+", tag = 0, default = None)]
+    #[field(nullable = "0+", tag = 0)]
     pub classic_member_metadata: Option<ClassicMemberMetadata>,
 }
 
@@ -204,7 +204,7 @@ pub struct CurrentTopicPartitions {
     /// Which partitions.
     pub partitions: Vec<i32>,
     /// When each was assigned.
-    #[field(nullable = "0+", tag = 0, default = None)]
+    #[field(nullable = "0+", tag = 0)]
     pub assignment_epochs: Option<Vec<i32>>,
 }
 

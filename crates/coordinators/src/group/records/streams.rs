@@ -22,7 +22,7 @@ pub struct StreamsGroupMetadataValue {
     #[field(tag = 0, default = -1)]
     pub validated_topology_epoch: i32,
     /// Settings of the last assignment.
-    #[field(nullable = "0+", tag = 1, default = None)]
+    #[field(nullable = "0+", tag = 1)]
     pub last_assignment_configs: Option<Vec<LastAssignmentConfig>>,
     /// Kafka 4.4.
     #[field(tag = 2, default = -1)]
@@ -194,7 +194,7 @@ pub struct CurrentTasks {
     /// Which partitions.
     pub partitions: Vec<i32>,
     /// When each was assigned.
-    #[field(nullable = "0+", tag = 0, default = None)]
+    #[field(nullable = "0+", tag = 0)]
     pub assignment_epochs: Option<Vec<i32>>,
 }
 

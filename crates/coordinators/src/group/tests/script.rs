@@ -1,4 +1,4 @@
-//! Stories in `testdata/`: one directive and what comes of it. `REWRITE=1 cargo test` writes the
+//! Stories in `testdata/stories`: one directive and what comes of it. `REWRITE=1 cargo test` writes the
 //! outcome anew.
 //!
 //! Actors have names; each remembers its member id and generation. Fresh parts of member ids are
@@ -25,7 +25,7 @@ use crate::ledger::Ticket;
 
 #[test]
 fn stories() {
-    walk("testdata", |file| {
+    walk("testdata/stories", |file| {
         let mut story = Story::new();
         file.run(|case| story.tell(case));
     });
