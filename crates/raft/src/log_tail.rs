@@ -4,10 +4,9 @@ use ottla_protocol::{LeaderEpoch, Offset};
 
 use crate::snapshot::SnapshotId;
 
-/// Invariant: `start ≤ flushed ≤ end`, and `last_epoch` is 0 only while nothing was ever written.
+/// Invariant: `flushed ≤ end`, and `last_epoch` is 0 only while nothing was ever written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogTail {
-    start: Offset,
     end: Offset,
     flushed: Offset,
     last_epoch: LeaderEpoch,
@@ -15,10 +14,9 @@ pub struct LogTail {
 }
 
 impl LogTail {
-    /// A log that continues a snapshot: it starts where the snapshot ends.
+    /// A log that continues a snapshot.
     pub fn after_snapshot(id: SnapshotId, last_timestamp: i64) -> Self {
         Self {
-            start: id.end_offset,
             end: id.end_offset,
             flushed: id.end_offset,
             last_epoch: id.epoch,
@@ -35,10 +33,6 @@ impl LogTail {
 
     pub fn flush(&mut self, end: Offset) {
         self.flushed = self.flushed.max(end.min(self.end));
-    }
-
-    pub fn start(&self) -> Offset {
-        self.start
     }
 
     pub fn end(&self) -> Offset {

@@ -71,8 +71,7 @@ impl Opening {
         }
     }
 
-    /// The newest snapshot, before any batch of the log. `log_start` is where the log's files
-    /// begin: the snapshot (0, 0) and one that lies inside the log do not move the start.
+    /// The newest snapshot, before any batch of the log.
     pub fn handle_snapshot(&mut self, id: SnapshotId, snapshot: &SnapshotContent) {
         let offset = if id == SnapshotId::BOOTSTRAP {
             VoterHistory::BEFORE_THE_LOG

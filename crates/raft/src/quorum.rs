@@ -129,8 +129,8 @@ impl Quorum {
         self.hand_out(now);
     }
 
-    /// The node goes down: lead no more. What was appended before and is not yet flushed is still
-    /// handed out, and may be acknowledged when flushed, since nobody else can lead.
+    /// The node goes down: lead no more. What was appended is still handed out to be written, but
+    /// no high watermark follows: who waits for one is told that the leader is gone.
     pub fn handle_shutdown(&mut self, now: Now) {
         if let Role::Leader(leader) = &mut self.role {
             while let Some(ready) = leader.accumulator.next(true, now) {

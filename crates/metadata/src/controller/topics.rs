@@ -1,6 +1,6 @@
 //! Create, delete, add partitions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_protocol::{NodeId, Refusal, Refused, Uuid};
@@ -47,7 +47,7 @@ pub struct CreatedTopic {
 pub type ByName<T> = Vec<(String, Outcome<T>)>;
 
 /// How a topic to be deleted is named.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeleteTarget {
     Name(String),
     Id(Uuid),
@@ -354,19 +354,23 @@ impl Controller {
     }
 
     /// Each topic named by name or id, once. Kafka shuffles the answers; here names that came
-    /// twice are last.
+    /// twice are last. A topic named both ways is not deleted, and answered by its name only.
     pub fn delete_topics(&self, targets: &[DeleteTarget]) -> Decision<Vec<DeletedTopic>> {
+        let mut counts: BTreeMap<&DeleteTarget, usize> = BTreeMap::new();
+        for target in targets {
+            *counts.entry(target).or_default() += 1;
+        }
+        let both: BTreeSet<Uuid> = self.named_both_ways(&counts).collect();
         let mut records = Vec::new();
         let mut reply: Vec<DeletedTopic> = Vec::new();
-        let mut doubled: Vec<&DeleteTarget> = Vec::new();
-        for (position, target) in targets.iter().enumerate() {
-            if targets.iter().filter(|other| *other == target).count() > 1 {
-                if !targets[..position].contains(target) {
-                    doubled.push(target);
-                }
+        for target in targets
+            .iter()
+            .filter(|target| counts.get(target) == Some(&1))
+        {
+            if matches!(target, DeleteTarget::Id(id) if both.contains(id)) {
                 continue;
             }
-            let deleted = self.delete_topic(target, targets);
+            let deleted = self.delete_topic(target, &both);
             if deleted.outcome.is_ok() {
                 records.push(
                     RemoveTopicRecord {
@@ -377,18 +381,11 @@ impl Controller {
             }
             reply.push(deleted);
         }
-        reply.extend(doubled.into_iter().map(|target| match target {
-            DeleteTarget::Name(name) => refuse_deletion(
-                Some(name),
-                Uuid::ZERO,
-                Refused::new(Refusal::InvalidRequest, "Duplicate topic name."),
-            ),
-            DeleteTarget::Id(id) => refuse_deletion(
-                None,
-                *id,
-                Refused::new(Refusal::InvalidRequest, "Duplicate topic id."),
-            ),
-        }));
+        let twice = counts
+            .iter()
+            .filter(|(_, n)| **n > 1)
+            .map(|(target, _)| duplicate(target));
+        reply.extend(twice);
         if records.len() > RECORDS_PER_REQUEST_MAX {
             records.clear();
             for deleted in &mut reply {
@@ -398,7 +395,20 @@ impl Controller {
         self.decide(records, reply)
     }
 
-    fn delete_topic(&self, target: &DeleteTarget, targets: &[DeleteTarget]) -> DeletedTopic {
+    fn named_both_ways(
+        &self,
+        counts: &BTreeMap<&DeleteTarget, usize>,
+    ) -> impl Iterator<Item = Uuid> {
+        counts.keys().filter_map(|target| match target {
+            DeleteTarget::Id(_) => None,
+            DeleteTarget::Name(name) => {
+                let id = self.image().topics.find(name)?.id;
+                counts.contains_key(&DeleteTarget::Id(id)).then_some(id)
+            }
+        })
+    }
+
+    fn delete_topic(&self, target: &DeleteTarget, both: &BTreeSet<Uuid>) -> DeletedTopic {
         let topics = &self.image().topics;
         let topic = match target {
             DeleteTarget::Name(name) => match topics.find(name) {
@@ -406,7 +416,7 @@ impl Controller {
                     let refused = Refusal::UnknownTopicOrPartition.into();
                     return refuse_deletion(Some(name), Uuid::ZERO, refused);
                 }
-                Some(topic) if targets.contains(&DeleteTarget::Id(topic.id)) => {
+                Some(topic) if both.contains(&topic.id) => {
                     let refused = Refused::new(
                         Refusal::InvalidRequest,
                         "The provided topic name maps to an ID that was already supplied.",
@@ -587,6 +597,16 @@ fn refuse_all<T, R>(all: &[&T], name: impl Fn(&T) -> &String, refused: &Refused)
     all.iter()
         .map(|one| (name(one).clone(), Err(refused.clone())))
         .collect()
+}
+
+fn duplicate(target: &DeleteTarget) -> DeletedTopic {
+    let refuse = |why| Refused::new(Refusal::InvalidRequest, why);
+    match target {
+        DeleteTarget::Name(name) => {
+            refuse_deletion(Some(name), Uuid::ZERO, refuse("Duplicate topic name."))
+        }
+        DeleteTarget::Id(id) => refuse_deletion(None, *id, refuse("Duplicate topic id.")),
+    }
 }
 
 fn refuse_deletion(name: Option<&str>, id: Uuid, refused: Refused) -> DeletedTopic {
