@@ -17,30 +17,30 @@ use providers::Providers;
 
 /// What the command line and the process were given.
 #[derive(Debug, Clone, Default)]
-pub struct Given {
+pub(crate) struct Given {
     /// `server.properties`; without one the node gets defaults that work at once.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// `--override NAME=VALUE`, in their order.
-    pub overrides: Vec<String>,
-    pub environment: Vec<(String, String)>,
+    pub(crate) overrides: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// Settings that a node can start with.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    pub broker: BrokerConfig,
-    pub node: NodeSettings,
+pub(crate) struct Settings {
+    pub(crate) broker: BrokerConfig,
+    pub(crate) node: NodeSettings,
     /// Said once at start.
-    pub notes: Vec<Note>,
+    pub(crate) notes: Vec<Note>,
     /// `CLUSTER_ID` or `KAFKA_KRAFT_CLUSTER_ID`.
-    pub cluster_id: Option<String>,
+    pub(crate) cluster_id: Option<String>,
     /// True if nobody chose `ottla.http.listener`: then a busy port is only a warning.
-    pub http_is_default: bool,
+    pub(crate) http_is_default: bool,
 }
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// What a node without a file gets.
     Builtin,
     File {
@@ -66,10 +66,10 @@ impl fmt::Display for Origin {
 
 /// A setting that has no effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    pub name: String,
-    pub origin: Origin,
-    pub standing: Standing,
+pub(crate) struct Note {
+    pub(crate) name: String,
+    pub(crate) origin: Origin,
+    pub(crate) standing: Standing,
 }
 
 impl fmt::Display for Note {
@@ -84,7 +84,7 @@ impl fmt::Display for Note {
 
 /// Why the node cannot start, in one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SettingsError {
+pub(crate) enum SettingsError {
     Unreadable {
         path: PathBuf,
         why: String,
@@ -138,7 +138,7 @@ impl fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {}
 
 /// Reads, resolves and checks everything. What this returns can be served.
-pub fn load(given: &Given) -> Result<Settings, SettingsError> {
+pub(crate) fn load(given: &Given) -> Result<Settings, SettingsError> {
     let settings = read(given)?;
     settings
         .broker
@@ -154,7 +154,7 @@ pub fn load(given: &Given) -> Result<Settings, SettingsError> {
 }
 
 /// As `load`, also for a node that this version could not start: `format` prepares those too.
-pub fn load_to_format(given: &Given) -> Result<(BrokerConfig, NodeSettings), SettingsError> {
+pub(crate) fn load_to_format(given: &Given) -> Result<(BrokerConfig, NodeSettings), SettingsError> {
     read(given).map(|settings| (settings.broker, settings.node))
 }
 

@@ -9,14 +9,14 @@
 
 /// A setting that a variable names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FromVariable {
-    pub name: String,
-    pub value: String,
-    pub variable: String,
+pub(crate) struct FromVariable {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) variable: String,
 }
 
 /// All settings in `variables`; where two rules name the same setting, Bitnami's comes last and wins.
-pub fn settings(variables: &[(String, String)]) -> Vec<FromVariable> {
+pub(crate) fn settings(variables: &[(String, String)]) -> Vec<FromVariable> {
     let by = |rule: fn(&str) -> Option<String>| {
         variables.iter().filter_map(move |(variable, value)| {
             if is_no_setting(variable, value) {
@@ -34,7 +34,7 @@ pub fn settings(variables: &[(String, String)]) -> Vec<FromVariable> {
 }
 
 /// The cluster id that a container is given for a fresh directory.
-pub fn cluster_id(variables: &[(String, String)]) -> Option<String> {
+pub(crate) fn cluster_id(variables: &[(String, String)]) -> Option<String> {
     let find = |name: &str| {
         let found = variables.iter().find(|(variable, _)| variable == name);
         found

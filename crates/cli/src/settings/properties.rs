@@ -5,16 +5,16 @@ use std::fmt;
 
 /// One entry, with the number of the line on which it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Property {
-    pub name: String,
-    pub value: String,
-    pub line: usize,
+pub(crate) struct Property {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) line: usize,
 }
 
 /// A `\u` without four hexadecimal digits: the one thing that such a file can have wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MalformedEscape {
-    pub line: usize,
+pub(crate) struct MalformedEscape {
+    pub(crate) line: usize,
 }
 
 impl fmt::Display for MalformedEscape {
@@ -30,7 +30,7 @@ impl fmt::Display for MalformedEscape {
 impl std::error::Error for MalformedEscape {}
 
 /// All entries in their order. Where a name comes twice, the last one counts; that is the caller's choice.
-pub fn parse(file: &[u8]) -> Result<Vec<Property>, MalformedEscape> {
+pub(crate) fn parse(file: &[u8]) -> Result<Vec<Property>, MalformedEscape> {
     let lines = LogicalLines {
         rest: file,
         number: 1,

@@ -27,20 +27,20 @@ struct Provider {
 
 /// A provider that cannot be made: the setting, its value, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadProvider {
-    pub name: String,
-    pub value: String,
-    pub why: String,
+pub(crate) struct BadProvider {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) why: String,
 }
 
 /// All providers that `settings` name.
-pub struct Providers {
+pub(crate) struct Providers {
     by_name: BTreeMap<String, Provider>,
     environment: BTreeMap<String, String>,
 }
 
 impl Providers {
-    pub fn new(
+    pub(crate) fn new(
         settings: &BTreeMap<String, String>,
         environment: &[(String, String)],
     ) -> Result<Self, BadProvider> {
@@ -59,7 +59,7 @@ impl Providers {
     }
 
     /// `value` with every reference replaced that leads somewhere.
-    pub fn resolve(&self, value: &str) -> String {
+    pub(crate) fn resolve(&self, value: &str) -> String {
         let mut out = String::with_capacity(value.len());
         let mut rest = value;
         while let Some(start) = rest.find("${") {

@@ -89,6 +89,16 @@ pub struct Advertised {
     pub port: u16,
 }
 
+impl Advertised {
+    pub(super) fn as_bound(listener: &Listener) -> Self {
+        Self {
+            name: listener.name.clone(),
+            host: listener.host.clone().filter(|_| !listener.is_wildcard()),
+            port: listener.port,
+        }
+    }
+}
+
 /// The names and protocols of `listener.security.protocol.map`.
 pub(super) struct ProtocolMap(BTreeMap<String, SecurityProtocol>);
 
@@ -212,15 +222,13 @@ fn check_ports(listeners: &[Listener]) -> Result<(), String> {
     Ok(())
 }
 
-/// What clients are told: `advertised.listeners`, or what is listened on.
+/// What others are told: `advertised.listeners`, or what is listened on. Controller listeners are among them.
 pub(super) fn parse_advertised(
     text: Option<&str>,
     listeners: &[Listener],
-    controllers: &[String],
 ) -> Result<Vec<Advertised>, BadValue> {
     let Some(text) = text else {
-        let of_clients = listeners.iter().filter(|listener| !listener.is_controller);
-        return Ok(of_clients.map(advertised_as_bound).collect());
+        return Ok(listeners.iter().map(Advertised::as_bound).collect());
     };
     let bad = |allowed: String| BadValue::new(ADVERTISED, Some(text), allowed);
     let mut advertised: Vec<Advertised> = Vec::new();
@@ -250,21 +258,7 @@ pub(super) fn parse_advertised(
             "Each listener must have a different name, {name} comes twice"
         )));
     }
-    advertised.retain(|one| !controllers.contains(&one.name));
     Ok(advertised)
-}
-
-fn advertised_as_bound(listener: &Listener) -> Advertised {
-    let host = if listener.is_wildcard() {
-        None
-    } else {
-        listener.host.clone()
-    };
-    Advertised {
-        name: listener.name.clone(),
-        host,
-        port: listener.port,
-    }
 }
 
 /// `NAME://host:port`; the host may be empty or in brackets.
@@ -358,7 +352,7 @@ mod tests {
         let map = map.with_plaintext_controllers(&controllers, listeners);
         let text = parse_listeners(listeners, &map, &controllers)
             .and_then(|listeners| {
-                let advertised = parse_advertised(advertised, &listeners, &controllers)?;
+                let advertised = parse_advertised(advertised, &listeners)?;
                 Ok((listeners, advertised))
             })
             .map_or_else(
@@ -393,6 +387,7 @@ mod tests {
                 PLAINTEXT "" 9092 PLAINTEXT
                 CONTROLLER "::1" 9093 PLAINTEXT controller
                 PLAINTEXT -> None 9092
+                CONTROLLER -> Some("::1") 9093
             "#]],
         );
         check(
@@ -409,6 +404,7 @@ mod tests {
                 PLAINTEXT "0.0.0.0" 9092 PLAINTEXT
                 CONTROLLER "" 0 PLAINTEXT controller
                 PLAINTEXT -> Some("public.example") 19092
+                CONTROLLER -> Some("c") 9093
             "#]],
         );
         check(
@@ -418,6 +414,7 @@ mod tests {
                 PLAINTEXT "127.0.0.1" 9092 PLAINTEXT
                 CONTROLLER "::1" 9092 PLAINTEXT controller
                 PLAINTEXT -> Some("127.0.0.1") 9092
+                CONTROLLER -> Some("::1") 9092
             "#]],
         );
     }

@@ -20,6 +20,8 @@ pub struct NodeSettings {
     pub listeners: Vec<Listener>,
     /// `advertised.listeners`, one per client listener, in the order of `listeners`.
     pub advertised: Vec<Advertised>,
+    /// Where other nodes find this controller, one per controller listener that is listened on.
+    pub advertised_controllers: Vec<Advertised>,
     /// `controller.listener.names`, upper case.
     pub controller_listener_names: Vec<String>,
     /// `inter.broker.listener.name`, or the listener of `security.inter.broker.protocol`; upper case.
@@ -117,11 +119,14 @@ impl NodeSettings {
             protocols = protocols.with_plaintext_controllers(&controllers, &listen);
         }
         let listeners = parse_listeners(&listen, &protocols, &controllers)?;
-        let advertised = parse_advertised(
-            text("advertised.listeners").as_deref(),
-            &listeners,
-            &controllers,
-        )?;
+        let quorum = read_quorum(values)?;
+        let told = parse_advertised(text("advertised.listeners").as_deref(), &listeners)?;
+        let advertised_controllers =
+            advertise_controllers(node_id, &told, &listeners, &controllers, &quorum);
+        let of_clients = told
+            .into_iter()
+            .filter(|one| !controllers.contains(&one.name));
+        let advertised = of_clients.collect();
         let inter_broker_listener = read_inter_broker(values, &listeners)?;
         let log_dirs = read_log_dirs(values)?;
         let settings = Self {
@@ -132,9 +137,10 @@ impl NodeSettings {
             },
             listeners,
             advertised,
+            advertised_controllers,
             controller_listener_names: controllers,
             inter_broker_listener,
-            quorum: read_quorum(values)?,
+            quorum,
             metadata_log_dir: text("metadata.log.dir").unwrap_or_else(|| log_dirs[0].clone()),
             log_dirs,
             rack: text("broker.rack"),
@@ -249,6 +255,42 @@ fn read_log_dirs(values: &impl Values) -> Result<Vec<String>, BadValue> {
         return Err(BadValue::new("log.dirs", Some(&dirs.join(",")), allowed));
     }
     Ok(dirs)
+}
+
+/// An advertised address, else the one that is bound. A wildcard on the first controller listener gives way
+/// to what `controller.quorum.voters` says of this node.
+fn advertise_controllers(
+    node_id: i32,
+    told: &[Advertised],
+    listeners: &[Listener],
+    controllers: &[String],
+    quorum: &QuorumForm,
+) -> Vec<Advertised> {
+    let voter = match quorum {
+        QuorumForm::Static(voters) => voters.iter().find(|voter| voter.id == node_id),
+        _ => None,
+    };
+    let address = |(position, name): (usize, &String)| {
+        if let Some(told) = told
+            .iter()
+            .find(|one| one.name == *name && one.host.is_some())
+        {
+            return Some(told.clone());
+        }
+        let bound = listeners
+            .iter()
+            .find(|one| one.name == *name)
+            .map(Advertised::as_bound)?;
+        match voter.filter(|_| position == 0 && bound.host.is_none()) {
+            Some(Voter { host, port, .. }) => Some(Advertised {
+                name: bound.name,
+                host: Some(host.clone()),
+                port: *port,
+            }),
+            None => Some(bound),
+        }
+    };
+    controllers.iter().enumerate().filter_map(address).collect()
 }
 
 /// The listener's name is set, or the first listener of the protocol's own name is meant.
