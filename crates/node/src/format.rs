@@ -15,7 +15,9 @@ use ottla_metadata::records::MetadataVersion;
 use ottla_protocol::{NodeId, Uuid};
 use ottla_raft::snapshot::SnapshotWriter;
 use ottla_raft::{Endpoint, KraftVersions, Voter, VoterSet};
-use ottla_storage::{Disk, Fault, MetaProperties, MetadataSnapshots, SnapshotId, metadata_log_directory};
+use ottla_storage::{
+    Disk, Fault, MetaProperties, MetadataSnapshots, SnapshotId, metadata_log_directory,
+};
 
 /// What to prepare.
 #[derive(Debug, Clone)]
@@ -88,18 +90,41 @@ pub struct Formatted {
 /// Why nothing, or not everything, was prepared.
 #[derive(Debug)]
 pub enum FormatRefused {
-    AlreadyFormatted { path: PathBuf },
-    OtherCluster { path: PathBuf, found: String, wanted: String },
-    OtherNode { path: PathBuf, found: NodeId, wanted: NodeId },
-    UnknownFeature { name: String },
-    UnsupportedLevel { name: String, level: i16 },
+    AlreadyFormatted {
+        path: PathBuf,
+    },
+    OtherCluster {
+        path: PathBuf,
+        found: String,
+        wanted: String,
+    },
+    OtherNode {
+        path: PathBuf,
+        found: NodeId,
+        wanted: NodeId,
+    },
+    UnknownFeature {
+        name: String,
+    },
+    UnsupportedLevel {
+        name: String,
+        level: i16,
+    },
     /// `name` at `level` asks for a metadata.version of at least `least`.
-    NeedsMetadataVersion { name: String, level: i16, least: i16 },
+    NeedsMetadataVersion {
+        name: String,
+        level: i16,
+        least: i16,
+    },
     /// kraft.version does not fit to how the quorum is named.
-    WrongKraftVersion { level: i16 },
+    WrongKraftVersion {
+        level: i16,
+    },
     NothingReadable,
     /// `ottla server` does not do this unasked.
-    NotByItself { why: String },
+    NotByItself {
+        why: String,
+    },
     Fault(Fault),
 }
 
@@ -112,22 +137,37 @@ impl fmt::Display for FormatRefused {
                  directory and format the others.",
                 path.display()
             ),
-            Self::OtherCluster { path, found, wanted } => write!(
+            Self::OtherCluster {
+                path,
+                found,
+                wanted,
+            } => write!(
                 f,
                 "Log directory {} belongs to cluster {found}, not to {wanted}.",
                 path.display()
             ),
-            Self::OtherNode { path, found, wanted } => write!(
+            Self::OtherNode {
+                path,
+                found,
+                wanted,
+            } => write!(
                 f,
                 "Log directory {} belongs to node {found}, not to node {wanted}.",
                 path.display()
             ),
             Self::UnknownFeature { name } => {
                 let known: Vec<_> = FEATURES.iter().map(|feature| feature.name).collect();
-                write!(f, "Unsupported feature: {name}. Supported features are: {}", known.join(", "))
+                write!(
+                    f,
+                    "Unsupported feature: {name}. Supported features are: {}",
+                    known.join(", ")
+                )
             }
             Self::UnsupportedLevel { name, level } => {
-                write!(f, "Feature level {level} is not supported for feature {name}")
+                write!(
+                    f,
+                    "Feature level {level} is not supported for feature {name}"
+                )
             }
             Self::NeedsMetadataVersion { name, level, least } => write!(
                 f,
@@ -170,12 +210,36 @@ struct Feature {
 
 const KRAFT_VERSION: &str = "kraft.version";
 const FEATURES: &[Feature] = &[
-    Feature { name: "eligible.leader.replicas.version", most: 1, least_metadata_version: 23 },
-    Feature { name: "group.version", most: 1, least_metadata_version: 0 },
-    Feature { name: KRAFT_VERSION, most: 1, least_metadata_version: 0 },
-    Feature { name: "share.version", most: 1, least_metadata_version: 0 },
-    Feature { name: "streams.version", most: 1, least_metadata_version: 0 },
-    Feature { name: "transaction.version", most: 2, least_metadata_version: 0 },
+    Feature {
+        name: "eligible.leader.replicas.version",
+        most: 1,
+        least_metadata_version: 23,
+    },
+    Feature {
+        name: "group.version",
+        most: 1,
+        least_metadata_version: 0,
+    },
+    Feature {
+        name: KRAFT_VERSION,
+        most: 1,
+        least_metadata_version: 0,
+    },
+    Feature {
+        name: "share.version",
+        most: 1,
+        least_metadata_version: 0,
+    },
+    Feature {
+        name: "streams.version",
+        most: 1,
+        least_metadata_version: 0,
+    },
+    Feature {
+        name: "transaction.version",
+        most: 2,
+        least_metadata_version: 0,
+    },
 ];
 
 impl Format {
@@ -194,7 +258,11 @@ impl Format {
             self.prepare(disk, &path, role, &bootstrap, wall_ms, &mut new_id)?;
             directories.push((path, role));
         }
-        Ok(Formatted { bootstrap, directories, ignored })
+        Ok(Formatted {
+            bootstrap,
+            directories,
+            ignored,
+        })
     }
 
     /// The first records of the cluster, if what was asked for fits together.
@@ -216,13 +284,20 @@ impl Format {
             }
         }
         // kraft.version is a control record of the log, not one of the cluster's records.
-        let features: Vec<_> =
-            self.features.iter().filter(|(name, _)| name != KRAFT_VERSION).cloned().collect();
+        let features: Vec<_> = self
+            .features
+            .iter()
+            .filter(|(name, _)| name != KRAFT_VERSION)
+            .cloned()
+            .collect();
         Ok(Bootstrap::for_level(self.level).with_features(&features))
     }
 
     /// Directories to prepare, and those that nobody can read.
-    #[expect(clippy::type_complexity, reason = "two plain lists, named where they are used")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "two plain lists, named where they are used"
+    )]
     fn empty_directories(
         &self,
         disk: &Disk,
@@ -252,11 +327,19 @@ impl Format {
     fn check_formatted(&self, path: PathBuf, found: MetaProperties) -> Result<(), FormatRefused> {
         if found.cluster_id != self.cluster_id {
             let (found, wanted) = (found.cluster_id, self.cluster_id.clone());
-            return Err(FormatRefused::OtherCluster { path, found, wanted });
+            return Err(FormatRefused::OtherCluster {
+                path,
+                found,
+                wanted,
+            });
         }
         if found.node_id != self.node_id {
             let (found, wanted) = (found.node_id, self.node_id);
-            return Err(FormatRefused::OtherNode { path, found, wanted });
+            return Err(FormatRefused::OtherNode {
+                path,
+                found,
+                wanted,
+            });
         }
         if !self.ignore_formatted {
             return Err(FormatRefused::AlreadyFormatted { path });
@@ -291,9 +374,12 @@ impl Format {
         if let InitialVoters::Known(voters) = &self.voters
             && role != DirectoryRole::Data
         {
-            let log = metadata_log_directory(path);
+            let log = path.join(metadata_log_directory());
             disk.make_directory(&log)?;
-            let first = SnapshotId { end_offset: 0, epoch: 0 };
+            let first = SnapshotId {
+                end_offset: 0,
+                epoch: 0,
+            };
             MetadataSnapshots::open(disk.clone(), log)?
                 .write(first, &self.voter_batches(voters, wall_ms))?;
             own_id = voters.iter().find(|voter| voter.id == self.node_id);
@@ -328,7 +414,11 @@ impl Format {
 fn bootstrap_batches(bootstrap: &Bootstrap, level: MetadataVersion, wall_ms: i64) -> Vec<Bytes> {
     let mut writer = SnapshotWriter::new(0, 0, 0, &VoterSet::default(), wall_ms);
     for record in &bootstrap.records {
-        writer.push(record.encode(level).expect("a feature level can be written at any level"));
+        writer.push(
+            record
+                .encode(level)
+                .expect("a feature level can be written at any level"),
+        );
     }
     writer.finish()
 }
@@ -353,16 +443,22 @@ pub fn auto_format(
     }
     let at = metadata_directory.display();
     if !settings.ottla.auto_format {
-        return Err(refuse(format!("{at} is not formatted and ottla.auto.format is false")));
+        return Err(refuse(format!(
+            "{at} is not formatted and ottla.auto.format is false"
+        )));
     }
     for path in directories.iter().chain([&metadata_directory]) {
         if let Some(entry) = first_entry(path)? {
             let path = path.display();
-            return Err(refuse(format!("{at} is not formatted, and {path} is not empty ({entry})")));
+            return Err(refuse(format!(
+                "{at} is not formatted, and {path} is not empty ({entry})"
+            )));
         }
     }
     if !(settings.roles.broker && settings.roles.controller) {
-        return Err(refuse(format!("{at} is not formatted and process.roles is not both roles")));
+        return Err(refuse(format!(
+            "{at} is not formatted and process.roles is not both roles"
+        )));
     }
     let voters = lone_voter(settings, own_hosts, &mut new_id)
         .map_err(|why| refuse(format!("{at} is not formatted and {why}")))?;
@@ -371,7 +467,11 @@ pub fn auto_format(
         node_id: settings.node_id,
         directories,
         metadata_directory,
-        controller_listener: settings.controller_listener_names.first().cloned().unwrap_or_default(),
+        controller_listener: settings
+            .controller_listener_names
+            .first()
+            .cloned()
+            .unwrap_or_default(),
         voters,
         level: MetadataVersion::MAX,
         features: Vec::new(),
@@ -394,9 +494,11 @@ fn lone_voter(
             [(host, port)] if is_own_controller(settings, host, *port, own_hosts) => {
                 Ok(InitialVoters::Known(vec![standalone(settings, new_id())]))
             }
-            _ => Err("controller.quorum.bootstrap.servers is not this node's own controller \
+            _ => Err(
+                "controller.quorum.bootstrap.servers is not this node's own controller \
                       listener alone"
-                .to_owned()),
+                    .to_owned(),
+            ),
         },
         QuorumForm::Unset => Ok(InitialVoters::Known(vec![standalone(settings, new_id())])),
     }
@@ -411,8 +513,10 @@ fn is_own_controller(settings: &NodeSettings, host: &str, port: u16, own_hosts: 
     };
     let bound = settings.listeners.iter().filter(|one| one.is_controller);
     let mut bound = bound.map(|one| (one.host.as_deref(), one.port));
-    let mut told =
-        settings.advertised_controllers.iter().map(|one| (one.host.as_deref(), one.port));
+    let mut told = settings
+        .advertised_controllers
+        .iter()
+        .map(|one| (one.host.as_deref(), one.port));
     bound.any(|(other, its)| its == port && is_here(other))
         || told.any(|(other, its)| its == port && is_here(other))
 }
@@ -422,7 +526,9 @@ pub fn standalone(settings: &NodeSettings, directory_id: Uuid) -> InitialControl
     let told = settings.advertised_controllers.first();
     InitialController {
         id: settings.node_id,
-        host: told.and_then(|one| one.host.clone()).unwrap_or_else(|| "localhost".to_owned()),
+        host: told
+            .and_then(|one| one.host.clone())
+            .unwrap_or_else(|| "localhost".to_owned()),
         port: told.map_or(0, |one| one.port),
         directory_id,
     }
@@ -430,14 +536,22 @@ pub fn standalone(settings: &NodeSettings, directory_id: Uuid) -> InitialControl
 
 /// The name of something in the directory; what every new file system has does not count.
 fn first_entry(path: &Path) -> Result<Option<String>, FormatRefused> {
-    let fault = |source| Fault::Io { doing: "list", path: path.to_owned(), source };
+    let fault = |source| Fault::Io {
+        doing: "list",
+        path: path.to_owned(),
+        source,
+    };
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(fault(error).into()),
     };
     for entry in entries {
-        let name = entry.map_err(fault)?.file_name().to_string_lossy().into_owned();
+        let name = entry
+            .map_err(fault)?
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
         if !["lost+found", ".lock"].contains(&name.as_str()) {
             return Ok(Some(name));
         }

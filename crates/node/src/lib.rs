@@ -15,6 +15,7 @@
 //! | what is measured | `metrics`, `samples` |
 
 mod node;
+mod format;
 mod services;
 mod partitions;
 mod parked;
@@ -33,6 +34,10 @@ pub use coordinators::{
     GROUP_METADATA_TOPIC, GroupHost, Pace, ProducerIds, create_group_topic, is_internal_topic,
 };
 pub use file_slice::FileSlice;
+pub use format::{
+    DirectoryRole, Format, FormatRefused, Formatted, InitialController, InitialVoters, auto_format,
+    standalone,
+};
 pub use host::host_name;
 pub use metrics::{
     Counter, DEFINITIONS, Definition, Gauge, Metrics, Page, TopicCounters, metrics_markdown,

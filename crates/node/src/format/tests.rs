@@ -24,7 +24,12 @@ fn format(root: &Path, directories: &[&str], metadata: &str, voters: InitialVote
 
 fn controller(id: NodeId, port: u16, directory: &str) -> InitialController {
     let directory_id = directory.parse().unwrap();
-    InitialController { id, host: "localhost".to_owned(), port, directory_id }
+    InitialController {
+        id,
+        host: "localhost".to_owned(),
+        port,
+        directory_id,
+    }
 }
 
 fn prepare(format: &Format) -> Result<Formatted, FormatRefused> {
@@ -72,7 +77,10 @@ fn without_date_and_id(file: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(file);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let mut lines: Vec<_> = lines
-        .map(|line| line.split_once("directory.id=").map_or(line, |_| "directory.id=(an id)"))
+        .map(|line| {
+            line.split_once("directory.id=")
+                .map_or(line, |_| "directory.id=(an id)")
+        })
         .collect();
     // java.util.Properties keeps no order.
     lines.sort_unstable();
@@ -82,9 +90,14 @@ fn without_date_and_id(file: &[u8]) -> Vec<u8> {
 fn check_against_kafka(name: &str, format: impl FnOnce(&Path) -> Format) {
     let root = tempfile::tempdir().unwrap();
     prepare(&format(root.path())).unwrap();
-    let kafka = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/format").join(name);
+    let kafka = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata/format")
+        .join(name);
     let (kafka, ours) = (files(&kafka), files(root.path()));
-    assert_eq!(kafka.keys().collect::<Vec<_>>(), ours.keys().collect::<Vec<_>>());
+    assert_eq!(
+        kafka.keys().collect::<Vec<_>>(),
+        ours.keys().collect::<Vec<_>>()
+    );
     for (name, bytes) in kafka {
         assert_eq!(ours[&name], bytes, "{name}");
     }
@@ -96,12 +109,25 @@ fn files_are_those_of_kafka() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/format/standalone/a/meta.properties"),
     )
     .unwrap();
-    let own = own.lines().find_map(|line| line.strip_prefix("directory.id=")).unwrap().to_owned();
+    let own = own
+        .lines()
+        .find_map(|line| line.strip_prefix("directory.id="))
+        .unwrap()
+        .to_owned();
     check_against_kafka("standalone", |root| {
-        format(root, &["a"], "a", InitialVoters::Known(vec![controller(1, 9093, &own)]))
+        format(
+            root,
+            &["a"],
+            "a",
+            InitialVoters::Known(vec![controller(1, 9093, &own)]),
+        )
     });
-    check_against_kafka("static", |root| format(root, &["a", "b"], "a", InitialVoters::Static));
-    check_against_kafka("elsewhere", |root| format(root, &["a"], "a", InitialVoters::Elsewhere));
+    check_against_kafka("static", |root| {
+        format(root, &["a", "b"], "a", InitialVoters::Static)
+    });
+    check_against_kafka("elsewhere", |root| {
+        format(root, &["a"], "a", InitialVoters::Elsewhere)
+    });
     check_against_kafka("multi", |root| {
         let voters = vec![
             controller(1, 9093, "JEXY6aqzQY-32P5TStzaFg"),
@@ -122,9 +148,14 @@ fn the_own_directory_id_is_the_voters() {
     let voters = InitialVoters::Known(vec![controller(1, 9093, own)]);
     let done = prepare(&format(root.path(), &["a", "b"], "a", voters)).unwrap();
     let roles: Vec<_> = done.directories.iter().map(|(_, role)| *role).collect();
-    assert_eq!(roles, [DirectoryRole::DynamicMetadataVoter, DirectoryRole::Data]);
+    assert_eq!(
+        roles,
+        [DirectoryRole::DynamicMetadataVoter, DirectoryRole::Data]
+    );
     let id = |name| {
-        let meta = MetaProperties::read(&Disk::new(), &root.path().join(name)).unwrap().unwrap();
+        let meta = MetaProperties::read(&Disk::new(), &root.path().join(name))
+            .unwrap()
+            .unwrap();
         meta.directory_id.unwrap()
     };
     assert_eq!(id("a").to_string(), own);
@@ -139,19 +170,36 @@ fn formatted_directories_are_left_alone() {
     prepare(&format).unwrap();
     let before = files(root.path());
     let refused = prepare(&format).unwrap_err().to_string();
-    assert!(refused.contains("is already formatted. Use --ignore-formatted"), "{refused}");
+    assert!(
+        refused.contains("is already formatted. Use --ignore-formatted"),
+        "{refused}"
+    );
     format.directories.push(root.path().join("b"));
     format.ignore_formatted = true;
     let done = prepare(&format).unwrap();
-    assert_eq!(done.directories, [(root.path().join("b"), DirectoryRole::Data)]);
-    assert!(files(root.path()).iter().take(before.len()).eq(before.iter()));
+    assert_eq!(
+        done.directories,
+        [(root.path().join("b"), DirectoryRole::Data)]
+    );
+    assert!(
+        files(root.path())
+            .iter()
+            .take(before.len())
+            .eq(before.iter())
+    );
     assert!(prepare(&format).unwrap().directories.is_empty());
 
     format.cluster_id = "other".to_owned();
-    assert!(matches!(prepare(&format), Err(FormatRefused::OtherCluster { .. })));
+    assert!(matches!(
+        prepare(&format),
+        Err(FormatRefused::OtherCluster { .. })
+    ));
     format.cluster_id = CLUSTER.to_owned();
     format.node_id = 2;
-    assert!(matches!(prepare(&format), Err(FormatRefused::OtherNode { .. })));
+    assert!(matches!(
+        prepare(&format),
+        Err(FormatRefused::OtherNode { .. })
+    ));
 }
 
 #[test]
@@ -161,11 +209,22 @@ fn features_must_fit() {
         let mut format = format(root.path(), &["a"], "a", voters);
         format.level = MetadataVersion::from_level(level).unwrap();
         format.features = vec![(feature.to_owned(), at)];
-        format.bootstrap().map(drop).map_err(|refused| refused.to_string())
+        format
+            .bootstrap()
+            .map(drop)
+            .map_err(|refused| refused.to_string())
     };
     let known = || InitialVoters::Known(vec![controller(1, 9093, "JEXY6aqzQY-32P5TStzaFg")]);
-    assert!(refused(known(), 30, "nope", 1).unwrap_err().starts_with("Unsupported feature: nope."));
-    assert!(refused(known(), 30, "group.version", 7).unwrap_err().contains("level 7"));
+    assert!(
+        refused(known(), 30, "nope", 1)
+            .unwrap_err()
+            .starts_with("Unsupported feature: nope.")
+    );
+    assert!(
+        refused(known(), 30, "group.version", 7)
+            .unwrap_err()
+            .contains("level 7")
+    );
     assert!(refused(known(), 20, "eligible.leader.replicas.version", 1).is_err());
     assert!(refused(known(), 20, "transaction.version", 2).is_ok());
     assert!(refused(known(), 30, "kraft.version", 0).is_err());
@@ -194,11 +253,19 @@ fn planned(root: &Path, lines: &[(&str, &str)]) -> String {
     let own_hosts = ["broker.example".to_owned()];
     match auto_format(&settings, None, &own_hosts, &Disk::new(), new_id) {
         Ok(None) => "nothing".to_owned(),
-        Ok(Some(Format { voters: InitialVoters::Known(voters), .. })) => {
-            format!("known {}@{}:{}", voters[0].id, voters[0].host, voters[0].port)
+        Ok(Some(Format {
+            voters: InitialVoters::Known(voters),
+            ..
+        })) => {
+            format!(
+                "known {}@{}:{}",
+                voters[0].id, voters[0].host, voters[0].port
+            )
         }
         Ok(Some(format)) => format!("{:?}", format.voters),
-        Err(refused) => refused.to_string().replace(&root.display().to_string(), "ROOT"),
+        Err(refused) => refused
+            .to_string()
+            .replace(&root.display().to_string(), "ROOT"),
     }
 }
 
@@ -211,13 +278,31 @@ fn a_node_prepares_itself_only_if_it_is_alone() {
     assert_eq!(plan(&[]), "known 1@localhost:9093");
     assert_eq!(plan(&[(VOTERS, "1@elsewhere:9093")]), "Static");
     assert!(plan(&[(VOTERS, "1@a:9093,2@b:9093")]).contains("is not this node alone"));
-    for own in ["localhost:9093", "127.0.0.1:9093", "[::1]:9093", "Broker.example:9093"] {
+    for own in [
+        "localhost:9093",
+        "127.0.0.1:9093",
+        "[::1]:9093",
+        "Broker.example:9093",
+    ] {
         assert_eq!(plan(&[(SERVERS, own)]), "known 1@localhost:9093", "{own}");
     }
-    let told = ("advertised.listeners", "PLAINTEXT://public:9092,CONTROLLER://public:19093");
-    assert_eq!(plan(&[told, (SERVERS, "public:19093")]), "known 1@public:19093");
-    for other in ["localhost:9094", "elsewhere:9093", "localhost:9093,elsewhere:9093"] {
-        assert!(plan(&[(SERVERS, other)]).contains("own controller listener alone"), "{other}");
+    let told = (
+        "advertised.listeners",
+        "PLAINTEXT://public:9092,CONTROLLER://public:19093",
+    );
+    assert_eq!(
+        plan(&[told, (SERVERS, "public:19093")]),
+        "known 1@public:19093"
+    );
+    for other in [
+        "localhost:9094",
+        "elsewhere:9093",
+        "localhost:9093,elsewhere:9093",
+    ] {
+        assert!(
+            plan(&[(SERVERS, other)]).contains("own controller listener alone"),
+            "{other}"
+        );
     }
     assert!(plan(&[("ottla.auto.format", "false")]).contains("ottla.auto.format is false"));
     assert_eq!(
