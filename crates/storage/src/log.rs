@@ -27,6 +27,7 @@ use crate::events::LogEvents;
 use crate::file_names::LEADER_EPOCHS;
 use crate::log_config::LogConfig;
 use crate::log_view::{Ends, LogReader, LogView, Mark, Published, Segments};
+use crate::partition_metadata;
 use crate::producer::Producers;
 use crate::producer_files::{ProducerFiles, Remember};
 use crate::recover::{self, Recovered};
@@ -82,18 +83,20 @@ pub struct Log {
 }
 
 impl Log {
-    /// A new, empty log: its directory, `partition.metadata` (not for the metadata log), a segment.
+    /// Opens a log that need not be there yet: its directory, `partition.metadata`, a segment.
     pub fn create(how: OpenLog, topic_id: Option<Uuid>) -> Result<Self, Fault> {
         how.disk.make_directory(&how.directory)?;
-        if let Some(topic_id) = topic_id {
-            crate::partition_metadata::write(&how.disk, &how.directory, topic_id)?;
+        if let Some(topic_id) = topic_id
+            && partition_metadata::read(&how.disk, &how.directory)?.is_none()
+        {
+            partition_metadata::write(&how.disk, &how.directory, topic_id)?;
         }
         Self::open(how)
     }
 
     /// Opens what is there and puts it in order. See `recover`.
     pub fn open(how: OpenLog) -> Result<Self, Fault> {
-        let topic_id = crate::partition_metadata::read(&how.disk, &how.directory)?;
+        let topic_id = partition_metadata::read(&how.disk, &how.directory)?;
         let recovered = recover::recover(&how)?;
         let OpenLog {
             disk,

@@ -393,7 +393,10 @@ fn snapshots_written_by_kafka() {
             it.epoch()
         )
     };
-    assert_lines(loaded.iter().map(summary), expect!["5 in epoch 3: (-1, -1, 1795250656157) (0, None)"]);
+    assert_lines(
+        loaded.iter().map(summary),
+        expect!["5 in epoch 3: (-1, -1, 1795250656157) (0, None)"],
+    );
 }
 
 #[test]

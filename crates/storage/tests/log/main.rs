@@ -1,0 +1,11 @@
+//! Logs from outside: what comes back after appends, crashes and broken disks, and what a real
+//! Kafka's files look like to us.
+
+mod appending;
+mod breaking;
+mod directories;
+mod golden;
+mod reading;
+mod recovering;
+mod shrinking;
+mod stand;

@@ -1,0 +1,338 @@
+//! What a crash, a missing or a broken file leaves, and what is made of it.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ottla_protocol::batch_builder::BatchBuilder;
+use ottla_protocol::compress::Codec;
+use ottla_storage::{Disk, DiskCall, DiskFaults, DiskVerdict, Log, OpenLog};
+
+use crate::stand::*;
+
+#[test]
+fn a_tail_torn_at_any_byte_is_cut() {
+    let origin = tempfile::tempdir().unwrap();
+    let mut log = open(origin.path(), small());
+    fill(&mut log, 66);
+    let before = log.size();
+    let active_before = fs::metadata(last_file(origin.path(), ".log"))
+        .unwrap()
+        .len();
+    let good = tempfile::tempdir().unwrap();
+    copy_directory(origin.path(), good.path());
+    append(&mut log, &records(66, 3)).unwrap();
+    let active_after = fs::metadata(last_file(origin.path(), ".log"))
+        .unwrap()
+        .len();
+    assert_eq!(
+        log.size() - before,
+        active_after - active_before,
+        "it did not roll"
+    );
+    drop(log);
+    drop(open(good.path(), small()));
+    let expected = files(good.path());
+    for length in active_before..active_after {
+        let place = tempfile::tempdir().unwrap();
+        copy_directory(origin.path(), place.path());
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(last_file(place.path(), ".log"))
+            .unwrap();
+        file.set_len(length).unwrap();
+        let mut log = open(place.path(), small());
+        assert_holds(&log, 0, 66);
+        assert!(files(place.path()) == expected, "cut at {length}");
+        append(&mut log, &records(66, 3)).unwrap();
+        assert_holds(&log, 0, 69);
+    }
+}
+
+#[test]
+fn a_byte_that_flips_ends_the_log_there() {
+    let origin = tempfile::tempdir().unwrap();
+    let mut log = open(origin.path(), small());
+    fill(&mut log, 60);
+    drop(log);
+    let name = "00000000000000000000.log";
+    let length = fs::metadata(origin.path().join(name)).unwrap().len();
+    let bytes = fs::read(origin.path().join(name)).unwrap();
+    let size = ottla_protocol::batch::peek(&bytes).unwrap().unwrap().size as u64;
+    for at in (0..length).step_by(7) {
+        // Base offset and leader epoch are outside the checksum.
+        if matches!(at % size, 0..8 | 12..16) {
+            continue;
+        }
+        let place = tempfile::tempdir().unwrap();
+        copy_directory(origin.path(), place.path());
+        let mut bytes = fs::read(place.path().join(name)).unwrap();
+        bytes[at as usize] ^= 0x10;
+        fs::write(place.path().join(name), &bytes).unwrap();
+        let log = open(place.path(), small());
+        let end = log.end();
+        assert_eq!(end, at as i64 / size as i64 * 3, "flipped at {at}");
+        assert_holds(&log, 0, end);
+        assert_eq!(files_ending(place.path(), ".index").len(), 1);
+    }
+}
+
+#[test]
+fn what_lies_below_the_recovery_point_is_not_read() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), small());
+    fill(&mut log, 120);
+    log.flush().unwrap();
+    let point = log.recovery_point();
+    assert_eq!(point, 120);
+    fill(&mut log, 150);
+    drop(log);
+    let watch = Arc::new(Watch::default());
+    let disk = Disk::breakable(Arc::clone(&watch) as Arc<dyn DiskFaults>);
+    let log = Log::open(OpenLog {
+        recovery_point: point,
+        ..how(place.path(), small(), disk)
+    })
+    .unwrap();
+    let (n_read, total) = (watch.of_logs.load(Ordering::Relaxed), log.size() as usize);
+    assert!(n_read < total, "{n_read} of {total} bytes were read");
+    assert_eq!(log.flushed(), point);
+    assert_holds(&log, 0, 150);
+}
+
+#[test]
+fn after_a_clean_shutdown_no_data_is_read() {
+    let place = tempfile::tempdir().unwrap();
+    let config = ottla_storage::LogConfig::default();
+    let mut log = open(place.path(), config.clone());
+    for first in (0..3000).step_by(100) {
+        let builder = BatchBuilder::data(Codec::None).producer(1, 0, first as i32);
+        append(&mut log, &records_with(builder, first, 100)).unwrap();
+    }
+    let size = log.size();
+    let closed = log.close().unwrap();
+    let before = files(place.path());
+    let watch = Arc::new(Watch::default());
+    let disk = Disk::breakable(Arc::clone(&watch) as Arc<dyn DiskFaults>);
+    let how = OpenLog {
+        is_clean: true,
+        recovery_point: closed.end,
+        high_watermark: closed.high_watermark,
+        ..how(place.path(), config, disk)
+    };
+    let log = Log::open(how).unwrap();
+    assert_eq!((log.end(), log.flushed()), (3000, 3000));
+    assert_eq!(log.producers().get(1).unwrap().last_sequence(), 2999);
+    let n_read = watch.of_logs.load(Ordering::Relaxed);
+    assert!(n_read <= 8192, "{n_read} of {size} bytes were read");
+    log.close().unwrap();
+    assert!(
+        files(place.path()) == before,
+        "opening and closing changed files"
+    );
+}
+
+/// Counts the bytes read from `.log` files.
+#[derive(Default)]
+struct Watch {
+    of_logs: AtomicUsize,
+}
+
+impl DiskFaults for Watch {
+    fn before(&self, call: DiskCall, path: &std::path::Path, n_bytes: usize) -> DiskVerdict {
+        if call == DiskCall::Read && path.extension().is_some_and(|e| e == "log") {
+            self.of_logs.fetch_add(n_bytes, Ordering::Relaxed);
+        }
+        DiskVerdict::Proceed
+    }
+}
+
+#[test]
+fn missing_and_broken_indexes_are_rebuilt() {
+    let origin = tempfile::tempdir().unwrap();
+    let mut log = open(origin.path(), small());
+    fill(&mut log, 120);
+    log.close().unwrap();
+    let expected = files(origin.path());
+    let first = "00000000000000000000";
+    let index_of_last = last_file(origin.path(), ".index");
+    let last = index_of_last.file_stem().unwrap().to_str().unwrap();
+    for base in [first, last] {
+        let damages: [(&str, &dyn Fn(&std::path::Path)); 6] = [
+            (".index", &|path| fs::remove_file(path).unwrap()),
+            (".index", &|path| {
+                fs::write(path, b"garbage, 16 long").unwrap()
+            }),
+            (".index", &|path| fs::write(path, [0; 13]).unwrap()),
+            (".index", &|path| {
+                // Preallocated and never trimmed.
+                let mut bytes = fs::read(path).unwrap();
+                bytes.resize(4096, 0);
+                fs::write(path, bytes).unwrap();
+            }),
+            (".timeindex", &|path| fs::write(path, [0; 36]).unwrap()),
+            (".txnindex", &|path| fs::write(path, [9; 34]).unwrap()),
+        ];
+        for (at, (ending, damage)) in damages.into_iter().enumerate() {
+            let place = tempfile::tempdir().unwrap();
+            copy_directory(origin.path(), place.path());
+            damage(&place.path().join(format!("{base}{ending}")));
+            let log = open_clean(place.path(), small());
+            assert_holds(&log, 0, 120);
+            drop(log);
+            let mut found = files(place.path());
+            found.retain(|name, bytes| !(name.ends_with(".txnindex") && bytes.is_empty()));
+            assert!(found == expected, "damage {at} of {base}{ending}");
+        }
+    }
+}
+
+#[test]
+fn indexes_without_a_segment_go() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), small());
+    fill(&mut log, 30);
+    drop(log);
+    for name in [
+        "00000000000000000777.index",
+        "00000000000000000777.timeindex",
+    ] {
+        fs::write(place.path().join(name), [0; 24]).unwrap();
+    }
+    let log = open(place.path(), small());
+    assert_holds(&log, 0, 30);
+    assert!(!place.path().join("00000000000000000777.index").exists());
+}
+
+#[test]
+fn a_broken_producer_snapshot_is_replaced_from_the_log() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), small());
+    for sequence in (0..60).step_by(3) {
+        let builder = BatchBuilder::data(Codec::None).producer(9, 0, sequence);
+        append(&mut log, &records_with(builder, i64::from(sequence), 3)).unwrap();
+    }
+    log.close().unwrap();
+    let snapshots = files_ending(place.path(), ".snapshot");
+    assert!(snapshots.len() >= 2);
+    for is_clean in [true, false] {
+        for name in snapshots.keys() {
+            fs::write(place.path().join(name), b"broken").unwrap();
+        }
+        let how = OpenLog {
+            is_clean,
+            ..how(place.path(), small(), Disk::new())
+        };
+        let log = Log::open(how).unwrap();
+        assert_eq!(
+            log.producers().get(9).unwrap().last_sequence(),
+            59,
+            "clean: {is_clean}"
+        );
+    }
+}
+
+#[test]
+fn interrupted_replacements_are_resolved() {
+    let origin = tempfile::tempdir().unwrap();
+    let mut log = open(origin.path(), small());
+    fill(&mut log, 90);
+    log.close().unwrap();
+    let bases: Vec<String> = files_ending(origin.path(), ".log")
+        .into_keys()
+        .map(|name| name.trim_end_matches(".log").to_owned())
+        .collect();
+    let renamed = |base: &str, suffix: &str, place: &std::path::Path| {
+        for ending in ["log", "index", "timeindex"] {
+            let path = place.join(format!("{base}.{ending}"));
+            fs::rename(&path, path.with_extension(format!("{ending}.{suffix}"))).unwrap();
+        }
+    };
+    // A swap that stands for the first two segments: both are replaced by it.
+    let place = tempfile::tempdir().unwrap();
+    copy_directory(origin.path(), place.path());
+    let mut both = fs::read(place.path().join(format!("{}.log", bases[0]))).unwrap();
+    both.extend(fs::read(place.path().join(format!("{}.log", bases[1]))).unwrap());
+    fs::write(place.path().join(format!("{}.log.swap", bases[0])), &both).unwrap();
+    let log = open(place.path(), small());
+    assert_holds(&log, 0, 90);
+    assert_eq!(log.n_segments(), bases.len() - 1);
+    drop(log);
+    // A cleaned file and swaps at or above it: the old segments stay.
+    let place = tempfile::tempdir().unwrap();
+    copy_directory(origin.path(), place.path());
+    fs::write(
+        place.path().join(format!("{}.log.cleaned", bases[0])),
+        b"half",
+    )
+    .unwrap();
+    fs::write(place.path().join(format!("{}.log.swap", bases[1])), b"half").unwrap();
+    fs::write(
+        place.path().join(format!("{}.log.deleted", bases[1])),
+        b"old",
+    )
+    .unwrap();
+    let log = open(place.path(), small());
+    assert_holds(&log, 0, 90);
+    drop(log);
+    let left: Vec<String> = files(place.path())
+        .into_keys()
+        .filter(|name| {
+            ["cleaned", "swap", "deleted"]
+                .iter()
+                .any(|s| name.ends_with(s))
+        })
+        .collect();
+    assert_eq!(left, [""; 0]);
+    // A swap whose old files are gone already only needs its name.
+    let place = tempfile::tempdir().unwrap();
+    copy_directory(origin.path(), place.path());
+    renamed(&bases[1], "swap", place.path());
+    assert_holds(&open(place.path(), small()), 0, 90);
+}
+
+#[test]
+fn a_log_that_ends_below_its_start_starts_anew() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), small());
+    fill(&mut log, 60);
+    drop(log);
+    let how = OpenLog {
+        start: 100,
+        ..how(place.path(), small(), Disk::new())
+    };
+    let mut log = Log::open(how).unwrap();
+    assert_eq!((log.start(), log.end(), log.n_segments()), (100, 100, 1));
+    append(&mut log, &records(100, 3)).unwrap();
+    assert_holds(&log, 100, 103);
+}
+
+#[test]
+fn an_offset_beyond_the_reach_of_its_segment_ends_it() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), small());
+    fill(&mut log, 3);
+    drop(log);
+    let mut far = records(0, 3).to_vec();
+    ottla_protocol::batch::stamp(&mut far, i64::from(i32::MAX), 0);
+    let path = last_file(place.path(), ".log");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.extend(far);
+    fs::write(&path, bytes).unwrap();
+    assert_holds(&open(place.path(), small()), 0, 3);
+}
+
+#[test]
+fn a_gap_before_a_follower_s_batch_starts_a_segment_in_reach() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), small());
+    fill(&mut log, 3);
+    let mut far = records(0, 3).to_vec();
+    let base = i64::from(i32::MAX) * 3;
+    ottla_protocol::batch::stamp(&mut far, base, 0);
+    log.append_as_follower(&far, 0, NOW).unwrap().unwrap();
+    assert_eq!((log.n_segments(), log.end()), (2, base + 3));
+    drop(log);
+    let log = open(place.path(), small());
+    assert_eq!((log.n_segments(), log.end()), (2, base + 3));
+}
