@@ -18,7 +18,8 @@ mod denied;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use ottla_protocol::batch_builder::BatchBuilder;
@@ -35,8 +36,12 @@ const SETTLE: Duration = Duration::from_millis(300);
 const TRIES: usize = 40;
 /// What a minute of patience is to the broker.
 pub const TIMEOUT_MS: i32 = 15_000;
-/// A moment that all brokers agree on, so that answers can be compared: the first of 2026.
-pub const NOW: i64 = 1_767_225_600_000;
+/// When the story began, in milliseconds: one moment for all its records, whichever broker hears it,
+/// and young enough that no broker's retention takes them.
+pub static NOW: LazyLock<i64> = LazyLock::new(|| {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+});
 
 /// One request of the story and what came of it.
 pub struct Step {
@@ -280,7 +285,7 @@ pub fn versions<R: Versioned>() -> RangeInclusive<i16> {
 pub fn plain_batch(n: i64) -> Bytes {
     let mut batch = BatchBuilder::data(Codec::None);
     for at in 0..n {
-        batch.push(NOW + at, Some(b"key"), Some(b"value"));
+        batch.push(*NOW + at, Some(b"key"), Some(b"value"));
     }
     batch.finish()
 }

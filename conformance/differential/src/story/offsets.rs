@@ -24,9 +24,10 @@ impl Story<'_> {
             (8, ListOffsetsRequest::EARLIEST_LOCAL),
             (9, ListOffsetsRequest::LATEST_TIERED),
             (11, ListOffsetsRequest::EARLIEST_PENDING_UPLOAD),
-            (1, NOW + 5),
-            (1, NOW + 1_000_000),
+            (1, -7),
         ];
+        // Of a record in the middle, of the last, and after them all.
+        let times = [5, 19, 1_000_000].map(|after| (after, *NOW + after));
         for version in versions::<ListOffsetsRequest>() {
             // A position in a version that does not know it yet is asked for too.
             for (since, timestamp) in special {
@@ -43,6 +44,14 @@ impl Story<'_> {
                     request.replica_id = -2;
                     self.ask("committed, as a debugging consumer", version, &request);
                 }
+            }
+            for (after, timestamp) in times {
+                let request = list_offsets(version, topic, timestamp);
+                self.ask(
+                    &format!("{after} ms after the first record"),
+                    version,
+                    &request,
+                );
             }
             let mut request = list_offsets(version, &self.name("absent"), -1);
             self.ask("absent", version, &request);

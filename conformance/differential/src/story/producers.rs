@@ -108,7 +108,7 @@ pub fn transactional_batch(id: i64, epoch: i16, sequence: i32, n: i64) -> Bytes 
 
 fn numbered(mut batch: BatchBuilder, n: i64) -> Bytes {
     for at in 0..n {
-        batch.push(NOW + at, Some(b"key"), Some(b"numbered"));
+        batch.push(*NOW + at, Some(b"key"), Some(b"numbered"));
     }
     batch.finish()
 }

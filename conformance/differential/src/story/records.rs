@@ -83,8 +83,8 @@ impl Story<'_> {
         let request = produce_request(version, name, *stamped_id, 0, plain_batch(2));
         self.ask("stamped by the broker", version, &request);
         let mut keyless = BatchBuilder::data(Codec::None);
-        keyless.push(NOW, Some(b"key"), Some(b"value"));
-        keyless.push(NOW, None, Some(b"value"));
+        keyless.push(*NOW, Some(b"key"), Some(b"value"));
+        keyless.push(*NOW, None, Some(b"value"));
         let request = produce_request(version, name, *stamped_id, 0, keyless.finish());
         self.ask("without a key, compacted", version, &request);
         let request = produce_request(version, topic, id, 44, plain_batch(1));
@@ -173,7 +173,7 @@ pub fn produce_error(answer: &ProduceResponse) -> Option<i16> {
 fn compressed_batch(codec: Codec) -> Bytes {
     let mut batch = BatchBuilder::data(codec);
     for at in 0..10 {
-        batch.push(NOW + at, Some(b"key"), Some(b"value, value, value"));
+        batch.push(*NOW + at, Some(b"key"), Some(b"value, value, value"));
     }
     batch.finish()
 }

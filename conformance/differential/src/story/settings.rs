@@ -17,9 +17,7 @@ impl Story<'_> {
     pub fn settings(&mut self) {
         let topic = self.name("settings");
         self.make_topic(&topic, 1);
-        for _ in 0..20 {
-            self.write(&topic, 10);
-        }
+        self.write(&topic, 10);
         self.incremental_alter_configs(&topic);
         self.alter_configs(&topic);
         settle();
@@ -161,14 +159,19 @@ impl Story<'_> {
     }
 
     fn describe_log_dirs(&mut self, topic: &Text) {
-        self.begin_a_move(topic);
+        let moved = self.name("moved");
+        self.make_topic(&moved, 1);
+        for _ in 0..20 {
+            self.write(&moved, 10);
+        }
+        self.begin_a_move(&moved);
         for version in versions::<DescribeLogDirsRequest>() {
             let one = |name: &Text| DescribableLogDirTopic {
                 topic: name.clone(),
                 partitions: vec![0],
             };
             let mut request = DescribeLogDirsRequest {
-                topics: Some(vec![one(topic), one(&self.name("absent"))]),
+                topics: Some(vec![one(topic), one(&moved), one(&self.name("absent"))]),
             };
             self.ask("one topic", version, &request);
             request.topics = None;
