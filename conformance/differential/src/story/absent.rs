@@ -71,6 +71,7 @@ impl Story<'_> {
 
     /// A topic with one partition on these brokers, the second of which is unfenced for it.
     fn make_topic_with(&mut self, name: &Text, brokers: &[i32]) -> Option<Uuid> {
+        self.controller.as_ref()?;
         if !self.fence_the_second_broker(false) {
             println!("note: the second broker was not unfenced");
             return None;
