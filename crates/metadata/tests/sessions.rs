@@ -94,7 +94,7 @@ impl Session {
             }
             "unregister" => {
                 let decision = self.controller.unregister_broker(number(case, "id"));
-                self.settle(decision, |outcome| told(outcome))
+                self.settle(decision, told)
             }
             "create" => self.create(case),
             "delete" => self.delete(case),
@@ -149,7 +149,7 @@ impl Session {
         let decision =
             self.controller
                 .register_broker(&registration, self.next_offset, has_session);
-        self.settle(decision, |outcome| told(outcome))
+        self.settle(decision, told)
     }
 
     fn heartbeat(&mut self, case: &TestCase) -> String {

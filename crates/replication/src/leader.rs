@@ -1,7 +1,7 @@
 //! The rules of a partition's leader: may this append happen, and how far have all copies come.
 //!
-//! With one replica the only copy is our own log; followers join the minimum in
-//! `counted_ends` and nothing else changes.
+//! With one replica the only copy is our own log; what followers have fetched joins the minimum
+//! in `counted_ends` and nothing else changes.
 
 use ottla_protocol::{LeaderEpoch, NodeId, Offset, Refusal};
 
@@ -220,9 +220,11 @@ impl Leader {
         }
     }
 
-    /// The end of every copy that must have a record before it counts.
-    fn counted_ends(&self) -> impl IntoIterator<Item = Offset> + use<> {
-        [self.counted_end()]
+    /// The end of every copy that must have a record before it counts. Of an in-sync follower
+    /// that has not fetched yet nothing is known, so it holds the watermark where it is.
+    fn counted_ends(&self) -> impl Iterator<Item = Offset> + use<> {
+        let n_followers = self.in_sync.committed().len().saturating_sub(1);
+        std::iter::once(self.counted_end()).chain(std::iter::repeat_n(0, n_followers))
     }
 }
 

@@ -108,12 +108,12 @@ impl Partition {
                 self.leader
             },
             // Even the same leader begins a new epoch when it is named.
-            leader_epoch: self.leader_epoch + i32::from(has_leader),
+            leader_epoch: self.leader_epoch.saturating_add(i32::from(has_leader)),
             recovery: match change.leader_recovery_state {
                 RECOVERY_UNCHANGED => self.recovery,
                 state => recovery_of(state)?,
             },
-            partition_epoch: self.partition_epoch + 1,
+            partition_epoch: self.partition_epoch.saturating_add(1),
             eligible_leaders: or(&change.eligible_leader_replicas, &self.eligible_leaders),
             last_known_eligible: or(&change.last_known_elr, &self.last_known_eligible),
         })

@@ -13,8 +13,10 @@ mod credentials;
 mod features;
 mod producer_ids;
 mod level;
+mod batch;
 
 pub use acls::*;
+pub use batch::{UnreadableBatch, read_batch};
 pub use configs::*;
 pub use credentials::*;
 pub use features::*;
