@@ -139,29 +139,35 @@ impl std::error::Error for SettingsError {}
 
 /// Reads, resolves and checks everything. What this returns can be served.
 pub(crate) fn load(given: &Given) -> Result<Settings, SettingsError> {
-    let settings = read(given)?;
-    settings
+    let checked = read(given)?;
+    checked
         .broker
-        .check_served(&settings.node)
-        .map_err(|bad| settings.written.bad(bad))?;
-    Ok(Settings {
-        notes: settings.written.notes(),
-        http_is_default: !settings.written.by_name.contains_key("ottla.http.listener"),
-        broker: settings.broker,
-        node: settings.node,
-        cluster_id: environment::cluster_id(&given.environment),
-    })
+        .check_served(&checked.node)
+        .map_err(|bad| checked.written.bad(bad))?;
+    Ok(checked.settings(given))
 }
 
 /// As `load`, also for a node that this version could not start: `format` prepares those too.
-pub(crate) fn load_to_format(given: &Given) -> Result<(BrokerConfig, NodeSettings), SettingsError> {
-    read(given).map(|settings| (settings.broker, settings.node))
+pub(crate) fn load_to_format(given: &Given) -> Result<Settings, SettingsError> {
+    read(given).map(|checked| checked.settings(given))
 }
 
 struct Checked {
     written: Written,
     broker: BrokerConfig,
     node: NodeSettings,
+}
+
+impl Checked {
+    fn settings(self, given: &Given) -> Settings {
+        Settings {
+            notes: self.written.notes(),
+            http_is_default: !self.written.by_name.contains_key("ottla.http.listener"),
+            broker: self.broker,
+            node: self.node,
+            cluster_id: environment::cluster_id(&given.environment),
+        }
+    }
 }
 
 fn read(given: &Given) -> Result<Checked, SettingsError> {
