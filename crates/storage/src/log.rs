@@ -95,6 +95,9 @@ impl Log {
     }
 
     /// Opens what is there and puts it in order. See `recover`.
+    ///
+    /// After a crash only what the recovery point says counts as flushed, and what was rebuilt is
+    /// not synced: plan a flush.
     pub fn open(how: OpenLog) -> Result<Self, Fault> {
         let topic_id = partition_metadata::read(&how.disk, &how.directory)?;
         let recovered = recover::recover(&how)?;

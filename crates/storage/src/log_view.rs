@@ -193,7 +193,8 @@ impl Published {
             if before.is_multiple_of(2) && before == self.sequence.load(Ordering::Relaxed) {
                 return (segments, ends);
             }
-            std::hint::spin_loop();
+            // The writer is in the middle of a few stores, or was descheduled there.
+            std::thread::yield_now();
         }
     }
 }

@@ -450,6 +450,12 @@ impl Segment {
         }
     }
 
+    /// It is not the active one any more.
+    pub(crate) fn cool(&self) {
+        self.offsets.cool();
+        self.times.cool();
+    }
+
     /// Whether the indexes can be those of this segment, as far as lengths and last entries tell.
     pub(crate) fn has_sound_indexes(&self, lengths: Lengths) -> Result<bool, Fault> {
         Ok(lengths.offsets.is_multiple_of(8)

@@ -184,6 +184,13 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
         self.opened(Open::Existing)
     }
 
+    /// Gives the memory back: an old segment is seldom asked.
+    pub(crate) fn cool(&self) {
+        let mut tail = self.tail.write();
+        tail.first = self.n_entries();
+        tail.entries = Vec::new();
+    }
+
     fn forget_from(&self, n: u32) {
         let mut tail = self.tail.write();
         if n <= tail.first {

@@ -118,6 +118,10 @@ impl OffsetIndex {
         self.entries.truncate(n)
     }
 
+    pub(crate) fn cool(&self) {
+        self.entries.cool();
+    }
+
     pub(crate) fn file(&self) -> Result<&DiskFile, Fault> {
         self.entries.file()
     }

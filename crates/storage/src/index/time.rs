@@ -119,6 +119,10 @@ impl TimeIndex {
         self.entries.truncate(n)
     }
 
+    pub(crate) fn cool(&self) {
+        self.entries.cool();
+    }
+
     pub(crate) fn file(&self) -> Result<&DiskFile, Fault> {
         self.entries.file()
     }

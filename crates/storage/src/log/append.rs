@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use ottla_protocol::batch::{Batch, HEADER_LEN, Header, batches};
 use ottla_protocol::batch_builder::EndMarker;
@@ -16,7 +17,6 @@ use crate::index::AbortedTransaction;
 use crate::producer::{Appender, CompletedTransaction, Duplicate, TransactionVersion, Verdict};
 use crate::segment::{FailedAppend, RollCheck};
 use crate::validate::{Checked, assign};
-use std::sync::Arc;
 
 /// In whose name a leader appends.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +39,7 @@ pub struct AppendOutcome {
     /// The producer had sent this batch before: nothing was written, these are its old offsets.
     pub is_duplicate: bool,
     pub n_bytes: usize,
+    /// A segment is complete: plan a flush soon, so that a crash need not read it.
     pub has_rolled: bool,
     /// `flush.messages` is reached.
     pub flush_is_due: bool,
@@ -302,6 +303,7 @@ impl Log {
         old.finish(&self.config)?;
         self.producers.set_end_offset(base);
         let snapshot = self.producer_files.take(&self.producers)?;
+        old.cool();
         self.unsynced.rolled(old, snapshot, &self.directory);
         self.segments.push(Arc::new(segment));
         self.ends.end.place = place_of_end(&self.segments);

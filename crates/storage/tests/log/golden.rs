@@ -214,6 +214,12 @@ fn the_same_batches_make_the_same_files() {
         assert_eq!(log.end(), end);
         log.raise_start(start).unwrap();
         log.close().unwrap();
+        let names = |directory: &Path| -> Vec<String> {
+            let mut names: Vec<String> = files(directory).into_keys().collect();
+            names.retain(|name| name != "partition.metadata");
+            names
+        };
+        assert_eq!(names(place.path()), names(&theirs), "{topic}");
         for (name, bytes) in files(&theirs) {
             if name == "partition.metadata" {
                 continue;

@@ -4,6 +4,7 @@
 mod appending;
 mod breaking;
 mod directories;
+mod foreign_tools;
 mod golden;
 mod reading;
 mod recovering;

@@ -147,6 +147,8 @@ impl DiskFaults for Watch {
     }
 }
 
+type Damage<'a> = &'a dyn Fn(&std::path::Path);
+
 #[test]
 fn missing_and_broken_indexes_are_rebuilt() {
     let origin = tempfile::tempdir().unwrap();
@@ -158,7 +160,7 @@ fn missing_and_broken_indexes_are_rebuilt() {
     let index_of_last = last_file(origin.path(), ".index");
     let last = index_of_last.file_stem().unwrap().to_str().unwrap();
     for base in [first, last] {
-        let damages: [(&str, &dyn Fn(&std::path::Path)); 6] = [
+        let damages: [(&str, Damage<'_>); 6] = [
             (".index", &|path| fs::remove_file(path).unwrap()),
             (".index", &|path| {
                 fs::write(path, b"garbage, 16 long").unwrap()
