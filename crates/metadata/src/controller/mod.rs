@@ -13,6 +13,7 @@
 
 mod topics;
 mod partitions;
+mod in_sync;
 mod place;
 mod nodes;
 mod configs;
@@ -22,8 +23,8 @@ mod bootstrap;
 
 pub use bootstrap::Bootstrap;
 pub use configs::{ConfigAlteration, ConfigReplacement, ConfigRules};
+pub use in_sync::{AlteredPartition, InSyncProposal};
 pub use nodes::{BrokerHeartbeat, BrokerRegistration, ControllerRegistration, HeartbeatReply};
-pub use partitions::{AlteredPartition, InSyncProposal};
 pub use producer_ids::ProducerIdBlock;
 pub use timers::Idle;
 pub use topics::{

@@ -1,5 +1,7 @@
 //! Register, heartbeat, fence, controlled shutdown.
 
+use std::collections::BTreeSet;
+
 use ottla_protocol::{NodeId, Offset, Refusal, Refused, Uuid};
 
 use super::partitions::News;
@@ -178,8 +180,9 @@ impl Controller {
         if directories.iter().any(|id| id.is_reserved()) {
             return refuse("Reserved directory ID in request".to_owned());
         }
-        for (position, directory) in directories.iter().enumerate() {
-            if directories[..position].contains(directory) {
+        let mut seen = BTreeSet::new();
+        for directory in directories {
+            if !seen.insert(directory) {
                 return refuse("Duplicate directory ID in request".to_owned());
             }
             let owner = self.image().nodes.owner_of(*directory);

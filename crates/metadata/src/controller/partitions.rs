@@ -3,9 +3,9 @@
 //! Kafka's rules (its PartitionChangeBuilder), without reassignment: who may lead, when the
 //! in-sync set may become empty, and what is remembered of those who fell out of it (KIP-966).
 
-use ottla_protocol::{LeaderEpoch, NodeId, Refusal, Refused, Uuid};
+use ottla_protocol::{NodeId, Refusal, Refused, Uuid};
 
-use super::{Controller, Decision, Outcome};
+use super::Controller;
 use crate::image::{Image, Partition, RecoveryState, Resource, Topic};
 use crate::records::{MetadataVersion, PartitionChangeRecord, Record};
 
@@ -238,132 +238,7 @@ impl News {
     }
 }
 
-/// One partition of an AlterPartition request: the leader proposes an in-sync set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InSyncProposal {
-    pub topic: Uuid,
-    pub partition: i32,
-    pub leader_epoch: LeaderEpoch,
-    pub partition_epoch: i32,
-    /// Members, each with the broker epoch that the leader knows (-1: unknown).
-    pub in_sync: Vec<(NodeId, i64)>,
-    pub recovery: RecoveryState,
-}
-
-/// A partition after an accepted proposal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AlteredPartition {
-    pub leader: Option<NodeId>,
-    pub leader_epoch: LeaderEpoch,
-    pub in_sync: Vec<NodeId>,
-    pub recovery: RecoveryState,
-    pub partition_epoch: i32,
-}
-
 impl Controller {
-    /// AlterPartition: what a leader says about who is in sync, and that it has recovered.
-    pub fn alter_partitions(
-        &self,
-        broker: NodeId,
-        broker_epoch: i64,
-        proposals: &[InSyncProposal],
-    ) -> Decision<Outcome<Vec<Outcome<AlteredPartition>>>> {
-        if let Err(refused) = self.check_broker_epoch(broker, broker_epoch) {
-            return Decision::reply(Err(refused));
-        }
-        let mut records = Vec::new();
-        let outcomes = proposals
-            .iter()
-            .map(|proposal| self.alter_partition(broker, proposal, &mut records))
-            .collect();
-        self.decide(records, Ok(outcomes))
-    }
-
-    fn alter_partition(
-        &self,
-        broker: NodeId,
-        proposal: &InSyncProposal,
-        records: &mut Vec<Record>,
-    ) -> Outcome<AlteredPartition> {
-        let topic = self
-            .image()
-            .topics
-            .find_by_id(proposal.topic)
-            .ok_or(Refusal::UnknownTopicId)?;
-        let partition = topic
-            .partition(proposal.partition)
-            .ok_or(Refusal::UnknownTopicOrPartition)?;
-        self.check_proposal(broker, partition, proposal)?;
-
-        let may_lead = |node| self.may_lead(partition, node);
-        let mut change = self.change(topic, proposal.partition, partition, &may_lead);
-        change.in_sync = proposal.in_sync.iter().map(|(node, _)| *node).collect();
-        change.recovery = proposal.recovery;
-        let after = match change.record() {
-            None => Partition::clone(partition),
-            Some(record) => {
-                let after = partition
-                    .merge(&record)
-                    .map_err(|corrupt| Refused::new(Refusal::UnknownServerError, corrupt.why))?;
-                records.push(record.into());
-                after
-            }
-        };
-        Ok(AlteredPartition {
-            leader: after.leader,
-            leader_epoch: after.leader_epoch,
-            in_sync: after.in_sync,
-            recovery: after.recovery,
-            partition_epoch: after.partition_epoch,
-        })
-    }
-
-    /// Kafka's checks, in its order: the first that fails is the answer.
-    fn check_proposal(
-        &self,
-        broker: NodeId,
-        partition: &Partition,
-        proposal: &InSyncProposal,
-    ) -> Result<(), Refusal> {
-        let in_sync: Vec<NodeId> = proposal.in_sync.iter().map(|(node, _)| *node).collect();
-        if proposal.leader_epoch > partition.leader_epoch
-            || proposal.partition_epoch > partition.partition_epoch
-        {
-            return Err(Refusal::NotController);
-        }
-        if proposal.leader_epoch < partition.leader_epoch {
-            return Err(Refusal::FencedLeaderEpoch);
-        }
-        if partition.leader != Some(broker) {
-            return Err(Refusal::InvalidRequest);
-        }
-        if proposal.partition_epoch < partition.partition_epoch {
-            return Err(Refusal::InvalidUpdateVersion);
-        }
-        let has_strangers = in_sync
-            .iter()
-            .any(|node| !partition.replicas.contains(node));
-        let has_twins = (1..in_sync.len()).any(|end| in_sync[..end].contains(&in_sync[end]));
-        let is_recovering = proposal.recovery == RecoveryState::Recovering;
-        if has_strangers
-            || has_twins
-            || !in_sync.contains(&broker)
-            || (is_recovering && in_sync.len() > 1)
-            || (is_recovering && partition.recovery == RecoveryState::Recovered)
-        {
-            return Err(Refusal::InvalidRequest);
-        }
-        let is_eligible = |(node, epoch): &(NodeId, i64)| {
-            self.image().nodes.broker(*node).is_some_and(|registered| {
-                registered.is_active() && (*epoch == -1 || *epoch == registered.epoch)
-            })
-        };
-        if !proposal.in_sync.iter().all(is_eligible) {
-            return Err(Refusal::IneligibleReplica);
-        }
-        Ok(())
-    }
-
     /// The leader and in-sync changes that follow from what happened to a broker.
     pub(super) fn changes_after(&self, news: News) -> Vec<Record> {
         let mut records = Vec::new();
@@ -447,7 +322,7 @@ impl Controller {
         change.record().map(Record::from)
     }
 
-    fn change<'a>(
+    pub(super) fn change<'a>(
         &self,
         topic: &Topic,
         index: i32,
@@ -455,7 +330,9 @@ impl Controller {
         may_lead: &'a dyn Fn(NodeId) -> bool,
     ) -> Change<'a> {
         let unclean = self.topic_setting(&topic.name, "unclean.leader.election.enable");
-        let is_unclean = unclean.map_or(self.settings().unclean_election, |value| value == "true");
+        let is_unclean = unclean.map_or(self.settings().unclean_election, |value| {
+            value.trim().eq_ignore_ascii_case("true")
+        });
         Change {
             topic: topic.id,
             index,
@@ -477,7 +354,7 @@ impl Controller {
         }
     }
 
-    fn may_lead(&self, partition: &Partition, node: NodeId) -> bool {
+    pub(super) fn may_lead(&self, partition: &Partition, node: NodeId) -> bool {
         self.image().nodes.is_active(node) && is_online(self.image(), partition, node)
     }
 

@@ -15,6 +15,10 @@ use crate::voters::VoterSet;
 /// Records per batch, as Kafka writes them: a reader holds one batch at a time.
 const MAX_BATCH_RECORDS: usize = 1024;
 
+/// How large a batch grows if no single record is larger: enough to be efficient, little enough
+/// to be held in memory by everybody.
+const SOFT_BATCH_BYTES: usize = 1024 * 1024;
+
 /// Turns records into the batches of a snapshot file.
 #[derive(Debug)]
 pub struct SnapshotWriter {
@@ -63,13 +67,14 @@ impl SnapshotWriter {
 
     /// One framed record. A finished batch may be taken with `next_batch`.
     pub fn push(&mut self, value: Bytes) {
-        /// Small enough that a batch of records below Kafka's 8 MiB always fits.
-        const SOFT_BYTES: usize = 1024 * 1024;
-        self.pending_bytes += value.len();
-        self.pending.push(value);
-        if self.pending.len() >= MAX_BATCH_RECORDS || self.pending_bytes >= SOFT_BYTES {
+        // A large record gets a batch to itself: it may be as large as a batch can be.
+        let is_full = self.pending.len() >= MAX_BATCH_RECORDS
+            || self.pending_bytes + value.len() > SOFT_BATCH_BYTES;
+        if is_full {
             self.close();
         }
+        self.pending_bytes += value.len();
+        self.pending.push(value);
     }
 
     /// A batch that is ready for the file.
@@ -193,6 +198,7 @@ impl SnapshotContent {
     }
 }
 
+/// How far into the file a reader is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Nothing,
@@ -211,4 +217,27 @@ fn shared(file: &Bytes, value: &[u8]) -> Bytes {
 
 fn refuse(why: String) -> CorruptSnapshot {
     CorruptSnapshot { why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_stay_small_and_a_large_record_stands_alone() {
+        let mut writer = SnapshotWriter::new(1, 0, 0, &VoterSet::default(), 0);
+        let sizes = [vec![10; 2500], vec![5 * 1024 * 1024, 10, 700_000, 700_000]].concat();
+        for size in &sizes {
+            writer.push(vec![7; *size].into());
+        }
+        let written = writer.finish();
+        let n_records: Vec<i32> = written
+            .iter()
+            .map(|bytes| Batch::parse(bytes).unwrap())
+            .map(|batch| batch.n_records())
+            .collect();
+        assert_eq!(n_records, [1, 1024, 1024, 452, 1, 2, 1, 1]);
+        let content = SnapshotContent::read(&written.concat().into()).unwrap();
+        assert_eq!(content.records.len(), sizes.len());
+    }
 }

@@ -1,5 +1,8 @@
 //! Create topics: check name, settings and numbers, then write topic, settings and partitions.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use ottla_protocol::{NodeId, Refusal, Refused, Uuid};
 
 use super::{ByName, by_name, check_topic_name, duplicates, refuse_all, too_many_records};
@@ -63,13 +66,14 @@ impl Controller {
         next_id: &mut dyn FnMut() -> Uuid,
     ) -> Decision<ByName<CreatedTopic>> {
         let (once, twice) = by_name(topics, |topic| &topic.name);
+        let similar = self.similar_names(&once);
         let mut records = Vec::new();
         let mut reply: ByName<CreatedTopic> = match self.check_total(&once) {
             Err(refused) => refuse_all(&once, |topic| &topic.name, &refused),
             Ok(()) => once
                 .iter()
                 .map(|topic| {
-                    let outcome = self.create_topic(topic, rules, next_id, &mut records);
+                    let outcome = self.create_topic(topic, &similar, rules, next_id, &mut records);
                     (topic.name.clone(), outcome)
                 })
                 .collect(),
@@ -107,11 +111,12 @@ impl Controller {
     fn create_topic(
         &self,
         topic: &NewTopic,
+        similar: &SimilarNames,
         rules: &dyn ConfigRules,
         next_id: &mut dyn FnMut() -> Uuid,
         records: &mut Vec<Record>,
     ) -> Outcome<CreatedTopic> {
-        self.check_new_name(&topic.name)?;
+        self.check_new_name(&topic.name, similar)?;
         let overrides = new_overrides(topic, rules)?;
         let id = next_id();
         let partitions = self.plan(topic, id)?;
@@ -142,7 +147,7 @@ impl Controller {
         Ok(created)
     }
 
-    fn check_new_name(&self, name: &str) -> Result<(), Refused> {
+    fn check_new_name(&self, name: &str, similar: &SimilarNames) -> Result<(), Refused> {
         if name == METADATA_TOPIC {
             return Err(Refused::new(
                 Refusal::InvalidRequest,
@@ -156,7 +161,10 @@ impl Controller {
             ));
         }
         check_topic_name(name)?;
-        if let Some(other) = self.colliding(name) {
+        if let Some(other) = similar
+            .get(&name.replace('.', "_"))
+            .filter(|_| has_collision_char(name))
+        {
             return Err(Refused::new(
                 Refusal::InvalidTopicException,
                 format!("Topic '{name}' collides with existing topic: {other}"),
@@ -165,18 +173,26 @@ impl Controller {
         Ok(())
     }
 
-    /// A topic whose metrics would have the same name: '.' and '_' are one there.
-    fn colliding(&self, name: &str) -> Option<&str> {
-        if !name.contains(['.', '_']) {
-            return None;
+    /// The topics whose metrics have names that another could get: '.' and '_' are one there.
+    /// Looked up once per request, and only if it matters.
+    fn similar_names(&self, new: &[&NewTopic]) -> SimilarNames {
+        if !new.iter().any(|topic| has_collision_char(&topic.name)) {
+            return SimilarNames::new();
         }
-        let unified = name.replace('.', "_");
         self.image()
             .topics
             .iter()
-            .map(|topic| &*topic.name)
-            .find(|other| other.len() == name.len() && other.replace('.', "_") == unified)
+            .filter(|topic| has_collision_char(&topic.name))
+            .map(|topic| (topic.name.replace('.', "_"), topic.name.clone()))
+            .collect()
     }
+}
+
+/// From the name with every '.' made '_' to the topic.
+type SimilarNames = BTreeMap<String, Arc<str>>;
+
+fn has_collision_char(name: &str) -> bool {
+    name.contains(['.', '_'])
 }
 
 fn new_overrides(topic: &NewTopic, rules: &dyn ConfigRules) -> Result<Overrides, Refused> {
