@@ -321,19 +321,26 @@ impl Directories {
         Ok(log)
     }
 
-    /// The metadata log, made if it is not there. After whatever shutdown, all of it is checked.
-    pub fn open_metadata_log(&self, config: LogConfig, now_ms: i64) -> Result<Log, Fault> {
+    /// How to open the metadata log: after whatever shutdown, all of it is checked.
+    pub fn metadata_log(&self, config: LogConfig, now_ms: i64) -> OpenLog {
         let path = self.metadata.path().join(metadata_log_directory());
         let partition = TopicPartition::new("__cluster_metadata", 0);
-        let how = self.how(
+        self.how(
             path,
             partition,
             config,
             &Checkpoints::default(),
             false,
             now_ms,
-        );
-        Log::create(how, Some(Uuid::METADATA_TOPIC))
+        )
+    }
+
+    /// The metadata log, made if it is not there.
+    pub fn open_metadata_log(&self, config: LogConfig, now_ms: i64) -> Result<Log, Fault> {
+        Log::create(
+            self.metadata_log(config, now_ms),
+            Some(Uuid::METADATA_TOPIC),
+        )
     }
 
     /// Takes a log out of service: renamed now, unlinked by `unlink_due` after the delay.
