@@ -375,11 +375,20 @@ impl DiskFile {
     }
 
     /// Makes the bytes survive a power cut (`fdatasync`).
+    ///
+    /// A full disk is no passing trouble here: the bytes were accepted before, and may be lost.
     pub fn sync(&self) -> Result<(), Fault> {
         self.disk
             .ask(DiskCall::Sync, &self.path, 0)
             .and_then(|()| self.file.sync_data())
-            .map_err(|e| Fault::io("sync", &self.path, e))
+            .map_err(|source| {
+                let path = self.path.to_path_buf();
+                Fault::Io {
+                    doing: "sync",
+                    path,
+                    source,
+                }
+            })
     }
 
     /// Makes bytes and file attributes survive a power cut (`fsync`).

@@ -39,9 +39,9 @@ pub struct AppendOutcome {
     /// The producer had sent this batch before: nothing was written, these are its old offsets.
     pub is_duplicate: bool,
     pub n_bytes: usize,
-    /// A segment is complete: plan a flush soon, so that a crash need not read it.
     pub has_rolled: bool,
-    /// `flush.messages` is reached.
+    /// `flush.messages` is reached, or a segment is complete: Kafka flushes those at once, so that
+    /// a crash need not read them again.
     pub flush_is_due: bool,
 }
 
@@ -342,7 +342,7 @@ impl Log {
             is_duplicate: false,
             n_bytes,
             has_rolled,
-            flush_is_due: self.end() - self.flushed() >= self.config.flush_messages,
+            flush_is_due: has_rolled || self.end() - self.flushed() >= self.config.flush_messages,
         }
     }
 

@@ -173,9 +173,15 @@ fn a_write_may_come_in_pieces_and_stop_in_the_middle() {
 
 #[test]
 fn a_failed_sync_poisons() {
+    for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+        check_failed_sync(kind);
+    }
+}
+
+fn check_failed_sync(kind: ErrorKind) {
     let place = tempfile::tempdir().unwrap();
-    let broken = Broken::by(|_, call, _, _| match call {
-        DiskCall::Sync => DiskVerdict::Fail(ErrorKind::Other),
+    let broken = Broken::by(move |_, call, _, _| match call {
+        DiskCall::Sync => DiskVerdict::Fail(kind),
         _ => DiskVerdict::Proceed,
     });
     broken.heal();
@@ -184,6 +190,7 @@ fn a_failed_sync_poisons() {
     let target = log.flush_plan().unwrap().unwrap();
     broken.is_armed.store(true, Ordering::Relaxed);
     let fault = target.sync().unwrap_err();
+    assert!(!fault.is_passing(), "{fault}");
     log.poison(&fault);
     broken.heal();
     // A later sync that succeeds proves nothing.
