@@ -107,6 +107,7 @@ fn package(json: &Value) -> Package {
     Package {
         name: short(&text(&json["name"])),
         uses,
+        is_watched,
     }
 }
 
@@ -160,6 +161,7 @@ mod tests {
         check(&[Package {
             name: short(name),
             uses,
+            is_watched: true,
         }])
         .iter()
         .map(ToString::to_string)
