@@ -104,6 +104,8 @@ fn package(json: &Value) -> Package {
         .filter(|dependency| dependency["kind"].as_str() != Some("dev"))
         .map(|dependency| short(&text(&dependency["name"])))
         .collect();
+    let manifest = text(&json["manifest_path"]);
+    let is_watched = Path::new(&manifest).with_file_name("clippy.toml").exists();
     Package {
         name: short(&text(&json["name"])),
         uses,
