@@ -25,12 +25,14 @@ mod resolve;
 mod describe;
 mod alter;
 mod unserved;
+mod markdown;
 
 pub use alter::{ConfigChange, ConfigOperation, check_min_insync_with_elr};
 pub use catalogue::Catalogue;
 pub use definition::{Check, Definition, Dynamic, Kind, Scope, Shown, Start};
 pub use describe::{Described, Source, Synonym};
 pub use listeners::{Advertised, Listener, SecurityProtocol};
+pub use markdown::{settings_compatibility_markdown, settings_markdown};
 pub use node_settings::{
     ConnectionSettings, GroupSettings, LogSettings, MetadataLogSettings, NodeSettings,
     OttlaSettings, ProducerSettings, QuorumForm, Roles, TopicCreationSettings, Voter,
