@@ -44,8 +44,8 @@ Values come from four places, the later ones winning: defaults, `server.properti
 `--override NAME=VALUE`. What is set while the cluster runs wins over all of them: for all brokers, then for \
 one broker, then for a topic or group.
 
-*changes*: `restart` is read at the start only, `broker` may be changed while the node runs, for one broker, \
-`cluster` for one broker or for all. Settings of topics, groups and subscriptions may always be changed. \
+*changes*: where Kafka's tools may set a new value while the cluster runs: `broker` for one broker, `cluster` \
+for one broker or for all, `restart` nowhere. Settings of topics, groups and subscriptions may always be set. \
 *honoured*: code reads the value. A setting that is known and not honoured yet says so once at start. \
 *(internal)*: for tests, in no document of Kafka's.
 ";

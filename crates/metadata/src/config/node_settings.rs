@@ -69,38 +69,38 @@ pub struct Voter {
     pub port: u16,
 }
 
-/// What `NodeSettings` reads itself, besides its parts.
-const READS: &[&str] = &[
-    "node.id",
-    "broker.id",
-    "process.roles",
-    "listeners",
-    "advertised.listeners",
-    "listener.security.protocol.map",
-    "controller.listener.names",
-    "inter.broker.listener.name",
-    "security.inter.broker.protocol",
-    "controller.quorum.voters",
-    "controller.quorum.bootstrap.servers",
-    "log.dirs",
-    "log.dir",
-    "metadata.log.dir",
-    "broker.rack",
+/// What `NodeSettings` reads itself, besides its parts: fields and settings.
+const FIELDS: &[(&str, &str)] = &[
+    ("node_id", "node.id"),
+    ("node_id", "broker.id"),
+    ("roles", "process.roles"),
+    ("listeners", "listeners"),
+    ("listeners", "listener.security.protocol.map"),
+    ("advertised", "advertised.listeners"),
+    ("controller_listener_names", "controller.listener.names"),
+    ("inter_broker_listener", "inter.broker.listener.name"),
+    ("inter_broker_listener", "security.inter.broker.protocol"),
+    ("quorum", "controller.quorum.voters"),
+    ("quorum", "controller.quorum.bootstrap.servers"),
+    ("log_dirs", "log.dirs"),
+    ("log_dirs", "log.dir"),
+    ("metadata_log_dir", "metadata.log.dir"),
+    ("rack", "broker.rack"),
 ];
 
 impl NodeSettings {
-    /// Every setting that this struct and its parts honour.
-    pub(super) fn reads() -> impl Iterator<Item = &'static str> {
+    /// Every field of this struct and its parts, with the setting behind it.
+    pub(super) fn fields() -> impl Iterator<Item = (&'static str, &'static str)> {
         let parts = [
-            ConnectionSettings::READS,
-            LogSettings::READS,
-            TopicCreationSettings::READS,
-            GroupSettings::READS,
-            ProducerSettings::READS,
-            MetadataLogSettings::READS,
-            OttlaSettings::READS,
+            ConnectionSettings::FIELDS,
+            LogSettings::FIELDS,
+            TopicCreationSettings::FIELDS,
+            GroupSettings::FIELDS,
+            ProducerSettings::FIELDS,
+            MetadataLogSettings::FIELDS,
+            OttlaSettings::FIELDS,
         ];
-        READS.iter().chain(parts.into_iter().flatten()).copied()
+        FIELDS.iter().chain(parts.into_iter().flatten()).copied()
     }
 
     pub(super) fn read(values: &impl Values, map_is_set: bool) -> Result<Self, BadValue> {

@@ -12,7 +12,7 @@ pub(super) trait Typed: Sized {
     fn read(name: &'static str, text: Option<String>) -> Result<Self, BadValue>;
 }
 
-/// Declares a struct whose fields are settings; the names become `READS`.
+/// Declares a struct whose fields are settings; the names become `FIELDS`.
 macro_rules! settings {
     ($(#[$about:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty = $key:literal,)* }) => {
         $(#[$about])*
@@ -22,8 +22,8 @@ macro_rules! settings {
         }
 
         impl $name {
-            /// The settings that this struct honours.
-            $vis const READS: &[&'static str] = &[$($key),*];
+            /// The settings that this struct reads, each after its field.
+            $vis const FIELDS: &[(&'static str, &'static str)] = &[$((stringify!($field), $key)),*];
 
             pub(super) fn read(values: &impl super::typed::Values) -> Result<Self, super::value::BadValue> {
                 Ok(Self {

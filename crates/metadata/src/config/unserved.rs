@@ -106,10 +106,8 @@ impl Standing {
     /// How a node's setting of this name stands.
     pub fn of(name: &str) -> Self {
         use super::{Catalogue, Scope};
-        // Providers are resolved when settings are read, super users when the authorizer is judged.
-        let is_read_elsewhere =
-            name == "config.providers" || name == "authorizer.class.name" || name == "super.users";
-        if is_read_elsewhere
+        // Super users are read when the authorizer is judged.
+        if name == "super.users"
             || name.starts_with("config.providers.")
             || Catalogue::is_honoured(Scope::Node, name)
         {
