@@ -25,6 +25,13 @@ pub(crate) struct Given {
     pub(crate) environment: Vec<(String, String)>,
 }
 
+/// The process's variables; what is no UTF-8 cannot be a setting, and must not end the process.
+pub(crate) fn process_environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 /// Settings that a node can start with.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -250,7 +257,7 @@ impl Written {
         ];
         for (name, value, or) in BUILTIN {
             let is_set = |name: &&str| self.by_name.contains_key(*name);
-            if !is_set(name) && !or.iter().any(|name| is_set(&name)) {
+            if !is_set(name) && !or.iter().any(is_set) {
                 self.set((*name).to_owned(), (*value).to_owned(), Origin::Builtin);
             }
         }
@@ -271,11 +278,19 @@ impl Written {
     }
 
     fn require_names(&self, file: Option<&Path>) -> Result<(), SettingsError> {
-        let is_set = |name: &str| self.by_name.contains_key(name);
-        for name in ["process.roles", "node.id", "controller.listener.names"] {
-            if !is_set(name) && !(name == "node.id" && is_set("broker.id")) {
+        // `broker.id` is the older name of `node.id`.
+        let required: [&[&'static str]; 3] = [
+            &["process.roles"],
+            &["node.id", "broker.id"],
+            &["controller.listener.names"],
+        ];
+        for names in required {
+            if !names.iter().any(|name| self.by_name.contains_key(*name)) {
                 let path = file.unwrap_or(Path::new("the settings")).to_owned();
-                return Err(SettingsError::Missing { name, path });
+                return Err(SettingsError::Missing {
+                    name: names[0],
+                    path,
+                });
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use ottla_node::{Format, Formatted, InitialController, InitialVoters, auto_forma
 use ottla_protocol::Uuid;
 use ottla_storage::{Disk, new_id};
 
-use crate::settings::{Given, Settings, load_to_format};
+use crate::settings::{Given, Settings, load_to_format, process_environment};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -47,8 +47,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let environment = std::env::vars().collect();
-    let lines = format(&args, environment)?;
+    let lines = format(&args, process_environment())?;
     let mut out = std::io::stdout().lock();
     for line in lines {
         writeln!(out, "{line}")?;
