@@ -16,6 +16,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a node.
+    Server(commands::server::Args),
     /// Prepare empty log directories (kafka-storage.sh format).
     Format(commands::format::Args),
 }
@@ -23,6 +25,7 @@ enum Command {
 /// Parses the command line and runs the command.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
+        Command::Server(args) => commands::server::run(args),
         Command::Format(args) => commands::format::run(args),
     }
 }

@@ -12,14 +12,18 @@ pub struct Clock {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 }
 
 impl Clock {
     /// Milliseconds since 1970.
     pub fn wall_ms(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 
@@ -34,10 +38,16 @@ impl Clock {
     }
 
     pub fn now(&self) -> ottla_coordinators::Now {
-        ottla_coordinators::Now { monotonic: self.monotonic(), wall_ms: self.wall_ms() }
+        ottla_coordinators::Now {
+            monotonic: self.monotonic(),
+            wall_ms: self.wall_ms(),
+        }
     }
 
     pub(crate) fn quorum_now(&self) -> ottla_raft::Now {
-        ottla_raft::Now { monotonic: self.monotonic(), wall_ms: self.wall_ms() }
+        ottla_raft::Now {
+            monotonic: self.monotonic(),
+            wall_ms: self.wall_ms(),
+        }
     }
 }

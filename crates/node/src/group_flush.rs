@@ -32,7 +32,9 @@ impl FlushTurn {
             FLUSHING => Some(FLUSHING_DIRTY),
             _ => None,
         };
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, ask) == Ok(IDLE)
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, ask)
+            == Ok(IDLE)
     }
 
     fn begin(&self) {
@@ -42,7 +44,9 @@ impl FlushTurn {
     /// Whether the partition must be put in the line again.
     fn end(&self) -> bool {
         let end = |turn| Some(if turn == FLUSHING_DIRTY { QUEUED } else { IDLE });
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, end) == Ok(FLUSHING_DIRTY)
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, end)
+            == Ok(FLUSHING_DIRTY)
     }
 }
 
@@ -53,7 +57,7 @@ struct Line {
 }
 
 /// The flushers of one log directory.
-pub struct GroupFlush {
+pub(crate) struct GroupFlush {
     line: Mutex<Line>,
     work: Condvar,
 }
@@ -61,11 +65,16 @@ pub struct GroupFlush {
 impl GroupFlush {
     /// Starts the threads; they end after [`Self::stop`].
     pub(crate) fn start(name: &str) -> std::io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
-        let flush = Arc::new(Self { line: Mutex::default(), work: Condvar::new() });
+        let flush = Arc::new(Self {
+            line: Mutex::default(),
+            work: Condvar::new(),
+        });
         let threads = (0..N_THREADS)
             .map(|n| {
                 let flush = flush.clone();
-                std::thread::Builder::new().name(format!("flush-{name}-{n}")).spawn(move || flush.run())
+                std::thread::Builder::new()
+                    .name(format!("flush-{name}-{n}"))
+                    .spawn(move || flush.run())
             })
             .collect::<Result<_, _>>()?;
         Ok((flush, threads))
@@ -80,7 +89,7 @@ impl GroupFlush {
     }
 
     /// Partitions that wait for their turn.
-    pub fn n_waiting(&self) -> usize {
+    pub(crate) fn n_waiting(&self) -> usize {
         self.line.lock().partitions.len()
     }
 

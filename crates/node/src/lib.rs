@@ -31,7 +31,8 @@ mod host;
 
 pub use clock::Clock;
 pub use coordinators::{
-    GROUP_METADATA_TOPIC, GroupHost, Pace, ProducerIds, create_group_topic, is_internal_topic,
+    GROUP_METADATA_TOPIC, GroupHost, Pace, ProducerIds, SHARE_STATE_TOPIC, TRANSACTION_STATE_TOPIC,
+    create_group_topic, is_internal_topic,
 };
 pub use file_slice::FileSlice;
 pub use format::{
@@ -43,12 +44,19 @@ pub use metrics::{
     Counter, DEFINITIONS, Definition, Gauge, Metrics, Page, TopicCounters, metrics_markdown,
 };
 pub use node::{Node, Start, StartFailed};
+pub use ottla_coordinators::group::{
+    offset_fetch_groups, offset_fetch_refused, offset_fetch_response,
+};
+pub use ottla_coordinators::{Client as GroupClient, Topics as GroupTopics, partition_for_group};
+pub use ottla_raft::{Description as QuorumDescription, ReplicaProgress as QuorumReplica};
 pub use ottla_replication::Acknowledgement;
-pub use ottla_storage::{Isolation, LogView, OffsetQuery, ReadFrom};
+pub use ottla_storage::{
+    Disk, DiskCall, DiskFaults, DiskVerdict, Isolation, LogView, OffsetQuery, ReadFrom,
+};
 pub use parked::{Parking, Waiter};
 pub use partitions::{
-    AppendRefused, Appended, Ask, FetchPlan, FetchSessions, Partition, Partitions, Told, TopicRef,
-    Wanted,
+    ActiveProducer, AppendRefused, Appended, Ask, FetchPlan, FetchSessions, Partition, Partitions,
+    Told, TopicRef, Wanted,
 };
 pub use quorum::{ControllerHandle, ImageFeed};
 pub use services::{BrokerState, Configured, Services, random_i32, random_uuid};

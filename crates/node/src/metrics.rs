@@ -42,7 +42,7 @@ pub struct Definition {
 
 macro_rules! definitions {
     ($($constant:ident = $kind:ident $name:literal $mbean:literal $help:literal;)*) => {
-        $(pub const $constant: &Definition = &Definition { name: $name, kind: Kind::$kind, mbean: $mbean, help: $help };)*
+        $(pub(crate) const $constant: &Definition = &Definition { name: $name, kind: Kind::$kind, mbean: $mbean, help: $help };)*
         /// Every metric, in the order of the page.
         pub const DEFINITIONS: &[&Definition] = &[$($constant),*];
     };
@@ -145,13 +145,16 @@ impl Gauge {
 /// over the life of the process, at most 19 % too high.
 #[derive(Debug)]
 pub struct Durations {
-    buckets: [AtomicU64; Durations::N_BUCKETS],
+    buckets: [AtomicU64; Self::N_BUCKETS],
     sum_micros: AtomicU64,
 }
 
 impl Default for Durations {
     fn default() -> Self {
-        Self { buckets: [const { AtomicU64::new(0) }; Self::N_BUCKETS], sum_micros: AtomicU64::new(0) }
+        Self {
+            buckets: [const { AtomicU64::new(0) }; Self::N_BUCKETS],
+            sum_micros: AtomicU64::new(0),
+        }
     }
 }
 
@@ -169,7 +172,11 @@ impl Durations {
     fn bucket(micros: u64) -> usize {
         let micros = micros.max(1);
         let power = micros.ilog2() as usize;
-        let quarter = if power >= 2 { (micros >> (power - 2)) as usize & 3 } else { 0 };
+        let quarter = if power >= 2 {
+            (micros >> (power - 2)) as usize & 3
+        } else {
+            0
+        };
         (power * 4 + quarter).min(Self::N_BUCKETS - 1)
     }
 
@@ -181,7 +188,10 @@ impl Durations {
     }
 
     pub fn count(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+        self.buckets
+            .iter()
+            .map(|bucket| bucket.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Milliseconds below which the given share of all observations lies.
@@ -243,8 +253,12 @@ impl Default for Metrics {
             metadata_errors: Counter::default(),
             flushes: Durations::default(),
             appends: Durations::default(),
-            requests: std::iter::repeat_with(Counter::default).take(KEYS * VERSIONS).collect(),
-            request_times: std::iter::repeat_with(Durations::default).take(KEYS).collect(),
+            requests: std::iter::repeat_with(Counter::default)
+                .take(KEYS * VERSIONS)
+                .collect(),
+            request_times: std::iter::repeat_with(Durations::default)
+                .take(KEYS)
+                .collect(),
             errors: RwLock::default(),
             topics: RwLock::default(),
         }
@@ -259,7 +273,10 @@ impl Metrics {
     }
 
     pub fn request_done(&self, key: i16, took: Duration) {
-        if let Some(times) = usize::try_from(key).ok().and_then(|key| self.request_times.get(key)) {
+        if let Some(times) = usize::try_from(key)
+            .ok()
+            .and_then(|key| self.request_times.get(key))
+        {
             times.observe(took);
         }
     }
@@ -314,7 +331,11 @@ impl Metrics {
             let name = api_name(*key).unwrap_or("Unknown");
             let error = ottla_protocol::Refusal::from_code(*error)
                 .map_or_else(|| error.to_string(), |refusal| refusal.name().to_owned());
-            page.labelled(REQUEST_ERRORS, &[("request", name), ("error", &error)], counter.get() as f64);
+            page.labelled(
+                REQUEST_ERRORS,
+                &[("request", name), ("error", &error)],
+                counter.get() as f64,
+            );
         }
     }
 
@@ -379,11 +400,21 @@ impl Page {
             let share_text = share.to_string();
             let mut labels = labels.to_vec();
             labels.push(("quantile", &share_text));
-            sample(samples, definition.name, &labels, durations.quantile_ms(share));
+            sample(
+                samples,
+                definition.name,
+                &labels,
+                durations.quantile_ms(share),
+            );
         }
         let sum_ms = durations.sum_micros.load(Ordering::Relaxed) as f64 / 1000.0;
         sample(samples, &format!("{}_sum", definition.name), labels, sum_ms);
-        sample(samples, &format!("{}_count", definition.name), labels, durations.count() as f64);
+        sample(
+            samples,
+            &format!("{}_count", definition.name),
+            labels,
+            durations.count() as f64,
+        );
     }
 
     /// Whether anything was said of a metric.
@@ -395,8 +426,12 @@ impl Page {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for definition in DEFINITIONS {
-            let Some(samples) = self.samples.get(definition.name) else { continue };
-            let Definition { name, kind, help, .. } = definition;
+            let Some(samples) = self.samples.get(definition.name) else {
+                continue;
+            };
+            let Definition {
+                name, kind, help, ..
+            } = definition;
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {}", kind.word());
             text.push_str(samples);
         }
@@ -407,7 +442,10 @@ impl Page {
 fn sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
     out.push_str(name);
     for (index, (label, text)) in labels.iter().enumerate() {
-        let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let text = text
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
         let open = if index == 0 { '{' } else { ',' };
         let _ = write!(out, "{open}{label}=\"{text}\"");
     }
@@ -422,8 +460,17 @@ pub fn metrics_markdown() -> String {
          `crates/node/src/metrics.rs`; do not edit.\n\n| Metric | Kind | Kafka's MBean | Meaning |\n|---|---|---|---|\n",
     );
     for definition in DEFINITIONS {
-        let Definition { name, kind, mbean, help } = definition;
-        let mbean = if mbean.is_empty() { String::new() } else { format!("`{mbean}`") };
+        let Definition {
+            name,
+            kind,
+            mbean,
+            help,
+        } = definition;
+        let mbean = if mbean.is_empty() {
+            String::new()
+        } else {
+            format!("`{mbean}`")
+        };
         let _ = writeln!(page, "| `{name}` | {} | {mbean} | {help} |", kind.word());
     }
     page
@@ -458,7 +505,10 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let mut names: Vec<_> = DEFINITIONS.iter().map(|definition| definition.name).collect();
+        let mut names: Vec<_> = DEFINITIONS
+            .iter()
+            .map(|definition| definition.name)
+            .collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
     }

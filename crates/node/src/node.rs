@@ -51,7 +51,11 @@ impl fmt::Display for StartFailed {
             Self::Quorum(why) => why.fmt(f),
             Self::Refused(refused) => match &refused.message {
                 Some(message) => write!(f, "the controller refuses this broker: {message}"),
-                None => write!(f, "the controller refuses this broker: {}", refused.refusal.name()),
+                None => write!(
+                    f,
+                    "the controller refuses this broker: {}",
+                    refused.refusal.name()
+                ),
             },
             Self::Io(doing, error) => write!(f, "cannot {doing}: {error}"),
             Self::TimedOut => f.write_str("the controller did not become active"),
@@ -82,6 +86,8 @@ impl From<Refused> for StartFailed {
 /// What a node is started with.
 pub struct Start {
     pub config: BrokerConfig,
+    /// The way to the file system.
+    pub disk: Disk,
     /// The client listeners as bound and advertised.
     pub endpoints: Vec<Endpoint>,
     /// The runtime of quorum, coordinators and timers; never waits for a disk.
@@ -109,11 +115,22 @@ impl Node {
         let settings = start.config.node_settings()?;
         let clock = Clock::default();
         let metrics = Arc::new(Metrics::default());
-        let directories = Arc::new(open_directories(&settings)?);
+        let directories = Arc::new(open_directories(&settings, start.disk.clone())?);
         let (flushers, flush_threads) = start_flushers(&directories)?;
-        let Started { controller, feed, log_thread, task } =
-            quorum::start(&settings, &start.config, &directories, &clock, &start.control)
-                .map_err(StartFailed::Quorum)?;
+        let Started {
+            controller,
+            feed,
+            log_thread,
+            task,
+        } = quorum::start(
+            &settings,
+            &start.config,
+            &directories,
+            &start.disk,
+            &clock,
+            &start.control,
+        )
+        .map_err(StartFailed::Quorum)?;
         tokio::time::timeout(ACTIVE_TIMEOUT, controller.active())
             .await
             .map_err(|_| StartFailed::TimedOut)?
@@ -129,7 +146,11 @@ impl Node {
             },
         };
         let partitions = Partitions::new(directories.clone(), flushers.clone(), around);
-        let groups = GroupHost::new(start.control.clone(), group_settings(&settings), clock.clone());
+        let groups = GroupHost::new(
+            start.control.clone(),
+            group_settings(&settings),
+            clock.clone(),
+        );
         let (stop, stopping) = watch::channel(false);
         let services = Arc::new(Services {
             cluster_id: Arc::from(directories.cluster_id()),
@@ -151,7 +172,13 @@ impl Node {
             state: AtomicU8::new(BrokerState::Starting as u8),
         });
         let mut node = Self {
-            registration: Registration::new(&settings, &directories, start.endpoints, random_uuid(), None),
+            registration: Registration::new(
+                &settings,
+                &directories,
+                start.endpoints,
+                random_uuid(),
+                None,
+            ),
             services,
             directories,
             flushers,
@@ -161,8 +188,9 @@ impl Node {
             stop,
         };
         node.join(&settings).await?;
-        start.control.spawn(upkeep::run(node.services.clone(), stopping));
-        node.services.enter(BrokerState::Running);
+        start
+            .control
+            .spawn(upkeep::run(node.services.clone(), stopping));
         Ok(node)
     }
 
@@ -171,7 +199,11 @@ impl Node {
         let services = self.services.clone();
         services.enter(BrokerState::Recovery);
         // The image is whole once something that we asked for is in it.
-        services.controller.decide(|ledger, _| ledger.no_op()).await.map_err(Refused::from)?;
+        services
+            .controller
+            .decide(|ledger, _| ledger.no_op())
+            .await
+            .map_err(Refused::from)?;
         note_unserved(&services.image());
         refresh_config(&services);
         let loaded = self.load(settings).await?;
@@ -184,11 +216,14 @@ impl Node {
             taken.partitions.adopt(loaded, &image);
             taken.partitions.take_all(&image, &taken.config());
         });
-        took.await.map_err(|panic| StartFailed::Io("take in the logs", panic.into()))?;
+        took.await
+            .map_err(|panic| StartFailed::Io("take in the logs", panic.into()))?;
         services.feed.subscribe(subscribers(&services));
         lead_groups(&services, &services.image());
         let offset = services.image().provenance.end_offset - 1;
-        self.registration.unfence(&services.controller, epoch, offset).await?;
+        self.registration
+            .unfence(&services.controller, epoch, offset)
+            .await?;
         Ok(())
     }
 
@@ -197,10 +232,13 @@ impl Node {
         let n_threads = usize::try_from(settings.logs.recovery_threads_per_dir).unwrap_or(1);
         let loaded = tokio::task::spawn_blocking(move || {
             let (image, config) = (services.image(), services.config());
-            let config_of = |id: &ottla_protocol::TopicPartition| log_settings(&id.topic, &image, &config).0;
+            let config_of =
+                |id: &ottla_protocol::TopicPartition| log_settings(&id.topic, &image, &config).0;
             directories.load(&config_of, n_threads.max(1), services.clock.wall_ms())
         });
-        let loaded = loaded.await.map_err(|panic| StartFailed::Io("load the logs", panic.into()))?;
+        let loaded = loaded
+            .await
+            .map_err(|panic| StartFailed::Io("load the logs", panic.into()))?;
         Ok(loaded?)
     }
 
@@ -217,7 +255,11 @@ impl Node {
         self.services.enter(BrokerState::LeavingInOrder);
         let epoch = self.services.broker_epoch();
         let offset = self.services.image().provenance.end_offset - 1;
-        if let Err(refused) = self.registration.leave(&self.services.controller, epoch, offset).await {
+        if let Err(refused) = self
+            .registration
+            .leave(&self.services.controller, epoch, offset)
+            .await
+        {
             tracing::warn!(?refused, "the controller did not let this broker go");
         }
         self.services.enter(BrokerState::ShuttingDown);
@@ -238,7 +280,10 @@ impl Node {
             close_logs(&partitions, &directories, epoch)
         });
         let closed = closed.await.unwrap_or_else(|panic| {
-            Err(Fault::Poisoned { path: PathBuf::new(), why: format!("logs were not closed: {panic}") })
+            Err(Fault::Poisoned {
+                path: PathBuf::new(),
+                why: format!("logs were not closed: {panic}"),
+            })
         });
         self.services.controller.stop();
         let ended = self.quorum_task.await;
@@ -251,20 +296,26 @@ impl Node {
     pub async fn failed(&mut self) -> Fault {
         match (&mut self.quorum_task).await {
             Ok(Err(fault)) => fault,
-            Ok(Ok(())) => Fault::Poisoned { path: PathBuf::new(), why: "the controller has ended".into() },
-            Err(panic) => Fault::Poisoned { path: PathBuf::new(), why: format!("the controller has ended: {panic}") },
+            Ok(Ok(())) => Fault::Poisoned {
+                path: PathBuf::new(),
+                why: "the controller has ended".into(),
+            },
+            Err(panic) => Fault::Poisoned {
+                path: PathBuf::new(),
+                why: format!("the controller has ended: {panic}"),
+            },
         }
     }
 }
 
-fn open_directories(settings: &NodeSettings) -> Result<Directories, Fault> {
+fn open_directories(settings: &NodeSettings, disk: Disk) -> Result<Directories, Fault> {
     let mut paths: Vec<PathBuf> = settings.log_dirs.iter().map(PathBuf::from).collect();
     let metadata_path = PathBuf::from(&settings.metadata_log_dir);
     if !paths.contains(&metadata_path) {
         paths.push(metadata_path.clone());
     }
     Directories::open(OpenDirectories {
-        disk: Disk::new(),
+        disk,
         paths,
         metadata_path,
         node_id: settings.node_id,
@@ -303,8 +354,15 @@ fn subscribers(services: &Arc<Services>) -> Vec<Subscriber> {
     // Weak: the feed belongs to the services.
     let weak = Arc::downgrade(services);
     vec![Box::new(move |published: &Published| {
-        let Some(services) = weak.upgrade() else { return };
-        if published.changes.configs.iter().any(|resource| resource.kind == ResourceKind::Broker) {
+        let Some(services) = weak.upgrade() else {
+            return;
+        };
+        if published
+            .changes
+            .configs
+            .iter()
+            .any(|resource| resource.kind == ResourceKind::Broker)
+        {
             refresh_config(&services);
         }
         services.partitions.change(published, &services.config());
@@ -323,12 +381,16 @@ fn refresh_config(services: &Services) {
     let image = services.image();
     let before = services.configured();
     let cluster = image.configs.overrides(&Resource::cluster());
-    let own = image.configs.overrides(&Resource::broker(before.settings.node_id));
+    let own = image
+        .configs
+        .overrides(&Resource::broker(before.settings.node_id));
     let config = before.config.with_dynamic(cluster, own);
     match config.node_settings() {
         Ok(settings) => {
             services.groups.change_settings(group_settings(&settings));
-            services.configured.store(Arc::new(Configured { settings, config }));
+            services
+                .configured
+                .store(Arc::new(Configured { settings, config }));
         }
         Err(why) => tracing::error!(%why, "dynamic settings are not put in force"),
     }
@@ -336,7 +398,9 @@ fn refresh_config(services: &Services) {
 
 /// Takes the chair of every partition of the groups' topic that this node leads.
 fn lead_groups(services: &Services, image: &Image) {
-    let Some(topic) = image.topics.find(GROUP_METADATA_TOPIC) else { return };
+    let Some(topic) = image.topics.find(GROUP_METADATA_TOPIC) else {
+        return;
+    };
     let n_partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     for index in topic.partitions.keys() {
         if let Ok(partition) = services.partitions.leader_of(&topic.name, *index) {
@@ -349,7 +413,10 @@ fn lead_groups(services: &Services, image: &Image) {
 
 fn note_unserved(image: &Image) {
     for (what, n) in image.unserved() {
-        tracing::warn!(n, "the metadata has {what}, which are kept but not served yet");
+        tracing::warn!(
+            n,
+            "the metadata has {what}, which are kept but not served yet"
+        );
     }
 }
 
@@ -366,7 +433,10 @@ fn close_logs(partitions: &Partitions, directories: &Directories, epoch: i64) ->
             .into_iter()
             .map(|share| {
                 scope.spawn(move || {
-                    let close = |(partition, log): (Arc<crate::partitions::Partition>, ottla_storage::Log)| {
+                    let close = |(partition, log): (
+                        Arc<crate::partitions::Partition>,
+                        ottla_storage::Log,
+                    )| {
                         let id = partition.id().clone();
                         (id, partition.directory().clone(), log.close())
                     };
@@ -374,11 +444,16 @@ fn close_logs(partitions: &Partitions, directories: &Directories, epoch: i64) ->
                 })
             })
             .collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_default())
+            .collect()
     });
     let mut first_fault = None;
     for directory in directories.all() {
-        let here = closed.iter().filter(|(_, of, _)| Arc::ptr_eq(of, directory));
+        let here = closed
+            .iter()
+            .filter(|(_, of, _)| Arc::ptr_eq(of, directory));
         let mut lines = Vec::new();
         let mut is_whole = directory.is_online();
         for (id, _, closed) in here {
@@ -393,7 +468,9 @@ fn close_logs(partitions: &Partitions, directories: &Directories, epoch: i64) ->
         if !is_whole {
             continue;
         }
-        let written = directory.write_closed(&lines).and_then(|()| directory.write_clean_shutdown(epoch));
+        let written = directory
+            .write_closed(&lines)
+            .and_then(|()| directory.write_clean_shutdown(epoch));
         if let Err(fault) = written {
             tracing::error!(directory = %directory.path().display(), %fault, "checkpoints not written");
             first_fault.get_or_insert(fault);

@@ -76,7 +76,11 @@ impl Parking {
 
     /// Requests that wait here now.
     pub fn n_waiting(&self) -> usize {
-        self.waiters.lock().iter().filter(|waiter| waiter.strong_count() > 0).count()
+        self.waiters
+            .lock()
+            .iter()
+            .filter(|waiter| waiter.strong_count() > 0)
+            .count()
     }
 }
 

@@ -13,7 +13,10 @@ impl Services {
         page.labelled(BUILD, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         page.plain(FLUSH_WAITING, self.partitions.n_waiting_for_flush() as f64);
         page.plain(FETCH_SESSIONS, self.fetch_sessions.n_sessions() as f64);
-        page.plain(FETCH_SESSION_PARTITIONS, self.fetch_sessions.n_partitions() as f64);
+        page.plain(
+            FETCH_SESSION_PARTITIONS,
+            self.fetch_sessions.n_partitions() as f64,
+        );
         self.write_logs(page);
         self.write_cluster(page, &self.image());
         self.write_quorum(page);
@@ -26,7 +29,10 @@ impl Services {
         for partition in &all {
             let view = partition.view();
             let index = partition.id().partition.to_string();
-            let labels = [("topic", &*partition.id().topic), ("partition", index.as_str())];
+            let labels = [
+                ("topic", &*partition.id().topic),
+                ("partition", index.as_str()),
+            ];
             page.labelled(LOG_SIZE, &labels, view.size() as f64);
             page.labelled(LOG_SEGMENTS, &labels, view.n_segments() as f64);
             page.labelled(LOG_END, &labels, view.end() as f64);
@@ -42,9 +48,16 @@ impl Services {
         page.plain(LEADER_COUNT, n_leading as f64);
         page.plain(OFFLINE_REPLICAS, n_offline as f64);
         page.plain(PRODUCER_IDS, n_producers as f64);
-        page.labelled(PURGATORY, &[("delayedOperation", "ProduceOrFetch")], n_waiting as f64);
+        page.labelled(
+            PURGATORY,
+            &[("delayedOperation", "ProduceOrFetch")],
+            n_waiting as f64,
+        );
         let directories = self.partitions.directories().all();
-        let n_failed = directories.iter().filter(|directory| !directory.is_online()).count();
+        let n_failed = directories
+            .iter()
+            .filter(|directory| !directory.is_online())
+            .count();
         page.plain(OFFLINE_DIRECTORIES, n_failed as f64);
         page.plain(ISR_SHRINKS, 0.0);
         page.plain(ISR_EXPANDS, 0.0);
@@ -60,7 +73,8 @@ impl Services {
                 n_leaderless += usize::from(partition.leader.is_none());
                 n_imbalanced += usize::from(partition.leader != partition.preferred_leader());
                 if partition.leader == Some(node) {
-                    let (_, min) = crate::partitions::log_settings(&topic.name, image, &self.config());
+                    let (_, min) =
+                        crate::partitions::log_settings(&topic.name, image, &self.config());
                     let n_in_sync = i32::try_from(partition.in_sync.len()).unwrap_or(i32::MAX);
                     let n_replicas = i32::try_from(partition.replicas.len()).unwrap_or(i32::MAX);
                     let min = min.min(n_replicas);
@@ -77,18 +91,36 @@ impl Services {
         page.plain(UNDER_REPLICATED, n_under_replicated as f64);
         page.plain(UNDER_MIN_ISR, n_under_min as f64);
         page.plain(AT_MIN_ISR, n_at_min as f64);
-        let n_fenced = image.nodes.brokers.values().filter(|broker| broker.is_fenced).count();
+        let n_fenced = image
+            .nodes
+            .brokers
+            .values()
+            .filter(|broker| broker.is_fenced)
+            .count();
         page.plain(FENCED_BROKERS, n_fenced as f64);
-        page.plain(ACTIVE_BROKERS, (image.nodes.brokers.len() - n_fenced) as f64);
+        page.plain(
+            ACTIVE_BROKERS,
+            (image.nodes.brokers.len() - n_fenced) as f64,
+        );
     }
 
     fn write_quorum(&self, page: &mut Page) {
-        page.plain(ACTIVE_CONTROLLER, f64::from(u8::from(self.controller.is_active())));
-        let Some(quorum) = self.controller.describe() else { return };
+        page.plain(
+            ACTIVE_CONTROLLER,
+            f64::from(u8::from(self.controller.is_active())),
+        );
+        let Some(quorum) = self.controller.describe() else {
+            return;
+        };
         page.plain(RAFT_LEADER, f64::from(quorum.leader_id));
         page.plain(RAFT_EPOCH, f64::from(quorum.leader_epoch));
         page.plain(RAFT_HIGH_WATERMARK, quorum.high_watermark as f64);
-        let log_end = quorum.voters.iter().map(|voter| voter.log_end).max().unwrap_or(-1);
+        let log_end = quorum
+            .voters
+            .iter()
+            .map(|voter| voter.log_end)
+            .max()
+            .unwrap_or(-1);
         page.plain(RAFT_LOG_END, log_end as f64);
         page.plain(RAFT_VOTERS, quorum.voters.len() as f64);
     }
@@ -97,8 +129,13 @@ impl Services {
         let counts = self.groups.counts();
         let n_active = counts.iter().filter(|shard| shard.is_active).count();
         page.labelled(GROUP_PARTITIONS, &[("state", "active")], n_active as f64);
-        page.labelled(GROUP_PARTITIONS, &[("state", "loading")], (counts.len() - n_active) as f64);
-        let mut by_state: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+        page.labelled(
+            GROUP_PARTITIONS,
+            &[("state", "loading")],
+            (counts.len() - n_active) as f64,
+        );
+        let mut by_state: std::collections::BTreeMap<&str, usize> =
+            std::collections::BTreeMap::new();
         for (state, n) in counts.iter().flat_map(|shard| &shard.groups) {
             *by_state.entry(state).or_default() += n;
         }
@@ -106,7 +143,8 @@ impl Services {
         for (state, n) in by_state {
             page.labelled(GROUPS, &[("state", state)], n as f64);
         }
-        let sum = |of: fn(&crate::coordinators::ShardCounts) -> u64| counts.iter().map(of).sum::<u64>();
+        let sum =
+            |of: fn(&crate::coordinators::ShardCounts) -> u64| counts.iter().map(of).sum::<u64>();
         page.plain(GROUP_OFFSETS, sum(|shard| shard.n_offsets as u64) as f64);
         page.plain(GROUP_REBALANCES, sum(|shard| shard.n_rebalances) as f64);
         page.plain(OFFSET_COMMITS, sum(|shard| shard.n_commits) as f64);

@@ -12,7 +12,7 @@ use ottla_protocol::{NodeId, Refusal, Uuid};
 use crate::clock::Clock;
 use crate::coordinators::{GroupHost, ProducerIds};
 use crate::metrics::Metrics;
-use crate::partitions::{FetchSessions, Partitions};
+use crate::partitions::{FetchSessions, Partition, Partitions};
 use crate::quorum::{ControllerHandle, ImageFeed};
 
 /// `kafka.server:type=KafkaServer,name=BrokerState`
@@ -112,7 +112,51 @@ impl Services {
 
     /// The name of a topic that exists.
     pub fn topic_name(&self, id: Uuid) -> Option<Arc<str>> {
-        self.feed.image().topics.find_by_id(id).map(|topic| topic.name.clone())
+        self.feed
+            .image()
+            .topics
+            .find_by_id(id)
+            .map(|topic| topic.name.clone())
+    }
+
+    /// A partition that this node leads and whose disk works.
+    ///
+    /// # Errors
+    /// `UNKNOWN_TOPIC_OR_PARTITION`, `NOT_LEADER_OR_FOLLOWER` (also for a partition of other nodes),
+    /// `KAFKA_STORAGE_ERROR`
+    pub fn leader_of(&self, topic: &str, index: i32) -> Result<Arc<Partition>, Refusal> {
+        self.elsewhere(self.partitions.leader_of(topic, index), topic, index)
+    }
+
+    /// A partition that is on this node and whose disk works, led here or not.
+    ///
+    /// # Errors
+    /// As [`Self::leader_of`].
+    pub fn replica_of(&self, topic: &str, index: i32) -> Result<Arc<Partition>, Refusal> {
+        let found = self.partitions.find(topic, index).and_then(|partition| {
+            let is_online = partition.directory().is_online();
+            if is_online {
+                Ok(partition)
+            } else {
+                Err(Refusal::KafkaStorageError)
+            }
+        });
+        self.elsewhere(found, topic, index)
+    }
+
+    fn elsewhere(
+        &self,
+        found: Result<Arc<Partition>, Refusal>,
+        topic: &str,
+        index: i32,
+    ) -> Result<Arc<Partition>, Refusal> {
+        found.map_err(|refusal| {
+            let is_known = || self.feed.image().topics.partition(topic, index).is_some();
+            match refusal {
+                Refusal::UnknownTopicOrPartition if is_known() => Refusal::NotLeaderOrFollower,
+                refusal => refusal,
+            }
+        })
     }
 
     /// Creates topics; one outcome for each name.
@@ -140,6 +184,11 @@ impl Services {
             7 => BrokerState::ShuttingDown,
             _ => BrokerState::Starting,
         }
+    }
+
+    /// Clients are served from here on.
+    pub fn enter_running(&self) {
+        self.enter(BrokerState::Running);
     }
 
     pub(crate) fn enter(&self, state: BrokerState) {

@@ -30,14 +30,24 @@ fn every(ms: i64, first: Duration) -> tokio::time::Interval {
 /// Runs until the node stops.
 pub(crate) async fn run(services: Arc<Services>, mut stopping: watch::Receiver<bool>) {
     let settings = services.settings();
-    let first = Duration::from_millis(u64::try_from(settings.logs.initial_task_delay_ms).unwrap_or(0));
+    let first =
+        Duration::from_millis(u64::try_from(settings.logs.initial_task_delay_ms).unwrap_or(0));
     let logs = &settings.logs;
     let mut retention = every(logs.retention_check_interval_ms, first);
     let mut recovery_points = every(i64::from(logs.flush_offset_checkpoint_interval_ms), first);
-    let mut log_starts = every(i64::from(logs.flush_start_offset_checkpoint_interval_ms), first);
+    let mut log_starts = every(
+        i64::from(logs.flush_start_offset_checkpoint_interval_ms),
+        first,
+    );
     let watermark_ms = logs.high_watermark_checkpoint_interval_ms;
-    let mut high_watermarks = every(watermark_ms, Duration::from_millis(u64::try_from(watermark_ms).unwrap_or(0)));
-    let mut producers = every(i64::from(settings.producers.id_expiration_check_interval_ms), first);
+    let mut high_watermarks = every(
+        watermark_ms,
+        Duration::from_millis(u64::try_from(watermark_ms).unwrap_or(0)),
+    );
+    let mut producers = every(
+        i64::from(settings.producers.id_expiration_check_interval_ms),
+        first,
+    );
     let mut flushes = every(logs.flush_scheduler_interval_ms, first);
     let mut unlinks = tokio::time::interval(UNLINK_INTERVAL);
     loop {
@@ -66,7 +76,9 @@ fn retain(partitions: &Partitions, clock: &Clock) {
                     tracing::info!(partition = %partition.id(), n_segments, ?why, "segments deleted by retention");
                 }
             }
-            Some(Err(fault)) => tracing::error!(partition = %partition.id(), %fault, "retention failed"),
+            Some(Err(fault)) => {
+                tracing::error!(partition = %partition.id(), %fault, "retention failed")
+            }
             None => {}
         }
     }
@@ -116,7 +128,9 @@ fn write_log_starts(partitions: &Partitions, _: &Clock) {
 }
 
 fn write_high_watermarks(partitions: &Partitions, _: &Clock) {
-    write(partitions, Directory::write_high_watermarks, |partition| Some(partition.high_watermark()));
+    write(partitions, Directory::write_high_watermarks, |partition| {
+        Some(partition.high_watermark())
+    });
 }
 
 fn write(
@@ -129,7 +143,9 @@ fn write(
         if !directory.is_online() {
             continue;
         }
-        let here = all.iter().filter(|partition| Arc::ptr_eq(partition.directory(), directory));
+        let here = all
+            .iter()
+            .filter(|partition| Arc::ptr_eq(partition.directory(), directory));
         let offsets: Offsets = here
             .filter_map(|partition| Some((partition.id().clone(), offset_of(partition)?)))
             .collect();

@@ -185,7 +185,8 @@ fn every_api_has_the_versions_of_kafka_4_3() {
         80 AddRaftVoter 0-1 0
         81 RemoveRaftVoter 0-0 0
         82 UpdateRaftVoter 0-0 0
-    "#]].assert_eq(&table);
+    "#]]
+    .assert_eq(&table);
 }
 
 #[test]

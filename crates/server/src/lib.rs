@@ -1,1 +1,29 @@
-//! (door to come)
+//! The doors of a node: Kafka listeners with one file per API, and HTTP for those who watch.
+//!
+//! What must stay true: the requests of a connection are decided and answered in the order in
+//! which they came; an API is advertised only if it is served; nobody who connects can make the
+//! node panic or take unbounded memory.
+//!
+//! | to know | read |
+//! |---|---|
+//! | how ports are bound, opened, closed | `server`, `listener`, `limits` |
+//! | how a request comes in and its answer leaves | `connection`, `dispatch`, `answer`, `session` |
+//! | what is served | `registry` |
+//! | what a request means | `api/` |
+//! | health and metrics | `http/` |
+
+mod server;
+mod listener;
+mod limits;
+mod connection;
+mod dispatch;
+mod registry;
+mod session;
+mod answer;
+mod endpoints;
+mod authorized;
+mod api;
+mod http;
+
+pub use registry::{APIS, Api, Door};
+pub use server::{Bound, CannotBind, Server};

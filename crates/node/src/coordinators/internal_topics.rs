@@ -12,7 +12,12 @@ pub const SHARE_STATE_TOPIC: &str = "__share_group_state";
 
 /// Topics that clients may read but not write or delete.
 pub fn is_internal_topic(name: &str) -> bool {
-    [GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC, SHARE_STATE_TOPIC].contains(&name)
+    [
+        GROUP_METADATA_TOPIC,
+        TRANSACTION_STATE_TOPIC,
+        SHARE_STATE_TOPIC,
+    ]
+    .contains(&name)
 }
 
 /// Makes sure that the groups have their topic.
@@ -40,7 +45,10 @@ fn group_topic(settings: &NodeSettings) -> NewTopic {
         configs: vec![
             set("cleanup.policy", "compact".to_owned()),
             set("compression.type", "producer".to_owned()),
-            set("segment.bytes", settings.groups.offsets_topic_segment_bytes.to_string()),
+            set(
+                "segment.bytes",
+                settings.groups.offsets_topic_segment_bytes.to_string(),
+            ),
         ],
     }
 }

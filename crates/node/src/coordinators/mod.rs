@@ -23,9 +23,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::partitions::Partition;
 use shard::{Op, Shard, ShardState};
 
-pub use internal_topics::{GROUP_METADATA_TOPIC, create_group_topic, is_internal_topic};
+pub use internal_topics::{
+    GROUP_METADATA_TOPIC, SHARE_STATE_TOPIC, TRANSACTION_STATE_TOPIC, create_group_topic,
+    is_internal_topic,
+};
 pub use producer_ids::ProducerIds;
-pub use shard::ShardCounts;
+pub(crate) use shard::ShardCounts;
 
 /// Requests that may wait in line for one partition of `__consumer_offsets`.
 const QUEUE_MAX: usize = 10_000;
@@ -75,7 +78,8 @@ impl GroupHost {
 
     /// Takes the chair of a partition: its groups are loaded from the log.
     pub(crate) fn lead(&self, n_partitions: i32, partition: Arc<Partition>) {
-        self.n_partitions.store(n_partitions, std::sync::atomic::Ordering::Release);
+        self.n_partitions
+            .store(n_partitions, std::sync::atomic::Ordering::Release);
         let index = partition.id().partition;
         let mut shards = self.shards.write();
         if shards.contains_key(&index) {
@@ -84,7 +88,13 @@ impl GroupHost {
         let (queue, incoming) = mpsc::channel(QUEUE_MAX);
         let state = Arc::new(ShardState::default());
         let ledger = GroupLedger::new(self.settings.read().clone());
-        let shard = Shard::new(partition, ledger, incoming, state.clone(), self.clock.clone());
+        let shard = Shard::new(
+            partition,
+            ledger,
+            incoming,
+            state.clone(),
+            self.clock.clone(),
+        );
         self.control.spawn(shard.run());
         shards.insert(index, ShardHandle { queue, state });
     }
@@ -116,7 +126,10 @@ impl GroupHost {
     pub(crate) fn topic_deleted(&self, name: &str, id: ottla_protocol::Uuid) {
         for shard in self.shards.read().values() {
             let name = name.to_owned();
-            let op = Op::decide(Pace::InLine, move |ledger, _| ledger.topic_deleted(&name, id)).0;
+            let op = Op::decide(Pace::InLine, move |ledger, _| {
+                ledger.topic_deleted(&name, id)
+            })
+            .0;
             // A full queue means a disk that stalls; the retention of offsets forgets them later.
             let _ = shard.queue.try_send(op);
         }
@@ -140,7 +153,9 @@ impl GroupHost {
         }
         let queue = self.active(self.partition_of(group_id).ok_or(Refusal::NotCoordinator)?)?;
         let (op, reply) = Op::decide(pace, run);
-        queue.try_send(op).map_err(|_| Refusal::CoordinatorNotAvailable)?;
+        queue
+            .try_send(op)
+            .map_err(|_| Refusal::CoordinatorNotAvailable)?;
         let reply = reply.await.map_err(|_| Refusal::NotCoordinator)?;
         Reply::try_from(reply).map_err(|_| Refusal::UnknownServerError)
     }
@@ -186,18 +201,27 @@ impl GroupHost {
             let Read { reply, when } = look(ledger);
             (when, Box::new(move || drop(sender.send(reply))))
         });
-        queue.try_send(op).map_err(|_| Refusal::CoordinatorNotAvailable)?;
+        queue
+            .try_send(op)
+            .map_err(|_| Refusal::CoordinatorNotAvailable)?;
         answer.await.map_err(|_| Refusal::NotCoordinator)
     }
 
     fn active(&self, index: i32) -> Result<mpsc::Sender<Op>, Refusal> {
         let shards = self.shards.read();
         let shard = shards.get(&index).ok_or(Refusal::NotCoordinator)?;
-        shard.state.refusal().map_or_else(|| Ok(shard.queue.clone()), Err)
+        shard
+            .state
+            .refusal()
+            .map_or_else(|| Ok(shard.queue.clone()), Err)
     }
 
     /// What metrics show of the partitions led here.
     pub fn counts(&self) -> Vec<ShardCounts> {
-        self.shards.read().values().map(|shard| shard.state.counts()).collect()
+        self.shards
+            .read()
+            .values()
+            .map(|shard| shard.state.counts())
+            .collect()
     }
 }

@@ -29,7 +29,10 @@ impl ProducerIds {
                 services.controller().decide(decide).await??
             }
         };
-        *block = Some(ProducerIdBlock { first: current.first + 1, len: current.len - 1 });
+        *block = Some(ProducerIdBlock {
+            first: current.first + 1,
+            len: current.len - 1,
+        });
         Ok(current.first)
     }
 }

@@ -36,7 +36,11 @@ type Look = Box<dyn FnOnce(&GroupLedger) -> (When, Deliver) + Send>;
 
 /// Something to do with the ledger.
 pub(super) enum Op {
-    Decide { pace: Pace, run: Decide, reply: oneshot::Sender<GroupReply> },
+    Decide {
+        pace: Pace,
+        run: Decide,
+        reply: oneshot::Sender<GroupReply>,
+    },
     Look(Look),
     /// Settings changed: nobody waits for this.
     Tune(Box<dyn FnOnce(&mut GroupLedger) + Send>),
@@ -48,7 +52,14 @@ impl Op {
         run: impl FnOnce(&mut GroupLedger, Now) -> GroupDecision + Send + 'static,
     ) -> (Self, oneshot::Receiver<GroupReply>) {
         let (reply, answer) = oneshot::channel();
-        (Self::Decide { pace, run: Box::new(run), reply }, answer)
+        (
+            Self::Decide {
+                pace,
+                run: Box::new(run),
+                reply,
+            },
+            answer,
+        )
     }
 
     pub(super) fn tune(tune: impl FnOnce(&mut GroupLedger) + Send + 'static) -> Self {
@@ -94,7 +105,10 @@ impl ShardState {
 
     pub(super) fn counts(&self) -> ShardCounts {
         let is_active = self.stage.load(Ordering::Acquire) == ACTIVE;
-        ShardCounts { is_active, ..self.counts.lock().clone() }
+        ShardCounts {
+            is_active,
+            ..self.counts.lock().clone()
+        }
     }
 }
 
@@ -219,7 +233,11 @@ impl Shard {
     /// Takes an operation from the queue: into the line, or past it.
     fn take(&mut self, op: Op) {
         match op {
-            Op::Decide { pace: Pace::AtOnce, run, reply } => {
+            Op::Decide {
+                pace: Pace::AtOnce,
+                run,
+                reply,
+            } => {
                 let decision = run(&mut self.ledger, self.clock.now());
                 debug_assert!(decision.writes_nothing());
                 self.carry_out(decision, Some(reply));
@@ -232,7 +250,9 @@ impl Shard {
     /// Decides what stands at the head of the line, unless an append is under way.
     fn decide_next(&mut self) {
         while self.in_flight.is_none() {
-            let Some(op) = self.line.pop_front() else { return };
+            let Some(op) = self.line.pop_front() else {
+                return;
+            };
             match op {
                 Op::Decide { run, reply, .. } => {
                     let decision = run(&mut self.ledger, self.clock.now());
@@ -302,7 +322,12 @@ impl Shard {
             }
             _ => {}
         }
-        for Freed { ticket, reply, when } in decision.released {
+        for Freed {
+            ticket,
+            reply,
+            when,
+        } in decision.released
+        {
             if let Some(caller) = self.owed.remove(&ticket) {
                 self.reply(caller, reply, when, last_appended);
             }
@@ -345,7 +370,12 @@ impl Shard {
         match after {
             Some(after) if after >= self.partition.high_watermark() => {
                 let until = Instant::now() + COMMIT_TIMEOUT;
-                self.parked.push(Parked { after, until, deliver, time_out });
+                self.parked.push(Parked {
+                    after,
+                    until,
+                    deliver,
+                    time_out,
+                });
             }
             _ => deliver(),
         }
@@ -364,7 +394,10 @@ impl Shard {
     fn next_timeout(&self) -> Option<Instant> {
         let parked = self.parked.iter().map(|parked| parked.until).min();
         // No timer fires while an append is under way: what it would decide rests on its outcome.
-        let ledger = self.ledger.next_timeout().filter(|_| self.in_flight.is_none());
+        let ledger = self
+            .ledger
+            .next_timeout()
+            .filter(|_| self.in_flight.is_none());
         let ledger = ledger.map(|deadline| self.clock.instant(deadline.0));
         match (parked, ledger) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -395,7 +428,11 @@ impl Shard {
             self.counted = Instant::now();
             let sizes = self.ledger.sizes();
             counts.n_offsets = sizes.offsets;
-            counts.groups = sizes.classic.iter().map(|(state, n)| (state.name(), *n)).collect();
+            counts.groups = sizes
+                .classic
+                .iter()
+                .map(|(state, n)| (state.name(), *n))
+                .collect();
             counts.groups.push(("Other", sizes.others));
         }
         counts.n_rebalances = self.ledger.counts().completed_rebalances;
@@ -413,12 +450,17 @@ impl Shard {
     }
 }
 
-type Finished =
-    (GroupDecision, Result<Offset, AppendRefused>, Option<oneshot::Sender<GroupReply>>);
+type Finished = (
+    GroupDecision,
+    Result<Offset, AppendRefused>,
+    Option<oneshot::Sender<GroupReply>>,
+);
 
 /// Resolves when the append under way is done. Never, if there is none.
 async fn finished(in_flight: &mut Option<InFlight>) -> Finished {
-    let Some(flight) = in_flight.as_mut() else { return std::future::pending().await };
+    let Some(flight) = in_flight.as_mut() else {
+        return std::future::pending().await;
+    };
     let done = (&mut flight.task).await;
     let reply = in_flight.take().and_then(|flight| flight.reply);
     match done {
@@ -442,7 +484,11 @@ fn append(
     now: Now,
 ) -> Result<Offset, AppendRefused> {
     let mut first = None;
-    for batch in decision.batches.iter().filter(|batch| !batch.records.is_empty()) {
+    for batch in decision
+        .batches
+        .iter()
+        .filter(|batch| !batch.records.is_empty())
+    {
         let mut builder = BatchBuilder::internal(0, 0);
         for record in &batch.records {
             let (key, value) = record.encode();
@@ -469,7 +515,8 @@ fn read_log(partition: &Partition, ledger: &mut GroupLedger) -> Result<u64, Load
                 .payload(ottla_protocol::batch::OPENED_BYTES_MAX)
                 .map_err(|why| format!("batch at {}: {why}", header.base_offset()))?;
             for record in payload.records() {
-                let record = record.map_err(|why| format!("batch at {}: {why}", header.base_offset()))?;
+                let record =
+                    record.map_err(|why| format!("batch at {}: {why}", header.base_offset()))?;
                 let key = record.key.map(Bytes::copy_from_slice);
                 let value = record.value.map(Bytes::copy_from_slice);
                 let origin = origin(&batch, key.as_deref(), value.as_deref());
@@ -498,7 +545,10 @@ fn origin(
     let (producer, epoch) = (header.producer_id(), header.producer_epoch());
     if header.is_control() {
         let marker = EndMarker::parse(key?, value?)?;
-        return Some(Origin::Marker { producer, committed: marker.is_commit });
+        return Some(Origin::Marker {
+            producer,
+            committed: marker.is_commit,
+        });
     }
     Some(if header.is_transactional() {
         Origin::Transactional { producer, epoch }

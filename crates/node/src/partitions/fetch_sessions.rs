@@ -87,14 +87,21 @@ struct Session {
 impl Session {
     fn put(&mut self, wanted: Wanted) {
         let key = wanted.key();
-        if let Some(cached) = self.places.get(&key).and_then(|place| self.partitions.get_mut(place))
+        if let Some(cached) = self
+            .places
+            .get(&key)
+            .and_then(|place| self.partitions.get_mut(place))
         {
             cached.wanted = wanted;
             return;
         }
         let place = self.take_place();
         self.places.insert(key, place);
-        let cached = Cached { wanted, told_high_watermark: -1, told_log_start: -1 };
+        let cached = Cached {
+            wanted,
+            told_high_watermark: -1,
+            told_log_start: -1,
+        };
         self.partitions.insert(place, cached);
     }
 
@@ -110,13 +117,20 @@ impl Session {
     }
 
     fn wanted(&self) -> Vec<Wanted> {
-        self.partitions.values().map(|cached| cached.wanted.clone()).collect()
+        self.partitions
+            .values()
+            .map(|cached| cached.wanted.clone())
+            .collect()
     }
 
     /// Notes what is told now; false if the client knows it all already.
     fn tell(&mut self, key: &Key, told: Told) -> bool {
-        let Some(place) = self.places.get(key).copied() else { return true };
-        let Some(cached) = self.partitions.get_mut(&place) else { return true };
+        let Some(place) = self.places.get(key).copied() else {
+            return true;
+        };
+        let Some(cached) = self.partitions.get_mut(&place) else {
+            return true;
+        };
         let is_news = told.has_records
             || told.has_error
             || told.has_advice
@@ -124,7 +138,11 @@ impl Session {
             || told.log_start != cached.told_log_start;
         cached.told_log_start = told.log_start;
         // After an error the recovery must be told, whatever the watermark then is.
-        cached.told_high_watermark = if told.has_error { -1 } else { told.high_watermark };
+        cached.told_high_watermark = if told.has_error {
+            -1
+        } else {
+            told.high_watermark
+        };
         if told.has_records
             && let Some(cached) = self.partitions.remove(&place)
         {
@@ -166,7 +184,10 @@ impl FetchPlan {
 
 impl FetchSessions {
     pub fn new(slots_max: usize) -> Self {
-        Self { slots_max, sessions: Mutex::default() }
+        Self {
+            slots_max,
+            sessions: Mutex::default(),
+        }
     }
 
     pub fn n_sessions(&self) -> usize {
@@ -174,7 +195,11 @@ impl FetchSessions {
     }
 
     pub fn n_partitions(&self) -> usize {
-        self.sessions.lock().values().map(|session| session.partitions.len()).sum()
+        self.sessions
+            .lock()
+            .values()
+            .map(|session| session.partitions.len())
+            .sum()
     }
 
     /// What this request wants to read, its session brought up to date.
@@ -189,17 +214,23 @@ impl FetchSessions {
             let kind = if ask.session_epoch == FINAL_EPOCH || ask.wanted.is_empty() {
                 Kind::Sessionless
             } else {
-                Kind::Full { uses_topic_ids: ask.uses_topic_ids }
+                Kind::Full {
+                    uses_topic_ids: ask.uses_topic_ids,
+                }
             };
-            return Ok(FetchPlan { wanted: ask.wanted, kind });
+            return Ok(FetchPlan {
+                wanted: ask.wanted,
+                kind,
+            });
         }
         self.plan_incremental(ask, now)
     }
 
     fn plan_incremental(&self, ask: Ask, now: Instant) -> Result<FetchPlan, Refusal> {
         let mut sessions = self.sessions.lock();
-        let session =
-            sessions.get_mut(&ask.session_id).ok_or(Refusal::FetchSessionIdNotFound)?;
+        let session = sessions
+            .get_mut(&ask.session_id)
+            .ok_or(Refusal::FetchSessionIdNotFound)?;
         if session.epoch != ask.session_epoch {
             return Err(Refusal::InvalidFetchSessionEpoch);
         }
@@ -215,10 +246,20 @@ impl FetchSessions {
         session.used = now;
         if session.partitions.is_empty() {
             sessions.remove(&ask.session_id);
-            return Ok(FetchPlan { wanted: Vec::new(), kind: Kind::Sessionless });
+            return Ok(FetchPlan {
+                wanted: Vec::new(),
+                kind: Kind::Sessionless,
+            });
         }
-        session.epoch = if session.epoch == i32::MAX { 1 } else { session.epoch + 1 };
-        Ok(FetchPlan { wanted: session.wanted(), kind: Kind::Incremental { id: ask.session_id } })
+        session.epoch = if session.epoch == i32::MAX {
+            1
+        } else {
+            session.epoch + 1
+        };
+        Ok(FetchPlan {
+            wanted: session.wanted(),
+            kind: Kind::Incremental { id: ask.session_id },
+        })
     }
 
     /// The session id to answer with, and for each wanted partition whether it is listed.
@@ -301,7 +342,9 @@ fn evict(sessions: &mut HashMap<i32, Session>, n_partitions: usize, now: Instant
             .min_by_key(|(_, session)| session.partitions.len())
             .map(|(id, _)| *id)
     };
-    let Some(id) = stale.or_else(smaller) else { return false };
+    let Some(id) = stale.or_else(smaller) else {
+        return false;
+    };
     sessions.remove(&id).is_some()
 }
 
@@ -322,7 +365,13 @@ mod tests {
     }
 
     fn ask(session_id: i32, session_epoch: i32, wanted: Vec<Wanted>) -> Ask {
-        Ask { session_id, session_epoch, uses_topic_ids: false, wanted, forgotten: Vec::new() }
+        Ask {
+            session_id,
+            session_epoch,
+            uses_topic_ids: false,
+            wanted,
+            forgotten: Vec::new(),
+        }
     }
 
     fn quiet(high_watermark: Offset) -> Told {
@@ -336,7 +385,9 @@ mod tests {
     }
 
     fn begun(sessions: &FetchSessions, now: Instant) -> i32 {
-        let plan = sessions.plan(ask(0, 0, vec![wanted(0, 0), wanted(1, 0)]), now).unwrap();
+        let plan = sessions
+            .plan(ask(0, 0, vec![wanted(0, 0), wanted(1, 0)]), now)
+            .unwrap();
         let (id, listed) = sessions.tell(&plan, &[quiet(5), quiet(5)], 77, now);
         assert_eq!((id, listed), (77, vec![true, true]));
         id
@@ -348,7 +399,10 @@ mod tests {
         let id = begun(&sessions, now);
         let plan = sessions.plan(ask(id, 1, vec![]), now).unwrap();
         assert_eq!(plan.wanted.len(), 2);
-        assert_eq!(sessions.tell(&plan, &[quiet(5), quiet(6)], 1, now), (id, vec![false, true]));
+        assert_eq!(
+            sessions.tell(&plan, &[quiet(5), quiet(6)], 1, now),
+            (id, vec![false, true])
+        );
     }
 
     #[test]
@@ -356,10 +410,19 @@ mod tests {
         let (sessions, now) = (FetchSessions::new(10), Instant::now());
         let id = begun(&sessions, now);
         let plan = sessions.plan(ask(id, 1, vec![]), now).unwrap();
-        let erred = Told { has_error: true, ..quiet(-1) };
-        assert_eq!(sessions.tell(&plan, &[erred, quiet(5)], 1, now).1, vec![true, false]);
+        let erred = Told {
+            has_error: true,
+            ..quiet(-1)
+        };
+        assert_eq!(
+            sessions.tell(&plan, &[erred, quiet(5)], 1, now).1,
+            vec![true, false]
+        );
         let plan = sessions.plan(ask(id, 2, vec![]), now).unwrap();
-        assert_eq!(sessions.tell(&plan, &[quiet(5), quiet(5)], 1, now).1, vec![true, false]);
+        assert_eq!(
+            sessions.tell(&plan, &[quiet(5), quiet(5)], 1, now).1,
+            vec![true, false]
+        );
     }
 
     #[test]
@@ -367,9 +430,24 @@ mod tests {
         let (sessions, now) = (FetchSessions::new(10), Instant::now());
         let id = begun(&sessions, now);
         let plan = sessions.plan(ask(id, 1, vec![]), now).unwrap();
-        sessions.tell(&plan, &[Told { has_records: true, ..quiet(5) }, quiet(5)], 1, now);
+        sessions.tell(
+            &plan,
+            &[
+                Told {
+                    has_records: true,
+                    ..quiet(5)
+                },
+                quiet(5),
+            ],
+            1,
+            now,
+        );
         let plan = sessions.plan(ask(id, 2, vec![wanted(0, 9)]), now).unwrap();
-        let order: Vec<_> = plan.wanted.iter().map(|w| (w.partition, w.offset)).collect();
+        let order: Vec<_> = plan
+            .wanted
+            .iter()
+            .map(|w| (w.partition, w.offset))
+            .collect();
         assert_eq!(order, [(1, 0), (0, 9)]);
     }
 
@@ -378,9 +456,18 @@ mod tests {
         let (sessions, now) = (FetchSessions::new(10), Instant::now());
         let id = begun(&sessions, now);
         let refusal = |ask| sessions.plan(ask, now).unwrap_err();
-        assert_eq!(refusal(ask(id + 1, 1, vec![])), Refusal::FetchSessionIdNotFound);
-        assert_eq!(refusal(ask(id, 5, vec![])), Refusal::InvalidFetchSessionEpoch);
-        let by_id = Ask { uses_topic_ids: true, ..ask(id, 1, vec![]) };
+        assert_eq!(
+            refusal(ask(id + 1, 1, vec![])),
+            Refusal::FetchSessionIdNotFound
+        );
+        assert_eq!(
+            refusal(ask(id, 5, vec![])),
+            Refusal::InvalidFetchSessionEpoch
+        );
+        let by_id = Ask {
+            uses_topic_ids: true,
+            ..ask(id, 1, vec![])
+        };
         assert_eq!(refusal(by_id), Refusal::FetchSessionTopicIdError);
     }
 
@@ -401,7 +488,15 @@ mod tests {
         let id = begun(&sessions, now);
         let topic = || TopicRef::Name("t".into());
         let forgotten = vec![(topic(), 0), (topic(), 1)];
-        let plan = sessions.plan(Ask { forgotten, ..ask(id, 1, vec![]) }, now).unwrap();
+        let plan = sessions
+            .plan(
+                Ask {
+                    forgotten,
+                    ..ask(id, 1, vec![])
+                },
+                now,
+            )
+            .unwrap();
         assert!(plan.wanted.is_empty());
         assert_eq!(sessions.n_sessions(), 0);
     }

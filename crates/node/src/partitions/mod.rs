@@ -16,7 +16,7 @@ use ottla_storage::{Directories, Directory, Fault, LoadedLogs, LogConfig};
 use parking_lot::RwLock;
 
 pub use fetch_sessions::{Ask, FetchPlan, FetchSessions, Told, TopicRef, Wanted};
-pub use partition::{AppendRefused, Appended, Partition};
+pub use partition::{ActiveProducer, AppendRefused, Appended, Partition};
 pub(crate) use partition::{ScanFailed, Surroundings, read_slice};
 pub(crate) use settings::{log_config, metadata_log_config};
 
@@ -38,7 +38,12 @@ impl Partitions {
         flushers: HashMap<PathBuf, Arc<GroupFlush>>,
         around: Surroundings,
     ) -> Arc<Self> {
-        Arc::new(Self { directories, flushers, around, by_topic: RwLock::default() })
+        Arc::new(Self {
+            directories,
+            flushers,
+            around,
+            by_topic: RwLock::default(),
+        })
     }
 
     /// A partition that is on this node.
@@ -47,7 +52,9 @@ impl Partitions {
     /// `UNKNOWN_TOPIC_OR_PARTITION`
     pub fn find(&self, topic: &str, index: i32) -> Result<Arc<Partition>, Refusal> {
         let by_topic = self.by_topic.read();
-        let partition = by_topic.get(topic).and_then(|partitions| partitions.get(&index));
+        let partition = by_topic
+            .get(topic)
+            .and_then(|partitions| partitions.get(&index));
         partition.cloned().ok_or(Refusal::UnknownTopicOrPartition)
     }
 
@@ -60,14 +67,20 @@ impl Partitions {
         if !partition.directory().is_online() {
             return Err(Refusal::KafkaStorageError);
         }
-        partition.leader_epoch().ok_or(Refusal::NotLeaderOrFollower)?;
+        partition
+            .leader_epoch()
+            .ok_or(Refusal::NotLeaderOrFollower)?;
         Ok(partition)
     }
 
     /// Every partition, in the order of names and indexes within a topic.
     pub fn all(&self) -> Vec<Arc<Partition>> {
         let by_topic = self.by_topic.read();
-        let mut all: Vec<_> = by_topic.values().flat_map(BTreeMap::values).cloned().collect();
+        let mut all: Vec<_> = by_topic
+            .values()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect();
         all.sort_by(|a, b| a.id().cmp(b.id()));
         all
     }
@@ -78,7 +91,10 @@ impl Partitions {
 
     /// Partitions whose newest records are not on the disk.
     pub fn n_waiting_for_flush(&self) -> usize {
-        self.flushers.values().map(|flusher| flusher.n_waiting()).sum()
+        self.flushers
+            .values()
+            .map(|flusher| flusher.n_waiting())
+            .sum()
     }
 
     // ---- from the metadata ----
@@ -88,12 +104,15 @@ impl Partitions {
     pub(crate) fn adopt(&self, loaded: LoadedLogs, image: &Image) {
         for found in loaded.logs {
             let id = found.log.partition().clone();
-            let topic = found.log.topic_id().and_then(|id| image.topics.find_by_id(id));
+            let topic = found
+                .log
+                .topic_id()
+                .and_then(|id| image.topics.find_by_id(id));
             let is_ours = topic.is_some_and(|topic| {
                 topic.name == id.topic
-                    && topic.partition(id.partition).is_some_and(|partition| {
-                        partition.replicas.contains(&self.around.node_id)
-                    })
+                    && topic
+                        .partition(id.partition)
+                        .is_some_and(|partition| partition.replicas.contains(&self.around.node_id))
             });
             match topic.filter(|_| is_ours) {
                 Some(topic) => {
@@ -134,16 +153,20 @@ impl Partitions {
             self.drop_topic(topic);
         }
         for (id, indexes) in &changes.topics {
-            let Some(topic) = image.topics.find_by_id(*id) else { continue };
+            let Some(topic) = image.topics.find_by_id(*id) else {
+                continue;
+            };
             for index in indexes {
                 self.take(topic, *index, image, config);
             }
         }
-        let broker_changed =
-            changes.configs.iter().any(|resource| resource.kind == ResourceKind::Broker);
+        let broker_changed = changes
+            .configs
+            .iter()
+            .any(|resource| resource.kind == ResourceKind::Broker);
         for topic in image.topics.iter() {
-            let is_touched = broker_changed
-                || changes.configs.contains(&Resource::topic(&topic.name));
+            let is_touched =
+                broker_changed || changes.configs.contains(&Resource::topic(&topic.name));
             if is_touched {
                 self.configure(topic, image, config);
             }
@@ -151,11 +174,16 @@ impl Partitions {
     }
 
     fn take(&self, topic: &image::Topic, index: i32, image: &Image, config: &BrokerConfig) {
-        let Some(assigned) = topic.partition(index) else { return };
+        let Some(assigned) = topic.partition(index) else {
+            return;
+        };
         if !assigned.replicas.contains(&self.around.node_id) {
             return;
         }
-        let id = TopicPartition { topic: topic.name.clone(), partition: index };
+        let id = TopicPartition {
+            topic: topic.name.clone(),
+            partition: index,
+        };
         let (log, min_in_sync) = self.settings_of(topic, image, config);
         let partition = match self.find(&topic.name, index) {
             Ok(partition) => partition,
@@ -191,17 +219,24 @@ impl Partitions {
         assigned: &image::Partition,
         config: LogConfig,
     ) -> Result<Arc<Partition>, Fault> {
-        let directory = self.directory_for(assigned).ok_or_else(|| Fault::Poisoned {
-            path: PathBuf::new(),
-            why: "no log directory is online".into(),
-        })?;
+        let directory = self
+            .directory_for(assigned)
+            .ok_or_else(|| Fault::Poisoned {
+                path: PathBuf::new(),
+                why: "no log directory is online".into(),
+            })?;
         let now_ms = self.around.clock.wall_ms();
-        let log =
-            self.directories.create_log(&directory, id.clone(), topic_id, config, now_ms)?;
-        let flush = self.flushers.get(directory.path()).cloned().ok_or_else(|| Fault::Poisoned {
-            path: directory.path().to_owned(),
-            why: "the directory has no flusher".into(),
-        })?;
+        let log = self
+            .directories
+            .create_log(&directory, id.clone(), topic_id, config, now_ms)?;
+        let flush = self
+            .flushers
+            .get(directory.path())
+            .cloned()
+            .ok_or_else(|| Fault::Poisoned {
+                path: directory.path().to_owned(),
+                why: "the directory has no flusher".into(),
+            })?;
         let partition = Partition::new(log, topic_id, directory, flush, self.around.clone());
         self.insert(partition.clone());
         Ok(partition)
@@ -209,27 +244,39 @@ impl Partitions {
 
     /// Where the metadata puts the replica, or the directory with the fewest partitions.
     fn directory_for(&self, assigned: &image::Partition) -> Option<Arc<Directory>> {
-        let wanted = assigned
-            .directory_of(self.around.node_id)
-            .filter(|id| ![directory::UNASSIGNED, directory::MIGRATING, directory::LOST].contains(id));
+        let wanted = assigned.directory_of(self.around.node_id).filter(|id| {
+            ![directory::UNASSIGNED, directory::MIGRATING, directory::LOST].contains(id)
+        });
         let named = wanted.and_then(|wanted| {
             let all = self.directories.all().iter();
-            all.filter(|directory| directory.is_online()).find(|directory| directory.id() == wanted)
+            all.filter(|directory| directory.is_online())
+                .find(|directory| directory.id() == wanted)
         });
         named.cloned().or_else(|| self.directories.place())
     }
 
     fn insert(&self, partition: Arc<Partition>) {
         let id = partition.id().clone();
-        self.by_topic.write().entry(id.topic).or_default().insert(id.partition, partition);
+        self.by_topic
+            .write()
+            .entry(id.topic)
+            .or_default()
+            .insert(id.partition, partition);
     }
 
     fn drop_topic(&self, topic: &image::Topic) {
-        let Some(partitions) = self.by_topic.write().remove(&topic.name) else { return };
+        let Some(partitions) = self.by_topic.write().remove(&topic.name) else {
+            return;
+        };
         let now_ms = self.around.clock.wall_ms();
         for partition in partitions.values() {
-            let Some(log) = partition.retire() else { continue };
-            if let Err(fault) = self.directories.delete_log(partition.directory(), log, now_ms) {
+            let Some(log) = partition.retire() else {
+                continue;
+            };
+            if let Err(fault) = self
+                .directories
+                .delete_log(partition.directory(), log, now_ms)
+            {
                 tracing::error!(partition = %partition.id(), %fault, "log could not be deleted");
             }
         }
@@ -239,7 +286,12 @@ impl Partitions {
 
     fn configure(&self, topic: &image::Topic, image: &Image, config: &BrokerConfig) {
         let (log, min_in_sync) = self.settings_of(topic, image, config);
-        let partitions = self.by_topic.read().get(&topic.name).cloned().unwrap_or_default();
+        let partitions = self
+            .by_topic
+            .read()
+            .get(&topic.name)
+            .cloned()
+            .unwrap_or_default();
         for partition in partitions.values() {
             partition.configure(log.clone(), min_in_sync);
         }
@@ -258,7 +310,9 @@ impl Partitions {
     pub(crate) fn retire_all(&self) -> Vec<(Arc<Partition>, ottla_storage::Log)> {
         let by_topic = std::mem::take(&mut *self.by_topic.write());
         let partitions = by_topic.into_values().flat_map(BTreeMap::into_values);
-        partitions.filter_map(|partition| partition.retire().map(|log| (partition, log))).collect()
+        partitions
+            .filter_map(|partition| partition.retire().map(|log| (partition, log)))
+            .collect()
     }
 }
 
@@ -270,10 +324,11 @@ pub(crate) fn log_settings(topic: &str, image: &Image, config: &BrokerConfig) ->
         tracing::warn!(topic, %why, "topic settings cannot be read; the defaults are used");
         config.topic_config(&Overrides::new())
     });
-    let expiration = config.value("producer.id.expiration.ms").and_then(|ms| ms.parse().ok());
+    let expiration = config
+        .value("producer.id.expiration.ms")
+        .and_then(|ms| ms.parse().ok());
     match typed {
         Ok(typed) => (log_config(&typed, expiration), typed.min_insync_replicas),
         Err(_) => (LogConfig::default(), 1),
     }
 }
-

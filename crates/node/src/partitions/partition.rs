@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use ottla_protocol::batch::{Batch, batches};
-use ottla_protocol::{LeaderEpoch, NodeId, Offset, Refusal, Refused, TopicPartition, Uuid};
+use ottla_protocol::{
+    LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Refusal, Refused, TopicPartition, Uuid,
+};
 use ottla_replication::{Acknowledgement, Assignment, Command, Durability, Leader, LogEnds};
 use ottla_storage::producer::{Appender, TransactionVersion};
 use ottla_storage::validate::{self, Checked, RecordError, Rejected, Rules};
 use ottla_storage::{
-    Directory, Fault, FetchSlice, Fetched, FoundOffset, Isolation, LeaderAppend, Log, LogConfig, LogReader,
-    LogView, NotDone, OffsetQuery, ReadFrom,
+    Directory, Fault, FetchSlice, Fetched, FoundOffset, Isolation, LeaderAppend, Log, LogConfig,
+    LogReader, LogView, NotDone, OffsetQuery, ReadFrom,
 };
 use parking_lot::{Mutex, RwLock};
 
@@ -50,20 +52,43 @@ pub struct AppendRefused {
 
 impl<R: Into<Refused>> From<R> for AppendRefused {
     fn from(refused: R) -> Self {
-        Self { refused: refused.into(), record_errors: Vec::new(), log_start: -1 }
+        Self {
+            refused: refused.into(),
+            record_errors: Vec::new(),
+            log_start: -1,
+        }
     }
 }
 
 impl AppendRefused {
     fn rejected(rejected: Rejected) -> Self {
-        let Rejected { refusal, message, record_errors } = rejected;
-        Self { refused: Refused::new(refusal, message), record_errors, log_start: -1 }
+        let Rejected {
+            refusal,
+            message,
+            record_errors,
+        } = rejected;
+        Self {
+            refused: Refused::new(refusal, message),
+            record_errors,
+            log_start: -1,
+        }
     }
+}
+
+/// A producer that a partition remembers, as DescribeProducers tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveProducer {
+    pub id: ProducerId,
+    pub epoch: ProducerEpoch,
+    pub last_sequence: i32,
+    pub last_timestamp: i64,
+    pub coordinator_epoch: i32,
+    pub transaction_start: Option<Offset>,
 }
 
 /// Why a scan of a whole partition ended early.
 #[derive(Debug)]
-pub enum ScanFailed {
+pub(crate) enum ScanFailed {
     Fault(String),
     /// The visitor refused, with its reason.
     Refused(String),
@@ -171,7 +196,9 @@ impl Partition {
     /// `KAFKA_STORAGE_ERROR` once the disk has failed this partition: nothing that waits for an
     /// acknowledgement will get one.
     pub fn append_fault(&self) -> Option<Refusal> {
-        self.is_failed.load(Ordering::Acquire).then_some(Refusal::KafkaStorageError)
+        self.is_failed
+            .load(Ordering::Acquire)
+            .then_some(Refusal::KafkaStorageError)
     }
 
     // ---- the role ----
@@ -179,9 +206,15 @@ impl Partition {
     /// Leads from here on, or learns what changed while it leads.
     pub(crate) fn lead(self: &Arc<Self>, assignment: Assignment) -> Result<(), Fault> {
         let mut guard = self.writer.lock();
-        let Some(writer) = guard.as_mut() else { return Ok(()) };
+        let Some(writer) = guard.as_mut() else {
+            return Ok(());
+        };
         let epoch = assignment.leader_epoch;
-        match writer.leader.as_mut().filter(|leader| leader.leader_epoch() == epoch) {
+        match writer
+            .leader
+            .as_mut()
+            .filter(|leader| leader.leader_epoch() == epoch)
+        {
             Some(leader) => leader.handle_assignment(assignment),
             None => {
                 let ends = LogEnds {
@@ -248,7 +281,9 @@ impl Partition {
             .map_err(|rejected| self.rejected(rejected, records.len()))?;
         let (n_records, n_bytes) = (checked.n_records, checked.size);
         let appended = self.append_checked(records, checked, acks, Appender::Client)?;
-        self.counters.messages_in.add(u64::try_from(n_records).unwrap_or(0));
+        self.counters
+            .messages_in
+            .add(u64::try_from(n_records).unwrap_or(0));
         self.counters.bytes_in.add(n_bytes as u64);
         Ok(appended)
     }
@@ -312,7 +347,9 @@ impl Partition {
         }
         let guard = self.writer.lock();
         let leader = guard.as_ref().and_then(|writer| writer.leader.as_ref());
-        leader.map_or(Acknowledgement::Wait, |leader| leader.acknowledgement(required))
+        leader.map_or(Acknowledgement::Wait, |leader| {
+            leader.acknowledgement(required)
+        })
     }
 
     // ---- records out ----
@@ -322,7 +359,8 @@ impl Partition {
     /// # Errors
     /// `NOT_LEADER_OR_FOLLOWER`, `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`.
     pub fn read(&self, view: &LogView, from: ReadFrom) -> Result<Fetched, Refused> {
-        view.read(from).map_err(|not_done| self.not_done(not_done).refused)
+        view.read(from)
+            .map_err(|not_done| self.not_done(not_done).refused)
     }
 
     /// Answers a question of ListOffsets.
@@ -335,7 +373,8 @@ impl Partition {
         isolation: Isolation,
     ) -> Result<Option<FoundOffset>, Refused> {
         let view = self.view();
-        view.find_offset(query, isolation).map_err(|not_done| self.not_done(not_done).refused)
+        view.find_offset(query, isolation)
+            .map_err(|not_done| self.not_done(not_done).refused)
     }
 
     /// Reads every batch from the start to the end, committed or not.
@@ -353,7 +392,9 @@ impl Partition {
                 at_least_one: true,
                 with_aborted: false,
             };
-            let fetched = view.read(from).map_err(|why| ScanFailed::Fault(why.to_string()))?;
+            let fetched = view
+                .read(from)
+                .map_err(|why| ScanFailed::Fault(why.to_string()))?;
             let Some(slice) = fetched.slice else { break };
             let bytes = read_slice(&slice).map_err(|why| ScanFailed::Fault(why.to_string()))?;
             let before = offset;
@@ -365,7 +406,9 @@ impl Partition {
                 offset = batch.header().next_offset();
             }
             if offset == before {
-                return Err(ScanFailed::Refused(format!("no batch follows offset {offset}")));
+                return Err(ScanFailed::Refused(format!(
+                    "no batch follows offset {offset}"
+                )));
             }
         }
         Ok(())
@@ -415,12 +458,40 @@ impl Partition {
         Ok(writer.log.start())
     }
 
+    /// The producers that are remembered, by id.
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER`
+    pub fn active_producers(&self) -> Result<Vec<ActiveProducer>, Refusal> {
+        let guard = self.writer.lock();
+        let writer = guard.as_ref().ok_or(Refusal::NotLeaderOrFollower)?;
+        let producers = writer
+            .log
+            .producers()
+            .iter()
+            .map(|producer| ActiveProducer {
+                id: producer.id(),
+                epoch: producer.epoch(),
+                last_sequence: producer.last_sequence(),
+                last_timestamp: producer.last_timestamp(),
+                coordinator_epoch: producer.coordinator_epoch(),
+                transaction_start: producer.transaction_start(),
+            });
+        let mut producers: Vec<ActiveProducer> = producers.collect();
+        drop(guard);
+        producers.sort_unstable_by_key(|producer| producer.id);
+        Ok(producers)
+    }
+
     /// Runs `work` on the log under its lock; nothing if the log is gone.
     pub(crate) fn with_log<T>(
         &self,
         work: impl FnOnce(&mut Log) -> Result<T, Fault>,
     ) -> Option<Result<T, Fault>> {
-        self.writer.lock().as_mut().map(|writer| work(&mut writer.log))
+        self.writer
+            .lock()
+            .as_mut()
+            .map(|writer| work(&mut writer.log))
     }
 
     // ---- what follows ----

@@ -44,7 +44,10 @@ pub(crate) fn log_config(topic: &TopicConfig, producer_expiration_ms: Option<i64
 }
 
 fn at_level(codec: Codec, level: i32) -> Compression {
-    Compression { codec, level: Some(level) }
+    Compression {
+        codec,
+        level: Some(level),
+    }
 }
 
 /// The settings validate sizes as not negative.
@@ -53,6 +56,8 @@ fn unsigned(size: i32) -> u32 {
 }
 
 pub(crate) fn metadata_log_config(settings: &MetadataLogSettings) -> LogConfig {
-    let bytes = settings.internal_segment_bytes.unwrap_or(settings.segment_bytes);
+    let bytes = settings
+        .internal_segment_bytes
+        .unwrap_or(settings.segment_bytes);
     LogConfig::metadata(unsigned(bytes), settings.segment_ms)
 }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI16, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -62,6 +63,7 @@ pub struct ControllerHandle {
     describe: Arc<Mutex<Option<Description>>>,
     is_active: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
+    kraft_version: Arc<AtomicI16>,
 }
 
 impl ControllerHandle {
@@ -82,14 +84,21 @@ impl ControllerHandle {
             let Decision { batches, reply } = run(controller, next_offset);
             (batches, Box::new(move || drop(sender.send(reply))))
         });
-        self.requests.send(run).await.map_err(|_| Refusal::NotController)?;
+        self.requests
+            .send(run)
+            .await
+            .map_err(|_| Refusal::NotController)?;
         answer.await.map_err(|_| Refusal::NotController)
     }
 
     /// Resolves when this node's controller is active.
     pub(crate) async fn active(&self) -> Result<(), Refusal> {
         let mut is_active = self.is_active.clone();
-        is_active.wait_for(|is_active| *is_active).await.map(drop).map_err(|_| Refusal::NotController)
+        is_active
+            .wait_for(|is_active| *is_active)
+            .await
+            .map(drop)
+            .map_err(|_| Refusal::NotController)
     }
 
     /// Ends the controller once what was asked before is done.
@@ -104,6 +113,11 @@ impl ControllerHandle {
     /// For DescribeQuorum and metrics; none while this node does not lead.
     pub fn describe(&self) -> Option<Description> {
         self.describe.lock().clone()
+    }
+
+    /// The finalized level of `kraft.version`, which the quorum keeps itself.
+    pub fn kraft_version(&self) -> i16 {
+        self.kraft_version.load(Ordering::Acquire)
     }
 }
 
@@ -120,6 +134,7 @@ pub(super) struct Running {
     describe: Arc<Mutex<Option<Description>>>,
     is_active: watch::Sender<bool>,
     stopping: watch::Receiver<bool>,
+    kraft_version: Arc<AtomicI16>,
     uncommitted: VecDeque<Uncommitted>,
     /// Replies by the offset that must be committed first.
     replies: VecDeque<(Offset, Deliver)>,
@@ -139,11 +154,13 @@ pub(super) fn prepare(
     let describe = Arc::new(Mutex::new(None));
     let (is_active, activity) = watch::channel(false);
     let (stop, stopping) = watch::channel(false);
+    let kraft_version = Arc::new(AtomicI16::new(host.quorum.kraft_version()));
     let handle = ControllerHandle {
         requests: sender,
         describe: describe.clone(),
         is_active: activity,
         stop,
+        kraft_version: kraft_version.clone(),
     };
     let schedule = Schedule::new(
         host.limits.snapshot_bytes,
@@ -156,6 +173,7 @@ pub(super) fn prepare(
         describe,
         is_active,
         stopping,
+        kraft_version,
         uncommitted,
         replies: VecDeque::new(),
         schedule,
@@ -180,8 +198,11 @@ impl Running {
             self.describe();
             self.snapshot_if_due().await;
             let idle = self.idle_deadline();
-            let timeout =
-                self.host.quorum.next_timeout().map(|at| self.host.clock.instant(at));
+            let timeout = self
+                .host
+                .quorum
+                .next_timeout()
+                .map(|at| self.host.clock.instant(at));
             tokio::select! {
                 run = self.requests.recv() => match run {
                     Some(run) => self.take_together(run)?,
@@ -231,11 +252,17 @@ impl Running {
         for batch in batches {
             let values = batch.encode().map_err(|why| bug(&why.to_string()))?;
             let now = self.host.clock.quorum_now();
-            let offset =
-                self.host.quorum.append(&values, now).map_err(|why| bug(&format!("{why:?}")))?;
+            let offset = self
+                .host
+                .quorum
+                .append(&values, now)
+                .map_err(|why| bug(&format!("{why:?}")))?;
             let first = offset + 1 - values.len() as Offset;
             for (record, offset) in batch.records.iter().zip(first..) {
-                self.host.controller.replay(record, offset).map_err(|why| bug(&why.to_string()))?;
+                self.host
+                    .controller
+                    .replay(record, offset)
+                    .map_err(|why| bug(&why.to_string()))?;
             }
             let through = Provenance {
                 end_offset: offset + 1,
@@ -243,7 +270,11 @@ impl Running {
                 timestamp_ms: now.wall_ms,
             };
             let n_bytes = values.iter().map(|value| value.len() as u64).sum();
-            self.uncommitted.push_back(Uncommitted { records: batch.records, through, n_bytes });
+            self.uncommitted.push_back(Uncommitted {
+                records: batch.records,
+                through,
+                n_bytes,
+            });
             self.last_append = Instant::now();
             last = Some(offset);
         }
@@ -256,7 +287,9 @@ impl Running {
         let mut end = None;
         loop {
             match self.host.quorum.next_command() {
-                Some(Command::Append { end_offset, batch, .. }) => {
+                Some(Command::Append {
+                    end_offset, batch, ..
+                }) => {
                     appends.push(batch);
                     end = Some(end_offset);
                     let now = self.host.clock.quorum_now();
@@ -277,7 +310,9 @@ impl Running {
                         let batches = std::mem::take(&mut appends);
                         let now_ms = self.host.clock.wall_ms();
                         self.host.log.append(batches, epoch, now_ms).await?;
-                        self.host.quorum.handle_flushed(end, self.host.clock.quorum_now());
+                        self.host
+                            .quorum
+                            .handle_flushed(end, self.host.clock.quorum_now());
                     }
                     None => {
                         self.release();
@@ -294,7 +329,9 @@ impl Running {
             if batch.through.end_offset > offset {
                 break;
             }
-            let Some(batch) = self.uncommitted.pop_front() else { break };
+            let Some(batch) = self.uncommitted.pop_front() else {
+                break;
+            };
             self.host
                 .loader
                 .replay(&batch.records, batch.through)
@@ -309,7 +346,11 @@ impl Running {
 
     fn release(&mut self) {
         let committed = self.host.quorum.high_watermark().unwrap_or(0);
-        while self.replies.front().is_some_and(|(after, _)| *after < committed) {
+        while self
+            .replies
+            .front()
+            .is_some_and(|(after, _)| *after < committed)
+        {
             if let Some((_, deliver)) = self.replies.pop_front() {
                 deliver();
             }
@@ -332,12 +373,18 @@ impl Running {
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
-        let idle_max = self.host.limits.idle_max.filter(|_| *self.is_active.borrow())?;
+        let idle_max = self
+            .host
+            .limits
+            .idle_max
+            .filter(|_| *self.is_active.borrow())?;
         Some(self.last_append + idle_max)
     }
 
     fn describe(&self) {
         *self.describe.lock() = self.host.quorum.describe(self.host.clock.quorum_now());
+        self.kraft_version
+            .store(self.host.quorum.kraft_version(), Ordering::Release);
     }
 
     async fn snapshot_if_due(&mut self) {
@@ -347,7 +394,11 @@ impl Running {
         }
         self.schedule.handle_taken(now);
         let image = self.host.loader.image().clone();
-        let Provenance { end_offset, epoch, timestamp_ms } = image.provenance;
+        let Provenance {
+            end_offset,
+            epoch,
+            timestamp_ms,
+        } = image.provenance;
         let mut writer = SnapshotWriter::new(
             epoch,
             timestamp_ms,
@@ -364,7 +415,12 @@ impl Running {
         }
         let id = SnapshotId { end_offset, epoch };
         match self.host.log.snapshot(id, writer.finish()).await {
-            Ok(()) => tracing::info!(end_offset, epoch, n_records = records.len(), "metadata snapshot written"),
+            Ok(()) => tracing::info!(
+                end_offset,
+                epoch,
+                n_records = records.len(),
+                "metadata snapshot written"
+            ),
             Err(fault) => tracing::error!(%fault, "no snapshot of the metadata"),
         }
     }
@@ -372,7 +428,10 @@ impl Running {
 
 /// A contradiction inside the controller: it must not go on.
 fn bug(why: &str) -> Fault {
-    Fault::Corrupt { path: super::log::TOPIC.into(), why: format!("the controller contradicts itself: {why}") }
+    Fault::Corrupt {
+        path: super::log::TOPIC.into(),
+        why: format!("the controller contradicts itself: {why}"),
+    }
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -17,7 +17,10 @@ pub struct ImageFeed {
 
 impl ImageFeed {
     pub(crate) fn new(image: Arc<Image>) -> Arc<Self> {
-        Arc::new(Self { image: ArcSwap::new(image), subscribers: Mutex::default() })
+        Arc::new(Self {
+            image: ArcSwap::new(image),
+            subscribers: Mutex::default(),
+        })
     }
 
     pub fn image(&self) -> Arc<Image> {

@@ -36,12 +36,15 @@ impl Registration {
             .map(|directory| directory.id())
             .collect();
         ids.sort_unstable();
-        let controller_endpoints = controller_endpoints(settings).into_iter().map(|endpoint| Endpoint {
-            listener: endpoint.listener.into(),
-            host: endpoint.host.into(),
-            port: endpoint.port,
-            security_protocol: 0,
-        });
+        let controller_endpoints =
+            controller_endpoints(settings)
+                .into_iter()
+                .map(|endpoint| Endpoint {
+                    listener: endpoint.listener.into(),
+                    host: endpoint.host.into(),
+                    port: endpoint.port,
+                    security_protocol: 0,
+                });
         Self {
             broker: BrokerRegistration {
                 cluster_id: directories.cluster_id().to_owned(),
@@ -117,15 +120,23 @@ impl Registration {
             offline_directories: Vec::new(),
             cordoned_directories: None,
         };
-        controller.decide(move |ledger, _| ledger.broker_heartbeat(&heartbeat)).await?
+        controller
+            .decide(move |ledger, _| ledger.broker_heartbeat(&heartbeat))
+            .await?
     }
 }
 
 fn features() -> Vec<FeatureRange> {
-    let supported = SUPPORTED.iter().map(|feature| (feature.name, feature.min, feature.max));
+    let supported = SUPPORTED
+        .iter()
+        .map(|feature| (feature.name, feature.min, feature.max));
     let mut features: Vec<_> = supported
         .chain([KRAFT_VERSION])
-        .map(|(name, min, max)| FeatureRange { name: name.into(), min, max })
+        .map(|(name, min, max)| FeatureRange {
+            name: name.into(),
+            min,
+            max,
+        })
         .collect();
     features.sort_by(|a, b| a.name.cmp(&b.name));
     features

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
+use ottla_protocol::LeaderEpoch;
 use ottla_protocol::batch::batches;
-use ottla_protocol::{LeaderEpoch, Offset};
 use ottla_raft::snapshot::{SnapshotContent, SnapshotId};
 use ottla_storage::{
     Directories, Disk, Fault, Isolation, Log, LogConfig, MetadataSnapshots, ReadFrom,
@@ -35,48 +35,69 @@ impl MetadataLog {
     /// from the beginning.
     pub(crate) fn open(
         directories: &Directories,
+        disk: Disk,
         config: LogConfig,
         now_ms: i64,
     ) -> Result<Self, Fault> {
-        let how = directories.metadata_log(config, now_ms);
-        let (disk, path) = (how.disk.clone(), how.directory.clone());
-        let has_segments = disk.exists(&path)
-            && std::fs::read_dir(&path).is_ok_and(|entries| {
-                entries.flatten().any(|entry| entry.path().extension().is_some_and(|e| e == "log"))
-            });
-        let mut log = if has_segments { Log::open(how)? } else { Log::create(how, None)? };
+        let mut log = directories.open_metadata_log(config, now_ms)?;
+        let path = log.directory().to_owned();
         let snapshots = MetadataSnapshots::open(disk.clone(), path.clone())?;
         if let Some(newest) = snapshots.latest()
             && newest.end_offset > log.end()
         {
             // The log lost what the snapshot contains: it goes on behind it.
             log.start_anew(newest.end_offset, now_ms)?;
+            log.assign_epoch(newest.epoch, newest.end_offset)?;
         }
-        if log.start() > 0 && snapshots.latest().is_none_or(|newest| newest.end_offset < log.start())
+        if log.start() > 0
+            && snapshots
+                .latest()
+                .is_none_or(|newest| newest.end_offset < log.start())
         {
             return Err(Fault::Corrupt {
                 path,
-                why: format!("the log starts at {} and no snapshot covers what came before", log.start()),
+                why: format!(
+                    "the log starts at {} and no snapshot covers what came before",
+                    log.start()
+                ),
             });
         }
-        Ok(Self { disk, directory: path, log, snapshots })
+        Ok(Self {
+            disk,
+            directory: path,
+            log,
+            snapshots,
+        })
     }
 
     /// The text of `quorum-state`, if there is one.
     pub(crate) fn saved_election(&self) -> Result<Option<String>, Fault> {
-        let bytes = self.disk.read_if_exists(&self.directory.join(QUORUM_STATE))?;
+        let bytes = self
+            .disk
+            .read_if_exists(&self.directory.join(QUORUM_STATE))?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// The newest snapshot.
     pub(crate) fn newest_snapshot(&self) -> Result<Option<(SnapshotId, SnapshotContent)>, Fault> {
-        let Some(id) = self.snapshots.latest() else { return Ok(None) };
+        let Some(id) = self.snapshots.latest() else {
+            return Ok(None);
+        };
         let bytes = self.snapshots.read(id)?;
         let content = SnapshotContent::read(&bytes).map_err(|why| Fault::Corrupt {
             path: self.directory.clone(),
-            why: format!("snapshot {:020}-{:010}: {}", id.end_offset, id.epoch, why.why),
+            why: format!(
+                "snapshot {:020}-{:010}: {}",
+                id.end_offset, id.epoch, why.why
+            ),
         })?;
-        Ok(Some((SnapshotId { end_offset: id.end_offset, epoch: id.epoch }, content)))
+        Ok(Some((
+            SnapshotId {
+                end_offset: id.end_offset,
+                epoch: id.epoch,
+            },
+            content,
+        )))
     }
 
     /// Every batch of the log, in order.
@@ -84,7 +105,10 @@ impl MetadataLog {
         &self,
         mut visit: impl FnMut(ottla_protocol::batch::Batch<'_>) -> Result<(), String>,
     ) -> Result<(), Fault> {
-        let corrupt = |why| Fault::Corrupt { path: self.directory.clone(), why };
+        let corrupt = |why| Fault::Corrupt {
+            path: self.directory.clone(),
+            why,
+        };
         let view = self.log.view();
         let mut offset = view.start();
         while offset < view.end() {
@@ -111,18 +135,6 @@ impl MetadataLog {
         Ok(())
     }
 
-    pub(crate) fn start(&self) -> Offset {
-        self.log.start()
-    }
-
-    pub(crate) fn size(&self) -> u64 {
-        self.log.view().size()
-    }
-
-    pub(crate) fn n_snapshots(&self) -> usize {
-        self.snapshots.ids().count()
-    }
-
     /// Gives the files to a thread of their own.
     pub(crate) fn spawn(self) -> std::io::Result<(LogHandle, JoinHandle<()>)> {
         let (work, incoming) = mpsc::channel(QUEUE_MAX);
@@ -139,13 +151,22 @@ impl MetadataLog {
                     let path = self.directory.join(QUORUM_STATE);
                     let _ = done.send(self.disk.replace(&path, text.as_bytes()));
                 }
-                Work::Append { batches, epoch, now_ms, done } => {
+                Work::Append {
+                    batches,
+                    epoch,
+                    now_ms,
+                    done,
+                } => {
                     let _ = done.send(self.append(&batches, epoch, now_ms));
                 }
                 Work::Snapshot { id, batches, done } => {
                     let _ = done.send(self.write_snapshot(id, &batches));
                 }
-                Work::Retain { max_bytes, max_age_ms, now_ms } => {
+                Work::Retain {
+                    max_bytes,
+                    max_age_ms,
+                    now_ms,
+                } => {
                     if let Err(fault) = self.retain(max_bytes, max_age_ms, now_ms) {
                         tracing::warn!(%fault, "old metadata snapshots cannot be deleted");
                     }
@@ -159,13 +180,15 @@ impl MetadataLog {
 
     fn append(&mut self, batches: &[Bytes], epoch: LeaderEpoch, now_ms: i64) -> Result<(), Fault> {
         for batch in batches {
-            self.log.append_as_quorum_leader(batch, epoch, now_ms).map_err(|why| match why {
-                ottla_storage::NotDone::Fault(fault) => fault,
-                ottla_storage::NotDone::Refused(refused) => Fault::Corrupt {
-                    path: self.directory.clone(),
-                    why: format!("a batch of our own was refused: {refused:?}"),
-                },
-            })?;
+            self.log
+                .append_as_quorum_leader(batch, epoch, now_ms)
+                .map_err(|why| match why {
+                    ottla_storage::NotDone::Fault(fault) => fault,
+                    ottla_storage::NotDone::Refused(refused) => Fault::Corrupt {
+                        path: self.directory.clone(),
+                        why: format!("a batch of our own was refused: {refused:?}"),
+                    },
+                })?;
         }
         self.log.flush()?;
         let end = self.log.end();
@@ -174,7 +197,10 @@ impl MetadataLog {
     }
 
     fn write_snapshot(&mut self, id: SnapshotId, batches: &[Bytes]) -> Result<(), Fault> {
-        let id = ottla_storage::SnapshotId { end_offset: id.end_offset, epoch: id.epoch };
+        let id = ottla_storage::SnapshotId {
+            end_offset: id.end_offset,
+            epoch: id.epoch,
+        };
         self.snapshots.write(id, batches)
     }
 
@@ -188,7 +214,10 @@ impl MetadataLog {
             let timestamp = SnapshotContent::read(&bytes)
                 .map_or(now_ms, |content| content.last_contained_timestamp);
             stored.push(StoredSnapshot {
-                id: SnapshotId { end_offset: id.end_offset, epoch: id.epoch },
+                id: SnapshotId {
+                    end_offset: id.end_offset,
+                    epoch: id.epoch,
+                },
                 bytes: bytes.len() as u64,
                 last_contained_timestamp: timestamp,
             });
@@ -199,7 +228,10 @@ impl MetadataLog {
         };
         let kept = retain(&stored, self.log.view().size(), limits, now_ms);
         for id in kept.delete {
-            let id = ottla_storage::SnapshotId { end_offset: id.end_offset, epoch: id.epoch };
+            let id = ottla_storage::SnapshotId {
+                end_offset: id.end_offset,
+                epoch: id.epoch,
+            };
             self.snapshots.delete(id, now_ms)?;
         }
         if let Some(start) = kept.log_start
@@ -224,8 +256,16 @@ enum Work {
         now_ms: i64,
         done: oneshot::Sender<Result<(), Fault>>,
     },
-    Snapshot { id: SnapshotId, batches: Vec<Bytes>, done: oneshot::Sender<Result<(), Fault>> },
-    Retain { max_bytes: i64, max_age_ms: i64, now_ms: i64 },
+    Snapshot {
+        id: SnapshotId,
+        batches: Vec<Bytes>,
+        done: oneshot::Sender<Result<(), Fault>>,
+    },
+    Retain {
+        max_bytes: i64,
+        max_age_ms: i64,
+        now_ms: i64,
+    },
 }
 
 /// The way to the thread. It ends when the last handle is dropped.
@@ -236,14 +276,20 @@ pub(crate) struct LogHandle {
 
 /// The thread is gone: it panicked, or the node is at its end.
 fn gone<T>(_: T) -> Fault {
-    Fault::Poisoned { path: PathBuf::from(TOPIC), why: "the metadata log's thread has ended".into() }
+    Fault::Poisoned {
+        path: PathBuf::from(TOPIC),
+        why: "the metadata log's thread has ended".into(),
+    }
 }
 
 impl LogHandle {
     /// Replaces `quorum-state`; durable on return.
     pub(crate) async fn save_election(&self, text: String) -> Result<(), Fault> {
         let (done, saved) = oneshot::channel();
-        self.work.send(Work::SaveElection(text, done)).await.map_err(gone)?;
+        self.work
+            .send(Work::SaveElection(text, done))
+            .await
+            .map_err(gone)?;
         saved.await.map_err(gone)?
     }
 
@@ -255,18 +301,36 @@ impl LogHandle {
         now_ms: i64,
     ) -> Result<(), Fault> {
         let (done, appended) = oneshot::channel();
-        self.work.send(Work::Append { batches, epoch, now_ms, done }).await.map_err(gone)?;
+        self.work
+            .send(Work::Append {
+                batches,
+                epoch,
+                now_ms,
+                done,
+            })
+            .await
+            .map_err(gone)?;
         appended.await.map_err(gone)?
     }
 
     /// Writes a snapshot; the answer comes when it is durable.
     pub(crate) async fn snapshot(&self, id: SnapshotId, batches: Vec<Bytes>) -> Result<(), Fault> {
         let (done, written) = oneshot::channel();
-        self.work.send(Work::Snapshot { id, batches, done }).await.map_err(gone)?;
+        self.work
+            .send(Work::Snapshot { id, batches, done })
+            .await
+            .map_err(gone)?;
         written.await.map_err(gone)?
     }
 
     pub(crate) async fn retain(&self, max_bytes: i64, max_age_ms: i64, now_ms: i64) {
-        let _ = self.work.send(Work::Retain { max_bytes, max_age_ms, now_ms }).await;
+        let _ = self
+            .work
+            .send(Work::Retain {
+                max_bytes,
+                max_age_ms,
+                now_ms,
+            })
+            .await;
     }
 }

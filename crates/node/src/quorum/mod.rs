@@ -15,10 +15,11 @@ use bytes::Bytes;
 use ottla_metadata::config::{NodeSettings, QuorumForm};
 use ottla_metadata::controller::{Bootstrap, Controller, Settings as ControllerSettings};
 use ottla_metadata::image::{Image, Loader, Provenance};
-use ottla_metadata::records::{MetadataVersion, Record};
-use ottla_protocol::batch::OPENED_BYTES_MAX;
+use ottla_metadata::records::{Record, read_batch};
 use ottla_raft::snapshot::{SnapshotContent, SnapshotId};
-use ottla_raft::{Endpoint, Identity, KraftVersions, Opening, Quorum, SavedElection, Settings, Voter, VoterSet};
+use ottla_raft::{
+    Endpoint, Identity, KraftVersions, Opening, Quorum, SavedElection, Settings, Voter, VoterSet,
+};
 use ottla_storage::{Directories, Disk, Fault};
 use tokio::runtime::Handle;
 
@@ -68,12 +69,13 @@ pub(crate) fn start(
     settings: &NodeSettings,
     config: &ottla_metadata::config::BrokerConfig,
     directories: &Directories,
+    disk: &Disk,
     clock: &Clock,
     control: &Handle,
 ) -> Result<Started, CannotStart> {
     let metadata = directories.metadata();
     let log_config = crate::partitions::metadata_log_config(&settings.metadata);
-    let files = MetadataLog::open(directories, log_config, clock.wall_ms())?;
+    let files = MetadataLog::open(directories, disk.clone(), log_config, clock.wall_ms())?;
     let mut opening = Opening::new(static_voters(settings));
     let mut image = Image::default();
     if let Some((id, content)) = files.newest_snapshot()? {
@@ -83,12 +85,19 @@ pub(crate) fn start(
             image = image_of(id, &content)?;
         }
     }
-    let mut controller = Controller::new(controller_settings(settings, config, directories), image.clone());
+    let mut controller = Controller::new(
+        controller_settings(settings, config, directories),
+        image.clone(),
+    );
     let loader = Loader::new(image);
     let uncommitted = read_log(&files, &mut opening, &mut controller)?;
     let saved = match files.saved_election()? {
         Some(text) => Some(SavedElection::from_text(&text).map_err(|why| {
-            CannotStart::Other(format!("{}: quorum-state: {}", metadata.path().display(), why.why))
+            CannotStart::Other(format!(
+                "{}: quorum-state: {}",
+                metadata.path().display(),
+                why.why
+            ))
         })?),
         None => None,
     };
@@ -103,13 +112,17 @@ pub(crate) fn start(
     let quorum = Quorum::open(identity, raft_settings, opening, saved, clock.quorum_now())
         .map_err(|why| CannotStart::Other(format!("{}: {why}", metadata.path().display())))?;
     let feed = ImageFeed::new(loader.image().clone());
-    let bootstrap = read_bootstrap(metadata.path())?;
-    let (log, log_thread) =
-        files.spawn().map_err(|why| CannotStart::Other(format!("no thread for the metadata log: {why}")))?;
+    let bootstrap = read_bootstrap(disk, metadata.path())?;
+    let (log, log_thread) = files
+        .spawn()
+        .map_err(|why| CannotStart::Other(format!("no thread for the metadata log: {why}")))?;
     let limits = Limits {
-        idle_max: millis(i64::from(settings.metadata.max_idle_interval_ms)).filter(|ms| !ms.is_zero()),
-        snapshot_bytes: u64::try_from(settings.metadata.max_record_bytes_between_snapshots).unwrap_or(u64::MAX),
-        snapshot_interval: millis(settings.metadata.max_snapshot_interval_ms).filter(|ms| !ms.is_zero()),
+        idle_max: millis(i64::from(settings.metadata.max_idle_interval_ms))
+            .filter(|ms| !ms.is_zero()),
+        snapshot_bytes: u64::try_from(settings.metadata.max_record_bytes_between_snapshots)
+            .unwrap_or(u64::MAX),
+        snapshot_interval: millis(settings.metadata.max_snapshot_interval_ms)
+            .filter(|ms| !ms.is_zero()),
         retention_bytes: settings.metadata.max_retention_bytes,
         retention_ms: settings.metadata.max_retention_ms,
     };
@@ -125,7 +138,12 @@ pub(crate) fn start(
     };
     let (handle, running) = controller::prepare(host, uncommitted);
     let task = control.spawn(running.run());
-    Ok(Started { controller: handle, feed, log_thread, task })
+    Ok(Started {
+        controller: handle,
+        feed,
+        log_thread,
+        task,
+    })
 }
 
 fn millis(ms: i64) -> Option<Duration> {
@@ -133,8 +151,14 @@ fn millis(ms: i64) -> Option<Duration> {
 }
 
 fn static_voters(settings: &NodeSettings) -> VoterSet {
-    let QuorumForm::Static(voters) = &settings.quorum else { return VoterSet::new(Vec::new()) };
-    let listener = settings.controller_listener_names.first().cloned().unwrap_or_default();
+    let QuorumForm::Static(voters) = &settings.quorum else {
+        return VoterSet::new(Vec::new());
+    };
+    let listener = settings
+        .controller_listener_names
+        .first()
+        .cloned()
+        .unwrap_or_default();
     let voters = voters.iter().map(|voter| Voter {
         id: voter.id,
         directory_id: None,
@@ -150,7 +174,10 @@ fn static_voters(settings: &NodeSettings) -> VoterSet {
 
 /// Our controller listeners as the quorum knows them.
 pub(crate) fn controller_endpoints(settings: &NodeSettings) -> Vec<Endpoint> {
-    let listeners = settings.listeners.iter().filter(|listener| listener.is_controller);
+    let listeners = settings
+        .listeners
+        .iter()
+        .filter(|listener| listener.is_controller);
     let endpoints = listeners.map(|listener| Endpoint {
         listener: listener.name.clone(),
         host: listener.host.clone().unwrap_or_else(crate::host_name),
@@ -183,8 +210,9 @@ fn image_of(id: SnapshotId, content: &SnapshotContent) -> Result<Image, CannotSt
         epoch: id.epoch,
         timestamp_ms: content.last_contained_timestamp,
     };
-    Image::from_records(&records, provenance)
-        .map_err(|why| CannotStart::Other(format!("the metadata snapshot at {}: {why}", id.end_offset)))
+    Image::from_records(&records, provenance).map_err(|why| {
+        CannotStart::Other(format!("the metadata snapshot at {}: {why}", id.end_offset))
+    })
 }
 
 fn decode_all(values: &[Bytes]) -> Result<Vec<Record>, CannotStart> {
@@ -193,7 +221,9 @@ fn decode_all(values: &[Bytes]) -> Result<Vec<Record>, CannotStart> {
         .iter()
         .map(decode)
         .collect::<Result<_, _>>()
-        .map_err(|why| CannotStart::Other(format!("a record of the metadata cannot be read: {why}")))
+        .map_err(|why| {
+            CannotStart::Other(format!("a record of the metadata cannot be read: {why}"))
+        })
 }
 
 /// Feeds the whole log to the quorum and the ledger. Nothing of it is shown before it is known
@@ -206,41 +236,43 @@ fn read_log(
     let mut uncommitted = VecDeque::new();
     let from = controller.image().provenance.end_offset;
     files.read_all(|batch| {
-        opening.handle_batch(batch).map_err(|why| format!("{why:?}"))?;
+        opening
+            .handle_batch(batch)
+            .map_err(|why| format!("{why:?}"))?;
         let header = batch.header();
         if header.is_control() || header.last_offset() < from {
             return Ok(());
         }
-        let payload = batch.payload(OPENED_BYTES_MAX).map_err(|why| why.to_string())?;
         let mut records = Vec::new();
-        let mut n_bytes = 0;
-        for record in payload.records() {
-            let record = record.map_err(|why| why.to_string())?;
-            let value = Bytes::copy_from_slice(record.value.unwrap_or_default());
-            n_bytes += value.len() as u64;
-            let (decoded, _) = Record::decode(&value)
-                .map_err(|why| format!("record at offset {}: {why}", record.offset))?;
+        for (offset, record) in read_batch(batch).map_err(|why| why.to_string())? {
             controller
-                .replay(&decoded, record.offset)
-                .map_err(|why| format!("record at offset {}: {why}", record.offset))?;
-            records.push(decoded);
+                .replay(&record, offset)
+                .map_err(|why| format!("record at offset {offset}: {why}"))?;
+            records.push(record);
         }
+        let n_bytes = batch.size() as u64;
         let through = Provenance {
             end_offset: header.next_offset(),
             epoch: header.leader_epoch(),
             timestamp_ms: header.max_timestamp(),
         };
-        uncommitted.push_back(Uncommitted { records, through, n_bytes });
+        uncommitted.push_back(Uncommitted {
+            records,
+            through,
+            n_bytes,
+        });
         Ok(())
     })?;
     Ok(uncommitted)
 }
 
 /// What the format tool prepared; without the file, Kafka's default: the newest level alone.
-fn read_bootstrap(directory: &std::path::Path) -> Result<Bootstrap, CannotStart> {
+fn read_bootstrap(disk: &Disk, directory: &std::path::Path) -> Result<Bootstrap, CannotStart> {
     let path = directory.join(BOOTSTRAP_FILE);
-    let bytes = Disk::new().read_if_exists(&path)?;
-    let Some(bytes) = bytes else { return Ok(Bootstrap::for_level(MetadataVersion::MAX)) };
+    let bytes = disk.read_if_exists(&path)?;
+    let Some(bytes) = bytes else {
+        return Ok(Bootstrap::default());
+    };
     let content = SnapshotContent::read(&Bytes::from(bytes))
         .map_err(|why| CannotStart::Other(format!("{}: {}", path.display(), why.why)))?;
     Bootstrap::from_records(decode_all(&content.records)?)

@@ -1,0 +1,125 @@
+//! `ottla server`: run a node until a signal ends it.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use ottla_metadata::config::NodeSettings;
+use ottla_node::{Disk, Node, Start};
+use ottla_server::{Bound, Server};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::commands::format;
+use crate::settings::{Given, Settings, load, process_environment};
+
+/// Quorum, coordinators and timers: little work, but it must never wait for a disk.
+const CONTROL_THREADS: usize = 2;
+/// Which log lines are shown; `OTTLA_LOG` in the notation of `tracing` overrides.
+const LOG_VARIABLE: &str = "OTTLA_LOG";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Kafka's server.properties; without it a node with defaults starts on ./ottla-data.
+    file: Option<PathBuf>,
+    /// Sets a value over file and environment.
+    #[arg(long = "override", value_name = "NAME=VALUE")]
+    overrides: Vec<String>,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    start_log();
+    let given = Given {
+        file: args.file,
+        overrides: args.overrides,
+        environment: process_environment(),
+    };
+    let settings = load(&given)?;
+    for note in &settings.notes {
+        tracing::warn!("{note}");
+    }
+    let control = runtime("control", CONTROL_THREADS)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let data = runtime("data", cores)?;
+    let code = control.block_on(serve(&settings, &control, &data))?;
+    // A connection that hangs must not hold up the end: its answers were waited for already.
+    data.shutdown_background();
+    control.shutdown_background();
+    Ok(code)
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let stderr = std::io::stderr;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(stderr().is_terminal())
+        .with_writer(stderr)
+        .init();
+}
+
+fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .thread_name(format!("ottla-{name}"))
+        .enable_all()
+        .build()
+}
+
+async fn serve(settings: &Settings, control: &Runtime, data: &Runtime) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    format::prepare_if_empty(settings)?;
+    let bound = Bound::bind(&settings.node, &settings.broker)?;
+    let addresses = bound.addresses().join(", ");
+    let http = bound.http_address();
+    let start = Start {
+        config: settings.broker.clone(),
+        disk: Disk::new(),
+        endpoints: bound.endpoints(&settings.node),
+        control: control.handle().clone(),
+    };
+    let mut node = Node::start(start).await?;
+    let server = Server::open(
+        bound,
+        node.services().clone(),
+        control.handle(),
+        data.handle(),
+    )
+    .context("cannot open the listeners")?;
+    node.services().enter_running();
+    tracing::info!(
+        node_id = settings.node.node_id,
+        cluster_id = node.services().cluster_id(),
+        data = settings.node.log_dirs.join(","),
+        listeners = addresses,
+        http = http.as_deref().unwrap_or("off"),
+        "Kafka Server started"
+    );
+    tell_wildcards(&settings.node);
+    let why = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        fault = node.failed() => anyhow::bail!("the metadata log has failed: {fault}"),
+    };
+    tracing::info!(signal = why, "stopping");
+    server.close().await;
+    node.stop().await?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell_wildcards(settings: &NodeSettings) {
+    for advertised in settings
+        .advertised
+        .iter()
+        .filter(|advertised| advertised.host.is_none())
+    {
+        tracing::info!(
+            listener = advertised.name,
+            "no advertised.listeners: each client is told the address by which it connected; behind a bridge or a proxy, set advertised.listeners"
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! Strangers on the line: each gets Kafka's answer, and nobody else notices.
+
+mod harness;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use harness::Node;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+/// Key, version, correlation id and client id, before a body.
+fn request(key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    frame.extend(key.to_be_bytes());
+    frame.extend(version.to_be_bytes());
+    frame.extend(7i32.to_be_bytes());
+    frame.extend(4i16.to_be_bytes());
+    frame.extend(b"test");
+    frame.extend(body);
+    let mut framed = i32::try_from(frame.len()).unwrap().to_be_bytes().to_vec();
+    framed.extend(frame);
+    framed
+}
+
+/// The next answer, or nothing if the node closed the connection.
+fn answer(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).ok()?;
+    let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length)).ok()?];
+    stream.read_exact(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn sent(node: &Node, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut stream = node.connect();
+    stream.write_all(bytes).unwrap();
+    answer(&mut stream)
+}
+
+/// Another client is served as if nothing had happened.
+fn assert_unharmed(node: &Node) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", node.bootstrap())
+        .set("message.timeout.ms", "20000")
+        .create()
+        .unwrap();
+    producer
+        .send(BaseRecord::to("unharmed").key("k").payload("v"))
+        .map_err(|(error, _)| error)
+        .unwrap();
+    producer.flush(Duration::from_secs(20)).unwrap();
+}
+
+#[test]
+fn frames_that_cannot_be_read_end_their_connection_only() {
+    let mut node = Node::start(&[]);
+    assert_eq!(
+        sent(&node, &(-1i32).to_be_bytes()),
+        None,
+        "a negative length"
+    );
+    assert_eq!(
+        sent(&node, &i32::MAX.to_be_bytes()),
+        None,
+        "a length above socket.request.max.bytes"
+    );
+    assert_eq!(
+        sent(&node, &[0, 0, 0, 2, 0, 3]),
+        None,
+        "a frame without a header"
+    );
+    assert_eq!(
+        sent(&node, b"GET / HTTP/1.1\r\nhost: kafka\r\n\r\n"),
+        None,
+        "another protocol"
+    );
+    assert_eq!(
+        sent(&node, &request(3, 0, &i32::MAX.to_be_bytes())),
+        None,
+        "an array longer than the frame"
+    );
+    assert_eq!(
+        sent(
+            &node,
+            &request(3, 12, &[0, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0])
+        ),
+        None,
+        "a compact array of 2^32"
+    );
+    assert_eq!(sent(&node, &request(999, 0, &[])), None, "an unknown key");
+    assert_eq!(
+        sent(&node, &request(3, 99, &[])),
+        None,
+        "an unknown version"
+    );
+    assert_eq!(
+        sent(&node, &request(4, 0, &[])),
+        None,
+        "a key that Kafka 4 has retired"
+    );
+    assert_eq!(
+        sent(&node, &request(0, 2, &[])),
+        None,
+        "a Produce version that is only advertised"
+    );
+    assert_unharmed(&node);
+    assert!(node.is_running());
+    assert!(!node.log_text().contains("panicked"), "{}", node.log_text());
+}
+
+#[test]
+fn an_api_versions_request_of_the_future_is_answered_in_version_0() {
+    let node = Node::start(&[]);
+    let answer = sent(&node, &request(18, 99, &[])).expect("an answer");
+    assert_eq!(&answer[..4], 7i32.to_be_bytes(), "the correlation id");
+    assert_eq!(&answer[4..6], 35i16.to_be_bytes(), "UNSUPPORTED_VERSION");
+    let n_apis = i32::from_be_bytes(answer[6..10].try_into().unwrap());
+    assert!(n_apis >= 1, "the range of ApiVersions itself is named");
+    assert!(
+        answer[10..].chunks(6).any(|row| row == [0, 18, 0, 0, 0, 4]),
+        "ApiVersions 0 to 4"
+    );
+}
+
+#[test]
+fn garbage_after_a_handshake_ends_the_connection() {
+    let node = Node::start(&[]);
+    let mut stream = node.connect();
+    stream.write_all(&request(18, 0, &[])).unwrap();
+    assert!(answer(&mut stream).is_some());
+    stream.write_all(&[0xff; 64]).unwrap();
+    assert_eq!(answer(&mut stream), None);
+    assert_unharmed(&node);
+}
+
+#[test]
+fn a_client_that_never_reads_and_thousands_that_never_speak_cost_little() {
+    let node = Node::start(&["max.connections=20000"]);
+    let before = memory_kib(&node);
+    let idle: Vec<TcpStream> = (0..2000).map(|_| node.connect()).collect();
+    let mut deaf = node.connect();
+    deaf.set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let versions = request(18, 0, &[]);
+    for _ in 0..100_000 {
+        if deaf.write_all(&versions).is_err() {
+            break;
+        }
+    }
+    assert_unharmed(&node);
+    let grown = memory_kib(&node).saturating_sub(before);
+    assert!(
+        grown < 64 * 1024,
+        "{grown} KiB for {} idle connections and a deaf one",
+        idle.len()
+    );
+}
+
+fn memory_kib(node: &Node) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn connections_above_the_limits_are_refused_or_wait() {
+    let node = Node::start(&["max.connections.per.ip=3"]);
+    let mut held: Vec<TcpStream> = (0..3).map(|_| node.connect()).collect();
+    for stream in &mut held {
+        stream.write_all(&request(18, 0, &[])).unwrap();
+        assert!(answer(stream).is_some());
+    }
+    assert_eq!(
+        sent(&node, &request(18, 0, &[])),
+        None,
+        "the fourth is closed"
+    );
+    drop(held);
+    node.wait_until("accepts again", || {
+        sent(&node, &request(18, 0, &[])).is_some()
+    });
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let node = Node::start(&["connections.max.idle.ms=300"]);
+    let mut stream = node.connect();
+    assert_eq!(answer(&mut stream), None, "closed by the node");
+}

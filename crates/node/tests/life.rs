@@ -1,0 +1,204 @@
+//! A node without doors: it starts, leads, appends, flushes, stops, crashes, and starts again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_metadata::config::{BrokerConfig, Overrides};
+use ottla_metadata::controller::NewTopic;
+use ottla_metadata::image::Endpoint;
+use ottla_node::{Acknowledgement, Disk, Node, Partition, Start, auto_format, random_uuid};
+use ottla_protocol::batch_builder::BatchBuilder;
+use ottla_protocol::compress::Codec;
+use tokio::runtime::{Handle, Runtime};
+
+fn config(directory: &Path, more: &[(&str, &str)]) -> BrokerConfig {
+    let data = directory.join("data").display().to_string();
+    let mut settings: Overrides = [
+        ("node.id", "1"),
+        ("process.roles", "broker,controller"),
+        (
+            "listeners",
+            "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093",
+        ),
+        ("controller.listener.names", "CONTROLLER"),
+        ("controller.quorum.bootstrap.servers", "127.0.0.1:9093"),
+        ("log.dirs", &data),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect();
+    settings.extend(
+        more.iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
+    BrokerConfig::new(settings)
+}
+
+async fn start(config: &BrokerConfig) -> Node {
+    let settings = config.node_settings().unwrap();
+    let disk = Disk::new();
+    if let Some(format) = auto_format(&settings, None, &[], &disk, random_uuid).unwrap() {
+        format.run(&disk, 0, random_uuid).unwrap();
+    }
+    let endpoints = vec![Endpoint {
+        listener: Arc::from("PLAINTEXT"),
+        host: Arc::from("127.0.0.1"),
+        port: 9092,
+        security_protocol: 0,
+    }];
+    let start = Start {
+        config: config.clone(),
+        disk,
+        endpoints,
+        control: Handle::current(),
+    };
+    Node::start(start).await.unwrap()
+}
+
+async fn create(node: &Node, name: &str) {
+    let topic = NewTopic {
+        name: name.to_owned(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let made = node
+        .services()
+        .create_topics(vec![topic], false)
+        .await
+        .unwrap();
+    assert!(made[0].1.is_ok(), "{made:?}");
+}
+
+fn batch(value: &str) -> Bytes {
+    let mut builder = BatchBuilder::data(Codec::None);
+    builder.push(1, None, Some(value.as_bytes()));
+    builder.finish()
+}
+
+async fn acknowledged(partition: &Partition, end: i64) {
+    for _ in 0..1000 {
+        if partition.acknowledgement(end) == Acknowledgement::Done {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never acknowledged up to {end}");
+}
+
+async fn append(node: &Node, topic: &str, n: i64) {
+    let partition = node.services().partitions().leader_of(topic, 0).unwrap();
+    let first = partition.view().end();
+    for index in 0..n {
+        let appended = partition
+            .append(&batch(&index.to_string()), -1, true)
+            .unwrap();
+        assert_eq!(appended.base_offset, first + index);
+    }
+    acknowledged(&partition, first + n).await;
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_stop_and_after_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), &[]);
+    let first = runtime();
+    first.block_on(async {
+        let node = start(&config).await;
+        create(&node, "t").await;
+        append(&node, "t", 3).await;
+        node.stop().await.unwrap();
+    });
+    let clean = directory.path().join("data/.kafka_cleanshutdown");
+    assert!(clean.exists());
+    let second = runtime();
+    let id = second.block_on(async {
+        let node = start(&config).await;
+        assert!(!clean.exists(), "the sign of a clean stop is used up");
+        let partition = node.services().partitions().leader_of("t", 0).unwrap();
+        assert_eq!((partition.view().start(), partition.view().end()), (0, 3));
+        append(&node, "t", 2).await;
+        let id = partition.topic_id();
+        // A crash: nothing is closed. The locks go with the handles.
+        std::mem::forget(node);
+        id
+    });
+    second.shutdown_background();
+    let copy = tempfile::tempdir().unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(directory.path().join("data"))
+        .arg(copy.path())
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let config = self::config(copy.path(), &[]);
+    runtime().block_on(async {
+        let node = start(&config).await;
+        let partition = node.services().partitions().leader_of("t", 0).unwrap();
+        assert_eq!((partition.view().start(), partition.view().end()), (0, 5));
+        assert_eq!(partition.topic_id(), id);
+        acknowledged(&partition, 5).await;
+        append(&node, "t", 1).await;
+        node.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn dynamic_settings_and_deleted_topics_outlive_a_restart() {
+    use ottla_metadata::config::{ConfigChange, ConfigOperation};
+    use ottla_metadata::controller::{ConfigAlteration, DeleteTarget};
+    use ottla_metadata::image::Resource;
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), &[]);
+    runtime().block_on(async {
+        let node = start(&config).await;
+        create(&node, "keep").await;
+        create(&node, "drop").await;
+        append(&node, "drop", 1).await;
+        let services = node.services().clone();
+        let rules = services.config();
+        let alteration = ConfigAlteration {
+            resource: Resource::cluster(),
+            changes: vec![ConfigChange {
+                name: "log.segment.bytes".to_owned(),
+                operation: ConfigOperation::Set,
+                value: Some("2000000".to_owned()),
+            }],
+        };
+        let altered = services
+            .controller()
+            .decide(move |ledger, _| ledger.incremental_alter_configs(&[alteration], false, &rules))
+            .await
+            .unwrap();
+        assert!(altered[0].is_ok(), "{altered:?}");
+        let dropped = services
+            .controller()
+            .decide(|ledger, _| ledger.delete_topics(&[DeleteTarget::Name("drop".to_owned())]))
+            .await
+            .unwrap();
+        assert!(dropped[0].outcome.is_ok());
+        assert!(services.partitions().find("drop", 0).is_err());
+        drop(services);
+        node.stop().await.unwrap();
+        let node = start(&config).await;
+        let services = node.services();
+        assert_eq!(
+            services.config().value("log.segment.bytes").as_deref(),
+            Some("2000000")
+        );
+        assert!(services.partitions().leader_of("keep", 0).is_ok());
+        assert!(services.partitions().find("drop", 0).is_err());
+        node.stop().await.unwrap();
+    });
+}

@@ -1,0 +1,7 @@
+//! What there is: APIs, nodes, topics.
+
+pub(crate) mod api_versions;
+pub(crate) mod metadata;
+pub(crate) mod describe_cluster;
+pub(crate) mod describe_topic_partitions;
+mod picture;

@@ -1,0 +1,126 @@
+//! IncrementalAlterConfigs (key 44, versions 0-1): change single settings and leave the others
+//! (KIP-339).
+//! v1 flexible. Loggers are judged here, everything else by the controller.
+
+use ottla_metadata::config::{ConfigChange, ConfigOperation};
+use ottla_metadata::controller::ConfigAlteration;
+use ottla_node::Services;
+use ottla_protocol::messages::{
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResource,
+    IncrementalAlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
+    IncrementalAlterableConfig,
+};
+use ottla_protocol::{Refusal, Refused};
+
+use super::altering::{self, Checked, Named};
+use super::loggers;
+use crate::api::{code, count_errors, words};
+use crate::session::Call;
+
+pub(crate) async fn handle(
+    services: &Services,
+    call: &Call,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let all: Vec<Named<'_>> = request.resources.iter().map(named).collect();
+    let node_id = services.node_id();
+    let checked: Vec<Checked<ConfigAlteration>> = request
+        .resources
+        .iter()
+        .map(|resource| alteration(resource, &all, node_id))
+        .collect();
+    let outcomes = alter(
+        services,
+        altering::remaining(&checked),
+        request.validate_only,
+    )
+    .await;
+    let responses: Vec<IncrementalAlterConfigsResourceResponse> = request
+        .resources
+        .iter()
+        .zip(altering::merge(checked, outcomes))
+        .map(
+            |(resource, outcome)| IncrementalAlterConfigsResourceResponse {
+                error_code: code(&outcome),
+                error_message: words(&outcome),
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name.clone(),
+            },
+        )
+        .collect();
+    count_errors(
+        services,
+        call,
+        responses.iter().map(|resource| resource.error_code),
+    );
+    IncrementalAlterConfigsResponse {
+        responses,
+        ..Default::default()
+    }
+}
+
+fn named(resource: &IncrementalAlterConfigsResource) -> Named<'_> {
+    (resource.resource_type, &resource.resource_name)
+}
+
+fn alteration(
+    resource: &IncrementalAlterConfigsResource,
+    all: &[Named<'_>],
+    node_id: i32,
+) -> Checked<ConfigAlteration> {
+    let lacks_value = |config: &IncrementalAlterableConfig| {
+        config.value.is_none() && operation(config) != Some(ConfigOperation::Delete)
+    };
+    let settings = resource
+        .configs
+        .iter()
+        .map(|config| (&*config.name, lacks_value(config)));
+    altering::check(named(resource), all, settings)?;
+    if altering::is_logger(named(resource)) {
+        return check_loggers(resource, node_id).map(|()| None);
+    }
+    let changes: Result<Vec<ConfigChange>, Refused> = resource.configs.iter().map(change).collect();
+    let resource = altering::resource(named(resource))?;
+    Ok(Some(ConfigAlteration {
+        resource,
+        changes: changes?,
+    }))
+}
+
+fn check_loggers(resource: &IncrementalAlterConfigsResource, node_id: i32) -> Result<(), Refused> {
+    loggers::check_node(&resource.resource_name, node_id)?;
+    resource.configs.iter().try_for_each(|config| {
+        loggers::check_change(&config.name, operation(config), config.value.as_deref())
+    })
+}
+
+fn operation(config: &IncrementalAlterableConfig) -> Option<ConfigOperation> {
+    ConfigOperation::from_code(config.config_operation)
+}
+
+fn change(config: &IncrementalAlterableConfig) -> Result<ConfigChange, Refused> {
+    let operation = operation(config).ok_or_else(|| {
+        let why = format!("Unknown operations type {}", config.config_operation);
+        Refused::new(Refusal::InvalidRequest, why)
+    })?;
+    Ok(ConfigChange {
+        name: config.name.to_string(),
+        operation,
+        value: config.value.as_ref().map(ToString::to_string),
+    })
+}
+
+async fn alter(
+    services: &Services,
+    alterations: Vec<ConfigAlteration>,
+    validate_only: bool,
+) -> Result<Vec<Result<(), Refused>>, Refusal> {
+    if alterations.is_empty() {
+        return Ok(Vec::new());
+    }
+    let config = services.config();
+    let alter = services.controller().decide(move |ledger, _| {
+        ledger.incremental_alter_configs(&alterations, validate_only, &config)
+    });
+    alter.await
+}

@@ -1,0 +1,382 @@
+//! Fetch (key 1, versions 4-18): records from the partitions this node leads.
+//! v5 log start · v7 sessions · v9 leader epochs · v11 rack · v12 divergence, flexible · v13 topic
+//! ids · v15 replica state · v16 leader hints · v17, v18 quorum only.
+//! Record bytes are never read here: the answer carries slices of the segment files.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_node::{Ask, FetchPlan, FileSlice, Partition, Services, Told, TopicRef, Waiter, Wanted};
+use ottla_node::{Isolation, ReadFrom};
+use ottla_protocol::messages::{
+    AbortedTransaction, FetchEpochEndOffset, FetchLeaderIdAndEpoch, FetchNodeEndpoint,
+    FetchPartitionData, FetchRequest, FetchResponse, FetchableTopicResponse,
+};
+use ottla_protocol::{NONE, Offset, Refusal, Text, Uuid};
+
+use crate::answer::Answer;
+use crate::api::leader_hint;
+use crate::session::Call;
+
+const TOPIC_IDS_SINCE: i16 = 13;
+const READ_COMMITTED: i8 = 1;
+
+/// What one request asks of every partition.
+struct Terms {
+    isolation: Isolation,
+    is_follower: bool,
+    bytes_min: i64,
+    bytes_max: usize,
+}
+
+/// One partition's part of the answer.
+struct Outcome {
+    data: FetchPartitionData<FileSlice>,
+    partition: Option<Arc<Partition>>,
+}
+
+pub(crate) async fn handle(
+    services: Arc<Services>,
+    call: Arc<Call>,
+    request: FetchRequest,
+) -> Answer {
+    let terms = terms(&services, &request);
+    let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
+    let deadline = tokio::time::Instant::now() + wait;
+    let plan = match services
+        .fetch_sessions()
+        .plan(ask(&call, request), Instant::now())
+    {
+        Ok(plan) => plan,
+        Err(refusal) => {
+            services.metrics().request_erred(call.key, refusal.code());
+            let response = FetchResponse {
+                error_code: refusal.code(),
+                ..Default::default()
+            };
+            return Answer::fetch(&call, &response);
+        }
+    };
+    let mut outcomes = collect(&services, &plan, &terms);
+    if !is_content(&outcomes, &terms) && !wait.is_zero() {
+        let waiter = Waiter::new();
+        loop {
+            for partition in outcomes
+                .iter()
+                .filter_map(|outcome| outcome.partition.as_ref())
+            {
+                partition.high_watermark_parking().park(&waiter);
+            }
+            // Parked first, looked at second: what happens in between wakes us.
+            outcomes = collect(&services, &plan, &terms);
+            if is_content(&outcomes, &terms) {
+                break;
+            }
+            if tokio::time::timeout_at(deadline, waiter.woken())
+                .await
+                .is_err()
+            {
+                outcomes = collect(&services, &plan, &terms);
+                break;
+            }
+        }
+    }
+    count(&services, &call, &outcomes);
+    Answer::fetch(&call, &respond(&services, &call, &plan, outcomes))
+}
+
+fn terms(services: &Services, request: &FetchRequest) -> Terms {
+    let (replica, _) = request.replica();
+    let isolation = if request.isolation_level == READ_COMMITTED {
+        Isolation::LastStable
+    } else {
+        Isolation::HighWatermark
+    };
+    Terms {
+        isolation,
+        is_follower: replica >= 0,
+        bytes_min: i64::from(request.min_bytes),
+        bytes_max: request
+            .max_bytes
+            .min(services.configured().settings.logs.fetch_max_bytes)
+            .max(0) as usize,
+    }
+}
+
+fn ask(call: &Call, request: FetchRequest) -> Ask {
+    let uses_topic_ids = call.version >= TOPIC_IDS_SINCE;
+    let topic = |name: &Text, id: Uuid| {
+        if uses_topic_ids {
+            TopicRef::Id(id)
+        } else {
+            TopicRef::Name(Arc::from(&**name))
+        }
+    };
+    let mut wanted = Vec::new();
+    for asked in &request.topics {
+        let topic = topic(&asked.topic, asked.topic_id);
+        wanted.extend(asked.partitions.iter().map(|partition| Wanted {
+            topic: topic.clone(),
+            partition: partition.partition,
+            offset: partition.fetch_offset,
+            bytes_max: partition.partition_max_bytes,
+            leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
+            log_start: partition.log_start_offset,
+        }));
+    }
+    let mut forgotten = Vec::new();
+    for gone in &request.forgotten_topics_data {
+        let topic = topic(&gone.topic, gone.topic_id);
+        forgotten.extend(
+            gone.partitions
+                .iter()
+                .map(|partition| (topic.clone(), *partition)),
+        );
+    }
+    Ask {
+        session_id: request.session_id,
+        session_epoch: request.session_epoch,
+        uses_topic_ids,
+        wanted,
+        forgotten,
+    }
+}
+
+/// Looks at every wanted partition, within the byte budget of the request.
+fn collect(services: &Services, plan: &FetchPlan, terms: &Terms) -> Vec<Outcome> {
+    let mut left = terms.bytes_max;
+    let mut is_first = true;
+    plan.wanted
+        .iter()
+        .map(|wanted| {
+            let outcome = fetch_one(services, wanted, terms, left, is_first);
+            let n_bytes = outcome.data.records.as_ref().map_or(0, FileSlice::len);
+            left = left.saturating_sub(n_bytes);
+            is_first &= n_bytes == 0;
+            outcome
+        })
+        .collect()
+}
+
+fn fetch_one(
+    services: &Services,
+    wanted: &Wanted,
+    terms: &Terms,
+    left: usize,
+    is_first: bool,
+) -> Outcome {
+    let partition = match find(services, wanted, terms) {
+        Ok(partition) => partition,
+        Err(refusal) => return refused(wanted, refusal, None),
+    };
+    let view = partition.view();
+    let mut data = FetchPartitionData {
+        partition_index: wanted.partition,
+        high_watermark: view.high_watermark(),
+        last_stable_offset: view.last_stable(),
+        log_start_offset: view.start(),
+        aborted_transactions: None,
+        records: Some(FileSlice::default()),
+        ..Default::default()
+    };
+    if wanted.last_fetched_epoch >= 0 {
+        let end = view.end_offset_for(wanted.last_fetched_epoch);
+        if end.epoch < 0 || end.end_offset < 0 || wanted.offset < view.start() {
+            return refused(wanted, Refusal::OffsetOutOfRange, Some(partition));
+        }
+        if end.epoch < wanted.last_fetched_epoch || end.end_offset < wanted.offset {
+            data.diverging_epoch = FetchEpochEndOffset {
+                epoch: end.epoch,
+                end_offset: end.end_offset,
+            };
+            return Outcome {
+                data,
+                partition: Some(partition),
+            };
+        }
+    }
+    let from = ReadFrom {
+        offset: wanted.offset,
+        isolation: terms.isolation,
+        max_bytes: left.min(wanted.bytes_max.max(0) as usize),
+        at_least_one: is_first,
+        with_aborted: terms.isolation == Isolation::LastStable,
+    };
+    match partition.read(&view, from) {
+        Ok(fetched) => {
+            if terms.isolation == Isolation::LastStable {
+                let aborted = fetched.aborted.iter().map(|aborted| AbortedTransaction {
+                    producer_id: aborted.producer_id,
+                    first_offset: aborted.first_offset,
+                });
+                data.aborted_transactions = Some(aborted.collect());
+            }
+            data.records = Some(fetched.slice.map(FileSlice::new).unwrap_or_default());
+            Outcome {
+                data,
+                partition: Some(partition),
+            }
+        }
+        Err(why) => refused(wanted, why.refusal, Some(partition)),
+    }
+}
+
+fn find(services: &Services, wanted: &Wanted, terms: &Terms) -> Result<Arc<Partition>, Refusal> {
+    let partition = match &wanted.topic {
+        TopicRef::Id(id) => {
+            let name = services.topic_name(*id).ok_or(Refusal::UnknownTopicId)?;
+            services.leader_of(&name, wanted.partition)?
+        }
+        TopicRef::Name(name) => services.leader_of(name, wanted.partition)?,
+    };
+    check_epoch(&partition, wanted.leader_epoch)?;
+    if terms.is_follower {
+        // Nobody but this node has a replica: whoever says so has older or newer metadata.
+        let names_epoch = wanted.leader_epoch >= 0;
+        let refusal = if names_epoch {
+            Refusal::UnknownLeaderEpoch
+        } else {
+            Refusal::NotLeaderOrFollower
+        };
+        return Err(refusal);
+    }
+    Ok(partition)
+}
+
+/// Compares the epoch in which the client believes we lead (-1: it does not say) with ours.
+pub(super) fn check_epoch(partition: &Partition, claimed: i32) -> Result<(), Refusal> {
+    let current = partition
+        .leader_epoch()
+        .ok_or(Refusal::NotLeaderOrFollower)?;
+    match claimed {
+        ..0 => Ok(()),
+        claimed if claimed < current => Err(Refusal::FencedLeaderEpoch),
+        claimed if claimed > current => Err(Refusal::UnknownLeaderEpoch),
+        _ => Ok(()),
+    }
+}
+
+fn refused(wanted: &Wanted, refusal: Refusal, partition: Option<Arc<Partition>>) -> Outcome {
+    const UNKNOWN: Offset = -1;
+    let data = FetchPartitionData {
+        partition_index: wanted.partition,
+        error_code: refusal.code(),
+        high_watermark: UNKNOWN,
+        last_stable_offset: UNKNOWN,
+        log_start_offset: UNKNOWN,
+        aborted_transactions: None,
+        records: Some(FileSlice::default()),
+        ..Default::default()
+    };
+    Outcome { data, partition }
+}
+
+/// Whether the answer may leave at once: enough bytes, or anything the client must know now.
+fn is_content(outcomes: &[Outcome], terms: &Terms) -> bool {
+    let mut n_bytes = 0;
+    for Outcome { data, .. } in outcomes {
+        if data.error_code != NONE || data.diverging_epoch.end_offset >= 0 {
+            return true;
+        }
+        n_bytes += data.records.as_ref().map_or(0, FileSlice::len);
+    }
+    outcomes.is_empty() || n_bytes as i64 >= terms.bytes_min
+}
+
+fn count(services: &Services, call: &Call, outcomes: &[Outcome]) {
+    for Outcome { data, partition } in outcomes {
+        if data.error_code != NONE {
+            services.metrics().request_erred(call.key, data.error_code);
+        }
+        let Some(partition) = partition else { continue };
+        let counters = partition.counters();
+        counters.total_fetch.add(1);
+        if data.error_code != NONE {
+            counters.failed_fetch.add(1);
+        }
+        counters
+            .bytes_out
+            .add(data.records.as_ref().map_or(0, FileSlice::len) as u64);
+    }
+}
+
+fn respond(
+    services: &Services,
+    call: &Call,
+    plan: &FetchPlan,
+    outcomes: Vec<Outcome>,
+) -> FetchResponse<FileSlice> {
+    let told: Vec<Told> = outcomes.iter().map(|outcome| told(&outcome.data)).collect();
+    let fresh_id = ottla_node::random_i32();
+    let (session_id, is_listed) =
+        services
+            .fetch_sessions()
+            .tell(plan, &told, fresh_id, Instant::now());
+    let mut response = FetchResponse {
+        session_id,
+        ..Default::default()
+    };
+    let listed = plan
+        .wanted
+        .iter()
+        .zip(outcomes)
+        .zip(is_listed)
+        .filter(|(_, listed)| *listed);
+    for ((wanted, Outcome { mut data, .. }), _) in listed {
+        let (topic, topic_id) = match &wanted.topic {
+            TopicRef::Id(id) => (Text::new(), *id),
+            TopicRef::Name(name) => (Text::from(&**name), Uuid::ZERO),
+        };
+        let hint = leader_hint(
+            services,
+            call,
+            data.error_code,
+            &topic,
+            topic_id,
+            wanted.partition,
+        );
+        if let Some(hint) = hint {
+            data.current_leader = FetchLeaderIdAndEpoch {
+                leader_id: hint.leader,
+                leader_epoch: hint.leader_epoch,
+            };
+            if !response
+                .node_endpoints
+                .iter()
+                .any(|node| node.node_id == hint.leader)
+            {
+                response.node_endpoints.push(FetchNodeEndpoint {
+                    node_id: hint.leader,
+                    host: hint.host.into(),
+                    port: hint.port,
+                    rack: hint.rack.map(Into::into),
+                });
+            }
+        }
+        match response.responses.last_mut() {
+            Some(last) if last.topic == topic && last.topic_id == topic_id => {
+                last.partitions.push(data);
+            }
+            _ => response.responses.push(FetchableTopicResponse {
+                topic,
+                topic_id,
+                partitions: vec![data],
+            }),
+        }
+    }
+    response
+}
+
+fn told(data: &FetchPartitionData<FileSlice>) -> Told {
+    Told {
+        high_watermark: data.high_watermark,
+        log_start: data.log_start_offset,
+        has_records: data
+            .records
+            .as_ref()
+            .is_some_and(|records| !records.is_empty()),
+        has_error: data.error_code != NONE,
+        has_advice: data.preferred_read_replica >= 0 || data.diverging_epoch.end_offset >= 0,
+    }
+}

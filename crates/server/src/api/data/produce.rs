@@ -1,0 +1,305 @@
+//! Produce (key 0, versions 3-13): append batches to the partitions this node leads.
+//! v7 zstd · v8 record errors · v9 flexible · v10 leader hints · v12 joins the transaction
+//! implicitly (KIP-890) · v13 topic ids.
+//! Waiting for the disk and for replicas is not decided here; see `node/parked.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_node::{Acknowledgement, AppendRefused, Appended, Partition, Services, Waiter};
+use ottla_protocol::batch::{self, Batch};
+use ottla_protocol::messages::{
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse,
+    ProduceLeaderIdAndEpoch, ProduceNodeEndpoint, ProduceRequest, ProduceResponse,
+    TopicProduceData, TopicProduceResponse,
+};
+use ottla_protocol::{NONE, Offset, Refusal, Refused};
+use tokio::time::{Instant, timeout_at};
+
+use crate::answer::Answer;
+use crate::api::leader_hint;
+use crate::session::Call;
+
+/// Kafka's own admin tools may write to internal topics; nobody else.
+const ADMIN_CLIENT: &str = "__admin_client";
+const ZSTD_SINCE: i16 = 7;
+const TOPIC_IDS_SINCE: i16 = 13;
+
+/// One partition's outcome so far.
+struct Outcome {
+    response: PartitionProduceResponse,
+    /// The partition and the offset (exclusive) whose acknowledgement is awaited.
+    awaited: Option<(Arc<Partition>, Offset)>,
+}
+
+pub(crate) async fn handle(
+    services: Arc<Services>,
+    call: Arc<Call>,
+    request: ProduceRequest,
+) -> Answer {
+    let ProduceRequest {
+        transactional_id,
+        acks,
+        timeout_ms,
+        topic_data,
+    } = request;
+    let deadline = Instant::now() + Duration::from_millis(timeout_ms.max(0) as u64);
+    let wants_transaction = transactional_id.is_some();
+    // IMPORTANT: up to the first await everything is done in one poll, so that requests of a
+    // connection are appended in the order in which they came.
+    let mut topics: Vec<(TopicProduceData, Vec<Outcome>)> = Vec::with_capacity(topic_data.len());
+    for mut topic in topic_data {
+        let partitions = std::mem::take(&mut topic.partition_data);
+        let outcomes = append_topic(
+            &services,
+            &call,
+            &topic,
+            partitions,
+            acks,
+            wants_transaction,
+        );
+        topics.push((topic, outcomes));
+    }
+    if acks == 0 {
+        return match first_error(&topics) {
+            None => Answer::Nothing,
+            Some(error) => Answer::Close(format!(
+                "a Produce request with acks=0 failed with error {error}; closing tells the producer"
+            )),
+        };
+    }
+    if acks == -1 {
+        acknowledge(&mut topics, deadline).await;
+    }
+    Answer::encode(&call, &respond(&services, &call, topics))
+}
+
+fn append_topic(
+    services: &Services,
+    call: &Call,
+    topic: &TopicProduceData,
+    partitions: Vec<PartitionProduceData>,
+    acks: i16,
+    wants_transaction: bool,
+) -> Vec<Outcome> {
+    let name = if call.version >= TOPIC_IDS_SINCE {
+        services
+            .topic_name(topic.topic_id)
+            .ok_or(Refusal::UnknownTopicId)
+    } else {
+        Ok(Arc::from(&*topic.name))
+    };
+    partitions
+        .into_iter()
+        .map(|data| {
+            let index = data.index;
+            let appended = name
+                .clone()
+                .map_err(AppendRefused::from)
+                .and_then(|name| append(services, call, &name, data, acks, wants_transaction));
+            outcome(index, appended)
+        })
+        .collect()
+}
+
+fn append(
+    services: &Services,
+    call: &Call,
+    topic: &str,
+    data: PartitionProduceData,
+    acks: i16,
+    wants_transaction: bool,
+) -> Result<(Arc<Partition>, Appended), AppendRefused> {
+    let records = check(call, topic, data.records.as_ref(), acks, wants_transaction)?;
+    let partition = services.leader_of(topic, data.index)?;
+    partition.counters().total_produce.add(1);
+    match partition.append(&records, acks, call.version >= ZSTD_SINCE) {
+        Ok(appended) => Ok((partition, appended)),
+        Err(refused) => {
+            partition.counters().failed_produce.add(1);
+            Err(refused)
+        }
+    }
+}
+
+/// What can be refused without looking at the partition.
+fn check(
+    call: &Call,
+    topic: &str,
+    records: Option<&Bytes>,
+    acks: i16,
+    wants_transaction: bool,
+) -> Result<Bytes, Refused> {
+    if !(-1..=1).contains(&acks) {
+        return Err(Refusal::InvalidRequiredAcks.into());
+    }
+    if ottla_node::is_internal_topic(topic) && call.client() != ADMIN_CLIENT {
+        return Err(Refused::new(
+            Refusal::InvalidTopicException,
+            format!("clients may not write to the internal topic {topic}"),
+        ));
+    }
+    let records = records
+        .filter(|records| !records.is_empty())
+        .ok_or_else(|| {
+            invalid_record(
+                "a Produce request carries one record batch for each partition, not none",
+            )
+        })?;
+    match batch::peek(records) {
+        Some(Ok(prefix)) if prefix.magic != 2 => {
+            return Err(invalid_record("record batches must be of magic 2"));
+        }
+        Some(Ok(prefix)) if prefix.size < records.len() => {
+            return Err(invalid_record(
+                "a Produce request carries one record batch for each partition, not several",
+            ));
+        }
+        _ => {}
+    }
+    let Ok(batch) = Batch::parse(records) else {
+        return Ok(records.clone());
+    };
+    let header = batch.header();
+    if wants_transaction || header.is_transactional() {
+        return Err(Refused::new(
+            Refusal::InvalidRequest,
+            "transactions are not served yet (transaction coordinator)".to_owned(),
+        ));
+    }
+    Ok(records.clone())
+}
+
+fn invalid_record(why: &str) -> Refused {
+    Refused::new(Refusal::InvalidRecord, why.to_owned())
+}
+
+fn outcome(index: i32, appended: Result<(Arc<Partition>, Appended), AppendRefused>) -> Outcome {
+    match appended {
+        Ok((partition, appended)) => Outcome {
+            response: PartitionProduceResponse {
+                index,
+                error_code: NONE,
+                base_offset: appended.base_offset,
+                log_append_time_ms: appended.append_time_ms,
+                log_start_offset: appended.log_start,
+                ..Default::default()
+            },
+            awaited: Some((partition, appended.end)),
+        },
+        Err(refused) => Outcome {
+            response: PartitionProduceResponse {
+                index,
+                error_code: refused.refused.refusal.code(),
+                base_offset: -1,
+                log_append_time_ms: -1,
+                log_start_offset: refused.log_start,
+                record_errors: refused
+                    .record_errors
+                    .into_iter()
+                    .map(|error| BatchIndexAndErrorMessage {
+                        batch_index: error.batch_index,
+                        batch_index_error_message: Some(error.message.into()),
+                    })
+                    .collect(),
+                error_message: refused.refused.message.map(Into::into),
+                ..Default::default()
+            },
+            awaited: None,
+        },
+    }
+}
+
+fn first_error(topics: &[(TopicProduceData, Vec<Outcome>)]) -> Option<&'static str> {
+    let outcomes = topics.iter().flat_map(|(_, outcomes)| outcomes);
+    let code = outcomes
+        .map(|outcome| outcome.response.error_code)
+        .find(|code| *code != NONE)?;
+    Some(Refusal::from_code(code).map_or("UNKNOWN_SERVER_ERROR", Refusal::name))
+}
+
+/// Waits until every partition has what was appended on all in-sync replicas, or the deadline.
+async fn acknowledge(topics: &mut [(TopicProduceData, Vec<Outcome>)], deadline: Instant) {
+    let waiter = Waiter::new();
+    for outcome in topics.iter_mut().flat_map(|(_, outcomes)| outcomes) {
+        let Some((partition, required)) = outcome.awaited.take() else {
+            continue;
+        };
+        let error = loop {
+            // Parked first, looked at second: what happens in between wakes us.
+            match partition.acknowledgement(required) {
+                Acknowledgement::Wait => partition.high_watermark_parking().park(&waiter),
+                other => break settle(other),
+            }
+            match partition.acknowledgement(required) {
+                Acknowledgement::Wait => {}
+                other => break settle(other),
+            }
+            if let Some(refusal) = partition.append_fault() {
+                break Some(refusal);
+            }
+            if timeout_at(deadline, waiter.woken()).await.is_err() {
+                break Some(Refusal::RequestTimedOut);
+            }
+        };
+        if let Some(refusal) = error {
+            outcome.response.error_code = refusal.code();
+            outcome.response.base_offset = -1;
+            outcome.response.log_append_time_ms = -1;
+        }
+    }
+}
+
+fn settle(acknowledgement: Acknowledgement) -> Option<Refusal> {
+    (acknowledgement == Acknowledgement::TooFew).then_some(Refusal::NotEnoughReplicasAfterAppend)
+}
+
+fn respond(
+    services: &Services,
+    call: &Call,
+    topics: Vec<(TopicProduceData, Vec<Outcome>)>,
+) -> ProduceResponse {
+    let mut response = ProduceResponse::default();
+    for (topic, outcomes) in topics {
+        let mut partition_responses = Vec::with_capacity(outcomes.len());
+        for mut outcome in outcomes {
+            let error = outcome.response.error_code;
+            if error != NONE {
+                services.metrics().request_erred(call.key, error);
+            }
+            if let Some(hint) = leader_hint(
+                services,
+                call,
+                error,
+                &topic.name,
+                topic.topic_id,
+                outcome.response.index,
+            ) {
+                outcome.response.current_leader = ProduceLeaderIdAndEpoch {
+                    leader_id: hint.leader,
+                    leader_epoch: hint.leader_epoch,
+                };
+                if !response
+                    .node_endpoints
+                    .iter()
+                    .any(|node| node.node_id == hint.leader)
+                {
+                    response.node_endpoints.push(ProduceNodeEndpoint {
+                        node_id: hint.leader,
+                        host: hint.host.into(),
+                        port: hint.port,
+                        rack: hint.rack.map(Into::into),
+                    });
+                }
+            }
+            partition_responses.push(outcome.response);
+        }
+        response.responses.push(TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partition_responses,
+        });
+    }
+    response
+}

@@ -1,0 +1,47 @@
+//! DescribeGroups (key 15, versions 0-6): state and members of classic groups.
+//! v3 authorized operations · v4 static members · v5 flexible · v6 an unknown group is
+//! GROUP_ID_NOT_FOUND; before, it is "Dead".
+
+use ottla_node::Services;
+use ottla_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
+use ottla_protocol::{NONE, Text};
+
+use crate::api::count_errors;
+use crate::authorized;
+use crate::session::Call;
+
+const OPERATIONS_SINCE: i16 = 3;
+
+pub(crate) async fn handle(
+    services: &Services,
+    call: &Call,
+    request: DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
+    let wants_operations =
+        request.include_authorized_operations && call.version >= OPERATIONS_SINCE;
+    let mut groups = Vec::with_capacity(request.groups.len());
+    for group_id in request.groups {
+        let mut group = describe(services, group_id, call.version).await;
+        if wants_operations && group.error_code == NONE {
+            group.authorized_operations = authorized::ON_GROUP;
+        }
+        groups.push(group);
+    }
+    count_errors(services, call, groups.iter().map(|group| group.error_code));
+    DescribeGroupsResponse {
+        groups,
+        ..Default::default()
+    }
+}
+
+async fn describe(services: &Services, group_id: Text, version: i16) -> DescribedGroup {
+    let asked = group_id.clone();
+    let found = services.groups().look(&group_id, move |ledger| {
+        ledger.describe_group(&asked, version)
+    });
+    found.await.unwrap_or_else(|refusal| DescribedGroup {
+        error_code: refusal.code(),
+        group_id: group_id.clone(),
+        ..Default::default()
+    })
+}

@@ -1,0 +1,3 @@
+//! The metadata quorum, as it shows itself to clients.
+
+pub(crate) mod describe_quorum;

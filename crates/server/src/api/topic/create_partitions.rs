@@ -1,0 +1,68 @@
+//! CreatePartitions (key 37, versions 0-3): give topics more partitions.
+//! v2 flexible. The count is the total afterwards.
+
+use ottla_metadata::controller::NewPartitions;
+use ottla_node::Services;
+use ottla_protocol::messages::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
+    CreatePartitionsTopicResult,
+};
+use ottla_protocol::{Refused, Text};
+
+use crate::api::{code, count_errors, within, words};
+use crate::session::Call;
+
+pub(crate) async fn handle(
+    services: &Services,
+    call: &Call,
+    request: CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
+    let names: Vec<Text> = request
+        .topics
+        .iter()
+        .map(|topic| topic.name.clone())
+        .collect();
+    let new: Vec<NewPartitions> = request.topics.into_iter().map(new_partitions).collect();
+    let validate_only = request.validate_only;
+    let created = services
+        .controller()
+        .decide(move |ledger, _| ledger.create_partitions(&new, validate_only));
+    let results: Vec<CreatePartitionsTopicResult> = match within(request.timeout_ms, created).await
+    {
+        Ok(created) => created
+            .into_iter()
+            .map(|(name, outcome)| result(name.into(), outcome))
+            .collect(),
+        Err(refusal) => names
+            .into_iter()
+            .map(|name| result(name, Err(refusal.into())))
+            .collect(),
+    };
+    count_errors(services, call, results.iter().map(|topic| topic.error_code));
+    CreatePartitionsResponse {
+        results,
+        ..Default::default()
+    }
+}
+
+fn new_partitions(topic: CreatePartitionsTopic) -> NewPartitions {
+    let assignments = topic.assignments.map(|assignments| {
+        assignments
+            .into_iter()
+            .map(|assignment| assignment.broker_ids)
+            .collect()
+    });
+    NewPartitions {
+        topic: topic.name.to_string(),
+        count: topic.count,
+        assignments,
+    }
+}
+
+fn result(name: Text, outcome: Result<(), Refused>) -> CreatePartitionsTopicResult {
+    CreatePartitionsTopicResult {
+        name,
+        error_code: code(&outcome),
+        error_message: words(&outcome),
+    }
+}

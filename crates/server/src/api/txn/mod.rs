@@ -1,0 +1,4 @@
+//! Producers and their transactions. Transactions are not served yet; ids for idempotent producers
+//! are.
+
+pub(crate) mod init_producer_id;

@@ -1,0 +1,98 @@
+//! From a frame to its handler: header, version, the line in the registry.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_node::Services;
+use ottla_protocol::Reader;
+use ottla_protocol::header::RequestStart;
+
+use crate::answer::Answer;
+use crate::api::cluster::api_versions;
+use crate::registry::{self, API_VERSIONS, Door};
+use crate::session::{Call, Session};
+
+/// A request that has its handler and its place in line.
+pub(crate) struct Started {
+    pub(crate) key: i16,
+    pub(crate) allows_company: bool,
+    pub(crate) answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+}
+
+/// Whether the frame's request may touch a partition's disk. Reads four bytes.
+pub(crate) fn wants_disk(frame: &[u8]) -> bool {
+    key_of(frame)
+        .and_then(registry::find)
+        .is_some_and(|api| api.wants_disk)
+}
+
+/// Whether the frame's request may be decided while others before it are unanswered.
+pub(crate) fn allows_company(frame: &[u8]) -> bool {
+    key_of(frame)
+        .and_then(registry::find)
+        .is_some_and(|api| api.allows_company)
+}
+
+fn key_of(frame: &[u8]) -> Option<i16> {
+    frame.first_chunk::<2>().map(|key| i16::from_be_bytes(*key))
+}
+
+/// Reads the header and starts the handler. An error is the sentence with which the connection
+/// ends: Kafka ends it for everything it cannot read, but answers an ApiVersions request of an
+/// unknown version, so that the client can choose a lower one (KIP-511).
+pub(crate) fn start(
+    services: &Arc<Services>,
+    session: &Arc<Session>,
+    frame: Bytes,
+) -> Result<Started, String> {
+    let (key, version) = key_and_version(&frame)?;
+    let api = registry::find(key).ok_or_else(|| format!("request with unknown key {key}"))?;
+    if session.is_controller && api.door == Door::Broker {
+        return Err(format!(
+            "{} is not served on controller listeners",
+            api.name
+        ));
+    }
+    let is_served = api.served.contains(&version);
+    if !is_served && key != API_VERSIONS {
+        return Err(format!("{} version {version} is not supported", api.name));
+    }
+    services.metrics().request_came(key, version);
+    let header_version = if is_served { version } else { 0 };
+    let is_flexible = is_served && version >= api.flexible_from;
+    let mut reader = Reader::new(frame);
+    let header = RequestStart::decode(&mut reader)
+        .and_then(|start| start.rest(&mut reader, is_flexible))
+        .map_err(|why| format!("request header cannot be read: {why}"))?;
+    let body = reader.rest();
+    let call = Call {
+        session: session.clone(),
+        client_id: header.client_id,
+        key,
+        version: header_version,
+        correlation_id: header.correlation_id,
+    };
+    services.metrics().request_came(key, version);
+    let answer: Pin<Box<dyn Future<Output = Answer> + Send>> = if is_served {
+        (api.run)(services.clone(), Arc::new(call), body)
+    } else {
+        Box::pin(std::future::ready(api_versions::unsupported_version(&call)))
+    };
+    Ok(Started {
+        key,
+        allows_company: api.allows_company,
+        answer,
+    })
+}
+
+fn key_and_version(frame: &[u8]) -> Result<(i16, i16), String> {
+    match frame {
+        [a, b, c, d, ..] => Ok((i16::from_be_bytes([*a, *b]), i16::from_be_bytes([*c, *d]))),
+        _ => Err(format!(
+            "frame of {} bytes is too short for a request header",
+            frame.len()
+        )),
+    }
+}

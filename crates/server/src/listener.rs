@@ -1,0 +1,241 @@
+//! A listener: bind, accept within the limits, hand each connection to its task.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ottla_node::Metrics;
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use crate::connection::{Connection, End, Outcome, Shared};
+use crate::limits::{Admission, ConnectionLimits};
+use crate::session::{Session, canonical};
+
+/// Ids of connections are unique in the life of the process, over all listeners.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// Binds `host:port`; no host is every address, IPv4 and IPv6.
+pub(crate) fn bind(
+    host: Option<&str>,
+    port: u16,
+    backlog: i32,
+) -> io::Result<std::net::TcpListener> {
+    let Some(host) = host else {
+        return bind_all(port, backlog);
+    };
+    let mut last = None;
+    for address in (host, port).to_socket_addrs()? {
+        match bind_one(address, backlog, false) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::other("the host name has no address")))
+}
+
+/// One socket for both families; a machine without IPv6 gets IPv4 alone.
+fn bind_all(port: u16, backlog: i32) -> io::Result<std::net::TcpListener> {
+    match bind_one(SocketAddr::from(([0u16; 8], port)), backlog, true) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            bind_one(SocketAddr::from(([0u8; 4], port)), backlog, false)
+        }
+        result => result,
+    }
+}
+
+fn bind_one(
+    address: SocketAddr,
+    backlog: i32,
+    is_dual_stack: bool,
+) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if is_dual_stack {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+/// The connections that are open, over all listeners, and who waits for one to close.
+pub(crate) struct Connections {
+    limits: Mutex<ConnectionLimits>,
+    closed: Notify,
+    metrics: Arc<Metrics>,
+}
+
+impl Connections {
+    pub(crate) fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            limits: Mutex::new(limits),
+            closed: Notify::new(),
+            metrics,
+        })
+    }
+
+    pub(crate) fn n_open(&self) -> usize {
+        self.limits.lock().n_open()
+    }
+
+    /// Waits until no connection is open, or the deadline.
+    pub(crate) async fn drained(&self, deadline: Duration) {
+        let _ = tokio::time::timeout(deadline, async {
+            loop {
+                let closed = self.closed.notified();
+                if self.n_open() == 0 {
+                    return;
+                }
+                closed.await;
+            }
+        })
+        .await;
+    }
+
+    fn left(&self, ip: IpAddr) {
+        self.limits.lock().left(ip);
+        self.metrics.connections.sub(1);
+        self.closed.notify_waiters();
+    }
+}
+
+/// A connection's place among the open ones, given back when it is dropped.
+struct Place {
+    connections: Arc<Connections>,
+    ip: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.left(self.ip);
+    }
+}
+
+/// One bound listener and what its connections need.
+pub(crate) struct Listener {
+    pub(crate) name: Arc<str>,
+    pub(crate) is_controller: bool,
+    pub(crate) socket: TcpListener,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) data_plane: Handle,
+}
+
+impl Listener {
+    /// Accepts until the node stops.
+    pub(crate) async fn run(self, mut stopping: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                _ = stopping.changed() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let admitted = tokio::select! {
+                        admitted = self.admit(peer) => admitted,
+                        _ = stopping.changed() => return,
+                    };
+                    if let Some(place) = admitted {
+                        self.open(stream, peer, place);
+                    }
+                }
+                Err(error) => {
+                    // Out of descriptors, mostly: the socket stays readable, so pause.
+                    tracing::warn!(listener = %self.name, %error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for a place, as Kafka does at `max.connections` and above the creation rate; none
+    /// if this address has too many connections.
+    async fn admit(&self, peer: SocketAddr) -> Option<Place> {
+        let ip = canonical(peer.ip());
+        loop {
+            let closed = self.connections.closed.notified();
+            let admission = self
+                .connections
+                .limits
+                .lock()
+                .admit(&self.name, ip, Instant::now());
+            match admission {
+                Admission::Admitted => {
+                    self.connections.metrics.connections.add(1);
+                    self.connections.metrics.connections_created.add(1);
+                    return Some(Place {
+                        connections: self.connections.clone(),
+                        ip,
+                    });
+                }
+                Admission::TooManyOfAddress => {
+                    tracing::info!(listener = %self.name, %ip, "connection refused: too many connections from this address (max.connections.per.ip)");
+                    return None;
+                }
+                Admission::Full => closed.await,
+                Admission::TooFast(pause) => tokio::time::sleep(pause).await,
+            }
+        }
+    }
+
+    fn open(&self, stream: TcpStream, peer: SocketAddr, place: Place) {
+        let _ = stream.set_nodelay(true);
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        let session = Arc::new(Session {
+            listener: self.name.clone(),
+            is_controller: self.is_controller,
+            peer,
+            local,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+        });
+        let connection = Connection::new(stream, session, self.shared.clone());
+        let data_plane = self.data_plane.clone();
+        tokio::spawn(async move {
+            match connection.run(false).await {
+                Outcome::End(end) => ended(&end, peer, &place.connections.metrics),
+                Outcome::ToDataPlane(connection) => match connection.detach() {
+                    Ok(detached) => {
+                        data_plane.spawn(async move {
+                            match detached.attach() {
+                                Ok(connection) => {
+                                    if let Outcome::End(end) = connection.run(true).await {
+                                        ended(&end, peer, &place.connections.metrics);
+                                    }
+                                }
+                                Err(error) => {
+                                    ended(&End::Io(error), peer, &place.connections.metrics)
+                                }
+                            }
+                        });
+                    }
+                    Err(error) => tracing::debug!(%peer, %error, "connection lost"),
+                },
+            }
+        });
+    }
+}
+
+fn ended(end: &End, peer: SocketAddr, metrics: &Metrics) {
+    match end {
+        End::Left | End::Stopped => {}
+        End::Idle => {
+            metrics.connections_expired.add(1);
+            tracing::debug!(%peer, "connection closed: idle for connections.max.idle.ms");
+        }
+        End::Refused(why) => tracing::info!(%peer, "connection closed: {why}"),
+        End::Io(error) => tracing::debug!(%peer, %error, "connection lost"),
+    }
+}

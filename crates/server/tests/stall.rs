@@ -1,0 +1,287 @@
+//! A disk that stalls costs no group member its session, and no health check its answer.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ottla_metadata::config::{BrokerConfig, Overrides};
+use ottla_node::{Disk, DiskCall, DiskFaults, DiskVerdict, Node, Start};
+use ottla_protocol::batch_builder::BatchBuilder;
+use ottla_protocol::compress::Codec;
+use ottla_protocol::header::{decode_response, request_frame};
+use ottla_protocol::messages::*;
+use ottla_protocol::{NONE, Refusal, Request};
+use ottla_server::{Bound, Server};
+
+/// Longer than any session below, many times over.
+const STALL: Duration = Duration::from_secs(20);
+
+/// Holds every write to a log while it is stalled.
+#[derive(Default)]
+struct Stall {
+    is_stalled: AtomicBool,
+    n_held: AtomicUsize,
+}
+
+impl DiskFaults for Stall {
+    fn before(&self, call: DiskCall, path: &Path, _: usize) -> DiskVerdict {
+        let is_write = matches!(call, DiskCall::Write | DiskCall::Sync);
+        if is_write && path.extension().is_some_and(|extension| extension == "log") {
+            let mut is_counted = false;
+            while self.is_stalled.load(Ordering::Acquire) {
+                if !is_counted {
+                    self.n_held.fetch_add(1, Ordering::AcqRel);
+                    is_counted = true;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        DiskVerdict::Proceed
+    }
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(STALL * 3)).unwrap();
+        Self(stream)
+    }
+
+    fn send<R: Request>(&mut self, request: &R, version: i16) {
+        let frame = request_frame(request, version, 1, Some("stall")).unwrap();
+        self.0.write_all(&frame).unwrap();
+    }
+
+    fn receive<R: Request>(&mut self, version: i16) -> R::Response {
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length).unwrap();
+        let mut frame = vec![0; i32::from_be_bytes(length) as usize];
+        self.0.read_exact(&mut frame).unwrap();
+        decode_response::<R::Response>(Bytes::from(frame), version)
+            .unwrap()
+            .1
+    }
+
+    fn call<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
+        self.send(request, version);
+        self.receive::<R>(version)
+    }
+}
+
+fn record_batch() -> Bytes {
+    let mut builder = BatchBuilder::data(Codec::None);
+    builder.push(0, Some(b"k"), Some(b"v"));
+    builder.finish()
+}
+
+fn produce() -> ProduceRequest {
+    let partition_data = vec![PartitionProduceData {
+        index: 0,
+        records: Some(record_batch()),
+    }];
+    let topic = TopicProduceData {
+        name: "t".into(),
+        partition_data,
+        ..Default::default()
+    };
+    ProduceRequest {
+        acks: -1,
+        timeout_ms: 120_000,
+        topic_data: vec![topic],
+        ..Default::default()
+    }
+}
+
+/// Joins as the only member and takes an assignment: member id and generation.
+fn join(client: &mut Client) -> (String, i32) {
+    let find = FindCoordinatorRequest {
+        coordinator_keys: vec!["g".into()],
+        ..Default::default()
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while client.call(&find, 4).coordinators[0].error_code != NONE {
+        assert!(Instant::now() < deadline, "no coordinator");
+    }
+    let mut request = JoinGroupRequest {
+        group_id: "g".into(),
+        session_timeout_ms: 6000,
+        rebalance_timeout_ms: 6000,
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: "range".into(),
+            metadata: Bytes::new(),
+        }],
+        ..Default::default()
+    };
+    let joined = loop {
+        let joined = client.call(&request, 5);
+        match Refusal::from_code(joined.error_code) {
+            None => break joined,
+            Some(Refusal::MemberIdRequired) => request.member_id = joined.member_id,
+            Some(Refusal::CoordinatorLoadInProgress | Refusal::NotCoordinator) => {}
+            Some(refusal) => panic!("{refusal:?}"),
+        }
+        assert!(Instant::now() < deadline);
+    };
+    let sync = SyncGroupRequest {
+        group_id: "g".into(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        assignments: vec![SyncGroupRequestAssignment {
+            member_id: joined.member_id.clone(),
+            assignment: Bytes::from_static(b"a"),
+        }],
+        ..Default::default()
+    };
+    assert_eq!(client.call(&sync, 3).error_code, NONE);
+    (joined.member_id.to_string(), joined.generation_id)
+}
+
+fn is_live(port: u16) -> bool {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    stream
+        .write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).is_ok() && page.contains("200 OK")
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+#[test]
+fn members_and_health_checks_do_not_notice_a_stall() {
+    let directory = tempfile::tempdir().unwrap();
+    let (port, controller_port, http_port) = (free_port(), free_port(), free_port());
+    let settings: Overrides = [
+        ("node.id", "1".to_owned()),
+        ("process.roles", "broker,controller".to_owned()),
+        (
+            "listeners",
+            format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"),
+        ),
+        ("controller.listener.names", "CONTROLLER".to_owned()),
+        (
+            "controller.quorum.bootstrap.servers",
+            format!("127.0.0.1:{controller_port}"),
+        ),
+        (
+            "log.dirs",
+            directory.path().join("data").display().to_string(),
+        ),
+        ("ottla.http.listener", format!("127.0.0.1:{http_port}")),
+        ("offsets.topic.num.partitions", "1".to_owned()),
+        ("offsets.topic.replication.factor", "1".to_owned()),
+        ("group.initial.rebalance.delay.ms", "0".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    let config = BrokerConfig::new(settings);
+    let typed = config.node_settings().unwrap();
+    let stall = Arc::new(Stall::default());
+    let disk = Disk::breakable(stall.clone());
+    ottla_node::format::prepare_if_empty(&typed, &config, &disk, None).unwrap();
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (control, data) = (runtime(), runtime());
+    let bound = Bound::bind(&typed, &config).unwrap();
+    let start = Start {
+        config,
+        disk,
+        endpoints: bound.endpoints(&typed),
+        control: control.handle().clone(),
+    };
+    let node = control.block_on(Node::start(start)).unwrap();
+    let server = Server::open(
+        bound,
+        node.services().clone(),
+        control.handle(),
+        data.handle(),
+    )
+    .unwrap();
+    node.services().enter_running();
+
+    let mut member = Client::connect(port);
+    let create = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: "t".into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            ..Default::default()
+        }],
+        timeout_ms: 10_000,
+        ..Default::default()
+    };
+    assert_eq!(member.call(&create, 7).topics[0].error_code, NONE);
+    let (member_id, generation_id) = join(&mut member);
+    let heartbeat = HeartbeatRequest {
+        group_id: "g".into(),
+        generation_id,
+        member_id: member_id.into(),
+        ..Default::default()
+    };
+
+    stall.is_stalled.store(true, Ordering::Release);
+    // More producers than data-plane threads: every one of these threads hangs in a write.
+    let mut producers: Vec<Client> = (0..4).map(|_| Client::connect(port)).collect();
+    for producer in &mut producers {
+        producer.send(&produce(), 9);
+    }
+    let start = Instant::now();
+    let mut slowest = Duration::ZERO;
+    while start.elapsed() < STALL {
+        let asked = Instant::now();
+        assert_eq!(
+            member.call(&heartbeat, 4).error_code,
+            NONE,
+            "after {:?}",
+            start.elapsed()
+        );
+        assert!(is_live(http_port));
+        slowest = slowest.max(asked.elapsed());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(
+        stall.n_held.load(Ordering::Acquire) > 0,
+        "the disk did stall"
+    );
+    assert!(
+        slowest < Duration::from_secs(3),
+        "a heartbeat and a health check took {slowest:?}"
+    );
+
+    stall.is_stalled.store(false, Ordering::Release);
+    for producer in &mut producers {
+        let answer = producer.receive::<ProduceRequest>(9);
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, NONE);
+    }
+    assert_eq!(
+        member.call(&heartbeat, 4).error_code,
+        NONE,
+        "still in the same generation"
+    );
+    control.block_on(server.close());
+    control.block_on(node.stop()).unwrap();
+    data.shutdown_background();
+    control.shutdown_background();
+}
