@@ -1,335 +1,384 @@
-//! What the cluster looks like, who leads what, and how to ask the right node.
+//! What the cluster looks like, and how to reach the node that can answer.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ottla_protocol::messages::{
     FindCoordinatorRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse,
+    MetadataResponsePartition, MetadataResponseTopic,
 };
-use ottla_protocol::{LeaderEpoch, NodeId, Refusal, Request, Text, TopicPartition, Uuid};
+use ottla_protocol::{NodeId, Refusal, Request, Text, TopicPartition, Uuid};
 use tokio::time::{Instant, sleep};
 
+use crate::address::Address;
 use crate::connection::Connection;
-use crate::fault::Fault;
-use crate::pool::Pool;
+use crate::error::ClientError;
+use crate::pool::{Lane, Pool};
+use crate::settings::{ClientSettings, pause};
 
-/// Between two tries of something that may pass.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// FindCoordinator names several keys from here on.
-const SEVERAL_KEYS_FROM: i16 = 4;
-
-/// How to reach a cluster.
-#[derive(Debug, Clone)]
-pub struct ClusterSettings {
-    /// `host:port`, any of them.
-    pub bootstrap: Vec<String>,
-    pub client_id: String,
-    /// For one request, and for everything that is tried again until it passes.
-    pub request_timeout: Duration,
-}
-
-/// A cluster; clones share connections and what is known.
-#[derive(Debug, Clone)]
-pub struct Cluster(Arc<Inner>);
+/// FindCoordinator asks for several keys from this version on.
+const MANY_COORDINATORS_FROM: i16 = 4;
 
 #[derive(Debug)]
-struct Inner {
-    settings: ClusterSettings,
+pub struct Cluster {
+    settings: Arc<ClientSettings>,
+    bootstrap: Vec<Address>,
     pool: Pool,
-    view: RwLock<Arc<View>>,
+    view: Mutex<Arc<View>>,
+    coordinators: Mutex<HashMap<String, NodeId>>,
 }
 
-/// What was known when it was last asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The cluster at one moment. Topics are those that somebody asked for.
+#[derive(Debug, Clone, Default)]
 pub struct View {
     pub cluster_id: Option<String>,
     pub controller: NodeId,
-    pub brokers: BTreeMap<NodeId, Broker>,
-    /// Topics that were asked for and exist.
-    pub topics: BTreeMap<String, Topic>,
-    /// Topics that were asked for and are refused.
-    pub refused: BTreeMap<String, Refusal>,
+    pub nodes: BTreeMap<NodeId, Node>,
+    pub topics: BTreeMap<Arc<str>, TopicView>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broker {
-    pub host: String,
-    pub port: i32,
+pub struct Node {
+    pub id: NodeId,
+    pub address: Address,
     pub rack: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Topic {
+#[derive(Debug, Clone, Default)]
+pub struct TopicView {
     pub id: Uuid,
     pub is_internal: bool,
-    pub partitions: BTreeMap<i32, Partition>,
+    /// Why the cluster tells nothing of it.
+    pub refusal: Option<Refusal>,
+    pub partitions: BTreeMap<i32, PartitionView>,
+    pub seen: Option<Instant>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Partition {
-    /// -1 if there is none.
+pub struct PartitionView {
+    /// -1 while there is none.
     pub leader: NodeId,
-    pub leader_epoch: LeaderEpoch,
+    pub leader_epoch: i32,
     pub replicas: Vec<NodeId>,
     pub in_sync: Vec<NodeId>,
     pub offline: Vec<NodeId>,
 }
 
-/// Which topics a refresh asks for.
+/// Which topics to ask about.
 #[derive(Debug, Clone, Copy)]
-pub enum Which<'a> {
+pub enum Ask<'a> {
     All,
-    Named(&'a [String]),
-    /// As `Named`, and topics that are missing may be made.
-    OrMade(&'a [String]),
+    Named(&'a [Arc<str>]),
+    /// The same, and let the cluster create what it lacks, if it does that.
+    Created(&'a [Arc<str>]),
+}
+
+impl View {
+    /// The leader of a partition, if there is one that we can reach.
+    pub fn leader(&self, partition: &TopicPartition) -> Option<&Node> {
+        let topic = self.topics.get(&partition.topic)?;
+        let leader = topic.partitions.get(&partition.partition)?.leader;
+        self.nodes.get(&leader)
+    }
 }
 
 impl Cluster {
-    /// Finds the cluster through the first broker that answers.
-    pub async fn connect(settings: ClusterSettings) -> Result<Self, Fault> {
-        if settings.bootstrap.is_empty() {
-            return Err(Fault::Invalid {
-                why: "no bootstrap server is given".into(),
-            });
-        }
-        let pool = Pool::new(settings.client_id.clone(), settings.request_timeout);
-        let cluster = Self(Arc::new(Inner {
+    /// Learn the nodes from the first of these that answers.
+    pub async fn connect(
+        bootstrap: Vec<Address>,
+        settings: ClientSettings,
+    ) -> Result<Arc<Self>, ClientError> {
+        let settings = Arc::new(settings);
+        let cluster = Arc::new(Self {
+            pool: Pool::new(Arc::clone(&settings)),
             settings,
-            pool,
-            view: RwLock::default(),
-        }));
-        cluster
-            .until_it_passes(|| cluster.refresh(Which::Named(&[])))
-            .await?;
+            bootstrap,
+            view: Mutex::default(),
+            coordinators: Mutex::default(),
+        });
+        let deadline = Instant::now() + cluster.settings.connect_timeout;
+        let mut n = 0;
+        while let Err(error) = cluster.refresh(Ask::Named(&[])).await {
+            let wait = pause(cluster.settings.retry_backoff, n);
+            n += 1;
+            if !error.is_retriable() || Instant::now() + wait >= deadline {
+                return Err(error);
+            }
+            sleep(wait).await;
+        }
         Ok(cluster)
     }
 
-    pub fn request_timeout(&self) -> Duration {
-        self.0.settings.request_timeout
+    pub fn settings(&self) -> &ClientSettings {
+        &self.settings
     }
 
-    /// What is known.
     pub fn view(&self) -> Arc<View> {
-        self.0
-            .view
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks anew. Topics that were not asked for stay as they were.
-    pub async fn refresh(&self, which: Which<'_>) -> Result<Arc<View>, Fault> {
-        let (names, may_make) = match which {
-            Which::All => (None, false),
-            Which::Named(names) => (Some(names), false),
-            Which::OrMade(names) => (Some(names), true),
-        };
-        let topic = |name: &String| MetadataRequestTopic {
-            name: Some(Text::from(name.as_str())),
-            ..MetadataRequestTopic::default()
+    /// Ask again. Topics that were asked for replace what was known of them; `All` replaces all.
+    pub async fn refresh(&self, ask: Ask<'_>) -> Result<Arc<View>, ClientError> {
+        let (names, allow_auto_topic_creation) = match ask {
+            Ask::All => (None, false),
+            Ask::Named(names) => (Some(names), false),
+            Ask::Created(names) => (Some(names), true),
         };
         let request = MetadataRequest {
-            topics: names.map(|names| names.iter().map(topic).collect()),
-            allow_auto_topic_creation: may_make,
+            topics: names.map(|names| names.iter().map(|name| by_name(name)).collect()),
+            allow_auto_topic_creation,
             ..MetadataRequest::default()
         };
-        let answer = self.any().await?.ask(&request).await?;
-        let mut view = self.0.view.write().unwrap_or_else(PoisonError::into_inner);
-        *view = Arc::new(view.merged(answer, names.is_none()));
-        Ok(view.clone())
+        let connection = self.any(Lane::Calls).await?;
+        let patience = self.settings.request_timeout;
+        let answer = connection.ask(&request, patience).await?;
+        ClientError::from_code("metadata was refused", answer.error_code, None)?;
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = View::clone(&view);
+        next.take(answer, matches!(ask, Ask::All), Instant::now());
+        *view = Arc::new(next);
+        Ok(Arc::clone(&view))
     }
 
-    /// A connection to some broker: one that is known, or else a bootstrap server.
-    pub async fn any(&self) -> Result<Connection, Fault> {
-        let known = self.view();
-        let addresses = known.brokers.values().map(|broker| broker.address());
-        let mut last = Fault::Invalid {
-            why: "no broker is known".into(),
+    /// These topics, asked for again only if they are unknown, without a leader, or old news.
+    pub async fn topics(&self, names: &[Arc<str>]) -> Result<Arc<View>, ClientError> {
+        let view = self.view();
+        let max_age = self.settings.metadata_max_age;
+        let is_fresh = |name| {
+            let known: Option<&TopicView> = view.topics.get(name);
+            known.is_some_and(|topic| topic.is_usable(max_age))
         };
-        for address in addresses.chain(self.0.settings.bootstrap.iter().cloned()) {
-            match self.0.pool.to(&address).await {
+        if names.iter().all(is_fresh) {
+            return Ok(view);
+        }
+        self.refresh(Ask::Named(names)).await
+    }
+
+    /// Any node that answers: known ones first, then those that we started with.
+    pub async fn any(&self, lane: Lane) -> Result<Arc<Connection>, ClientError> {
+        let view = self.view();
+        let known = view.nodes.values().map(|node| (node.id, &node.address));
+        // Bootstrap servers have no id yet; Kafka's clients number them from -1 down, too.
+        let first = (1..).map(|n: NodeId| -n).zip(&self.bootstrap);
+        let mut last = None;
+        for (id, address) in known.chain(first) {
+            match self.pool.connection(id, address, lane).await {
                 Ok(connection) => return Ok(connection),
-                Err(fault) => last = fault,
+                Err(error) => last = Some(error),
             }
         }
-        Err(last)
+        let last = last.unwrap_or_else(|| ClientError::Invalid("no broker is named".to_owned()));
+        if self.bootstrap.len() == 1 {
+            return Err(last);
+        }
+        Err(ClientError::NobodyAnswers {
+            addresses: self.bootstrap.clone(),
+            last: Box::new(last),
+        })
     }
 
-    /// A connection to this node.
-    pub async fn node(&self, node: NodeId) -> Result<Connection, Fault> {
-        let address = self.view().brokers.get(&node).map(Broker::address);
-        let address = address.ok_or(Fault::from(Refusal::BrokerNotAvailable))?;
-        self.0.pool.to(&address).await
+    pub async fn node(&self, id: NodeId, lane: Lane) -> Result<Arc<Connection>, ClientError> {
+        let view = self.view();
+        let node = view.nodes.get(&id).ok_or_else(|| {
+            ClientError::refused(
+                format!("node {id} is not in the cluster"),
+                Refusal::BrokerNotAvailable,
+            )
+        })?;
+        self.pool.connection(id, &node.address, lane).await
     }
 
-    /// Asks any broker, again until it passes.
-    pub async fn ask<R: Request>(&self, request: &R) -> Result<R::Response, Fault> {
-        self.until_it_passes(|| async { self.any().await?.ask(request).await })
-            .await
+    /// Who may change the cluster. With KRaft any broker passes the request on.
+    pub async fn controller(&self) -> Result<Arc<Connection>, ClientError> {
+        let controller = self.view().controller;
+        match self.node(controller, Lane::Calls).await {
+            Ok(connection) => Ok(connection),
+            Err(_) => self.any(Lane::Calls).await,
+        }
     }
 
-    /// Asks the coordinator of a group; `code` finds the error that says it has moved.
-    pub async fn ask_coordinator<R: Request>(
+    /// The coordinator of a group, remembered until [`Self::forget_coordinator`].
+    pub async fn coordinator(
         &self,
         group: &str,
-        request: &R,
-        code: impl Fn(&R::Response) -> i16,
-    ) -> Result<R::Response, Fault> {
-        self.until_it_passes(|| async {
-            let answer = self.coordinator(group).await?.ask(request).await?;
-            match Fault::check(code(&answer), None) {
-                Err(fault) if fault.may_pass() => Err(fault),
-                _ => Ok(answer),
-            }
-        })
-        .await
-    }
-
-    /// A connection to the coordinator of a group.
-    pub async fn coordinator(&self, group: &str) -> Result<Connection, Fault> {
-        let node = self.until_it_passes(|| self.coordinator_id(group)).await?;
-        self.node(node).await
-    }
-
-    /// Which node coordinates a group.
-    pub async fn coordinator_id(&self, group: &str) -> Result<NodeId, Fault> {
-        let connection = self.any().await?;
-        let version = connection.version_of::<FindCoordinatorRequest>()?;
-        let mut request = FindCoordinatorRequest::default();
-        if version >= SEVERAL_KEYS_FROM {
-            request.coordinator_keys = vec![Text::from(group)];
-        } else {
-            request.key = Text::from(group);
-        }
-        let answer = connection.ask_at(&request, version).await?;
-        let (code, node, message) = match answer.coordinators.first() {
-            Some(found) => (found.error_code, found.node_id, &found.error_message),
-            None => (answer.error_code, answer.node_id, &answer.error_message),
+        lane: Lane,
+    ) -> Result<Arc<Connection>, ClientError> {
+        let known = self.coordinators().get(group).copied();
+        let id = match known {
+            Some(id) => id,
+            None => self.find_coordinator(group).await?,
         };
-        Fault::check(code, message.as_deref())?;
-        if !self.view().brokers.contains_key(&node) {
-            self.refresh(Which::Named(&[])).await?;
+        let connection = self.node(id, lane).await;
+        if connection.is_err() {
+            self.forget_coordinator(group);
         }
-        Ok(node)
+        connection
     }
 
-    /// The partition and its topic's id; asks anew if it is not known, or has no leader.
-    pub async fn partition(&self, at: &TopicPartition) -> Result<(Partition, Uuid), Fault> {
-        let names = [at.topic.to_string()];
-        self.until_it_passes(|| async {
-            if let Some(found) = self.view().led(at) {
-                return Ok(found);
-            }
-            let view = self.refresh(Which::Named(&names)).await?;
-            if let Some(refusal) = view.refused.get(&*at.topic) {
-                return Err((*refusal).into());
-            }
-            view.led(at).ok_or(Refusal::LeaderNotAvailable.into())
-        })
-        .await
+    pub fn forget_coordinator(&self, group: &str) {
+        self.coordinators().remove(group);
     }
 
-    /// Tries again, a little later, what may pass, up to the request timeout.
-    pub(crate) async fn until_it_passes<T, Try>(
-        &self,
-        mut attempt: impl FnMut() -> Try,
-    ) -> Result<T, Fault>
+    /// Do something until it is done, it cannot be done, or the time for one call is over.
+    pub async fn retry<T, E>(&self, what: &str, mut attempt: E) -> Result<T, ClientError>
     where
-        Try: Future<Output = Result<T, Fault>>,
+        E: AsyncFnMut() -> Result<T, ClientError>,
     {
-        let deadline = Instant::now() + self.request_timeout();
+        let deadline = Instant::now() + self.settings.api_timeout;
+        let mut n = 0;
         loop {
-            match attempt().await {
-                Err(fault) if fault.may_pass() && Instant::now() < deadline => {
-                    tracing::debug!(%fault, "trying again");
-                    sleep(RETRY_AFTER).await;
-                }
-                outcome => return outcome,
+            let error = match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(error) if error.is_retriable() => error,
+                Err(error) => return Err(error),
+            };
+            let wait = pause(self.settings.retry_backoff, n);
+            n += 1;
+            if Instant::now() + wait >= deadline {
+                return Err(error);
             }
+            tracing::debug!(%error, "{what}: trying again");
+            sleep(wait).await;
         }
+    }
+
+    pub fn patience(&self) -> Duration {
+        self.settings.request_timeout
+    }
+
+    fn coordinators(&self) -> std::sync::MutexGuard<'_, HashMap<String, NodeId>> {
+        self.coordinators
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn find_coordinator(&self, group: &str) -> Result<NodeId, ClientError> {
+        let connection = self.any(Lane::Calls).await?;
+        let version = connection
+            .versions()
+            .newest::<FindCoordinatorRequest>(i16::MAX)?;
+        let key = Text::from(group);
+        let mut request = FindCoordinatorRequest {
+            key_type: FindCoordinatorRequest::GROUP,
+            ..FindCoordinatorRequest::default()
+        };
+        if version >= MANY_COORDINATORS_FROM {
+            request.coordinator_keys = vec![key];
+        } else {
+            request.key = key;
+        }
+        let answer = connection.ask(&request, self.patience()).await?;
+        let what = format!("the coordinator of group {group} cannot be found");
+        let (code, message, node) = match answer.coordinators.into_iter().next() {
+            Some(one) => {
+                let address = Address::told(&one.host, one.port);
+                (one.error_code, one.error_message, (one.node_id, address))
+            }
+            None => {
+                let address = Address::told(&answer.host, answer.port);
+                (
+                    answer.error_code,
+                    answer.error_message,
+                    (answer.node_id, address),
+                )
+            }
+        };
+        ClientError::from_code(&what, code, message.as_deref())?;
+        let (id, address) = node;
+        self.learn(id, address);
+        self.coordinators().insert(group.to_owned(), id);
+        Ok(id)
+    }
+
+    /// A coordinator may be news to us.
+    fn learn(&self, id: NodeId, address: Address) {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        if view
+            .nodes
+            .get(&id)
+            .is_some_and(|node| node.address == address)
+        {
+            return;
+        }
+        let mut next = View::clone(&view);
+        let rack = None;
+        next.nodes.insert(id, Node { id, address, rack });
+        *view = Arc::new(next);
     }
 }
 
-impl Broker {
-    pub fn address(&self) -> String {
-        // An IPv6 address needs brackets before a port.
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+/// Whether this connection serves an API at all.
+pub fn serves<R: Request>(connection: &Connection) -> bool {
+    connection.versions().serves::<R>()
+}
+
+fn by_name(name: &str) -> MetadataRequestTopic {
+    MetadataRequestTopic {
+        topic_id: Uuid::ZERO,
+        name: Some(Text::from(name)),
+    }
+}
+
+impl TopicView {
+    fn is_usable(&self, max_age: Duration) -> bool {
+        let is_fresh = self.seen.is_some_and(|seen| seen.elapsed() < max_age);
+        let has_leaders = self
+            .partitions
+            .values()
+            .all(|partition| partition.leader >= 0);
+        is_fresh && self.refusal.is_none() && has_leaders
     }
 }
 
 impl View {
-    fn led(&self, at: &TopicPartition) -> Option<(Partition, Uuid)> {
-        let topic = self.topics.get(&*at.topic)?;
-        let partition = topic.partitions.get(&at.partition)?;
-        (partition.leader >= 0).then(|| (partition.clone(), topic.id))
-    }
-
-    /// Every partition of a topic, in order.
-    pub fn partitions_of(&self, topic: &str) -> Vec<TopicPartition> {
-        let partitions = self
-            .topics
-            .get(topic)
+    fn take(&mut self, answer: MetadataResponse, is_all: bool, now: Instant) {
+        self.cluster_id = answer.cluster_id.map(|id| id.to_string());
+        self.controller = answer.controller_id;
+        self.nodes = answer
+            .brokers
             .into_iter()
-            .flat_map(|t| t.partitions.keys());
-        partitions
-            .map(|partition| TopicPartition::new(topic, *partition))
-            .collect()
-    }
-
-    fn merged(&self, answer: MetadataResponse, is_all: bool) -> Self {
-        let mut view = Self {
-            cluster_id: answer.cluster_id.as_deref().map(str::to_owned),
-            controller: answer.controller_id,
-            brokers: BTreeMap::new(),
-            topics: if is_all {
-                BTreeMap::new()
-            } else {
-                self.topics.clone()
-            },
-            refused: BTreeMap::new(),
-        };
-        for broker in answer.brokers {
-            let known = Broker {
-                host: broker.host.to_string(),
-                port: broker.port,
-                rack: broker.rack.as_deref().map(str::to_owned),
-            };
-            view.brokers.insert(broker.node_id, known);
+            .map(|broker| {
+                let node = Node {
+                    id: broker.node_id,
+                    address: Address::told(&broker.host, broker.port),
+                    rack: broker.rack.map(|rack| rack.to_string()),
+                };
+                (node.id, node)
+            })
+            .collect();
+        if is_all {
+            self.topics.clear();
         }
         for topic in answer.topics {
-            let name = topic.name.as_deref().unwrap_or_default().to_owned();
-            if let Some(refusal) = Refusal::from_code(topic.error_code) {
-                view.topics.remove(&name);
-                view.refused.insert(name, refusal);
+            let Some(name) = topic.name.as_deref() else {
                 continue;
-            }
-            let partitions: HashMap<i32, Partition> = topic
-                .partitions
-                .into_iter()
-                .map(|partition| {
-                    let known = Partition {
-                        leader: partition.leader_id,
-                        leader_epoch: partition.leader_epoch,
-                        replicas: partition.replica_nodes,
-                        in_sync: partition.isr_nodes,
-                        offline: partition.offline_replicas,
-                    };
-                    (partition.partition_index, known)
-                })
-                .collect();
-            let partitions = partitions.into_iter().collect();
-            let known = Topic {
-                id: topic.topic_id,
-                is_internal: topic.is_internal,
-                partitions,
             };
-            view.topics.insert(name, known);
+            let name = Arc::from(name);
+            self.topics.insert(name, TopicView::of(topic, now));
         }
-        view
     }
+}
+
+impl TopicView {
+    fn of(topic: MetadataResponseTopic, now: Instant) -> Self {
+        Self {
+            id: topic.topic_id,
+            is_internal: topic.is_internal,
+            refusal: Refusal::from_code(topic.error_code),
+            partitions: topic.partitions.into_iter().map(partition_view).collect(),
+            seen: Some(now),
+        }
+    }
+}
+
+fn partition_view(partition: MetadataResponsePartition) -> (i32, PartitionView) {
+    let view = PartitionView {
+        leader: partition.leader_id,
+        leader_epoch: partition.leader_epoch,
+        replicas: partition.replica_nodes,
+        in_sync: partition.isr_nodes,
+        offline: partition.offline_replicas,
+    };
+    (partition.partition_index, view)
 }

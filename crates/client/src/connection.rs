@@ -1,11 +1,13 @@
-//! One socket: many requests on the way, answers in the order of the requests.
+//! One socket to one broker: many requests in flight, answers in the order of the requests.
 //!
-//! A task writes and a task reads, so that whoever stops waiting for an answer never leaves half a
-//! frame behind. The connection lives as long as its last handle.
+//! Two tasks own the socket. The writer notes who waits before it writes, the reader hands each
+//! frame to the one who waited longest. Both queues are bounded by [`MAX_IN_FLIGHT`]. A broker
+//! answers in order, so one answer that never comes would stop all behind it: who runs out of
+//! patience ends the connection for all, and each of them learns why.
 
-use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,278 +17,316 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::fault::Fault;
+use crate::address::Address;
+use crate::error::ClientError;
 use crate::handshake::{self, Versions};
+use crate::settings::{ClientSettings, MAX_IN_FLIGHT};
 
-/// Requests that may wait for the socket. More would only grow old there.
-const QUEUE: usize = 64;
-/// The largest answer we take: a fetch of the largest records that Kafka stores, with room.
-const ANSWER_MAX: usize = 1 << 30;
-/// What one read asks the socket for.
-const READ_SIZE: usize = 64 * 1024;
-
-/// A connection to one broker; clones share it.
-#[derive(Debug, Clone)]
-pub struct Connection(Arc<Inner>);
+/// How much is read from the socket at once.
+const READ_CHUNK: usize = 64 << 10;
 
 #[derive(Debug)]
-struct Inner {
-    address: String,
-    client_id: Text,
-    request_timeout: Duration,
+pub struct Connection {
+    address: Address,
     versions: Versions,
-    queue: mpsc::Sender<Outgoing>,
+    client_id: Text,
     next_correlation: AtomicI32,
-    tasks: [JoinHandle<()>; 2],
+    outgoing: mpsc::Sender<Outgoing>,
+    end: Arc<OnceLock<ClientError>>,
+    tasks: [AbortHandle; 2],
 }
 
+#[derive(Debug)]
 struct Outgoing {
     frame: Bytes,
-    /// `None`: no answer comes (acks=0).
-    answer: Option<oneshot::Sender<Bytes>>,
+    /// `None` for a request that is never answered.
+    waiter: Option<Waiter>,
 }
 
-/// Who waits for an answer, in the order of the requests; `None` once the connection is over.
-type Waiting = Arc<Mutex<Option<VecDeque<oneshot::Sender<Bytes>>>>>;
+#[derive(Debug)]
+struct Waiter {
+    correlation_id: i32,
+    answer: oneshot::Sender<Bytes>,
+}
 
 impl Connection {
-    /// Connects and asks for the versions.
-    pub async fn open(
-        address: &str,
-        client_id: &str,
-        request_timeout: Duration,
-    ) -> Result<Self, Fault> {
-        let unreachable = |why: String| Fault::Unreachable {
-            address: address.into(),
+    /// Connect and agree on versions.
+    pub async fn open(address: &Address, settings: &ClientSettings) -> Result<Self, ClientError> {
+        let client_id = Text::from(settings.client_id.as_str());
+        let opened = timeout(settings.connect_timeout, greet(address, &client_id)).await;
+        let unreachable = |why| ClientError::Unreachable {
+            address: address.clone(),
             why,
         };
-        let connected = timeout(request_timeout, TcpStream::connect(address)).await;
-        let stream = connected
-            .map_err(|_| unreachable("no answer in time".into()))?
-            .map_err(|why| unreachable(why.to_string()))?;
-        // Requests are small and waited for: none may sit in a buffer for company.
-        stream
-            .set_nodelay(true)
-            .map_err(|why| unreachable(why.to_string()))?;
-        let (reader, writer) = stream.into_split();
-        let waiting: Waiting = Arc::new(Mutex::new(Some(VecDeque::new())));
-        let (queue, outgoing) = mpsc::channel(QUEUE);
-        let tasks = [
-            tokio::spawn(write(writer, outgoing, waiting.clone())),
-            tokio::spawn(read(reader, waiting)),
-        ];
-        let mut inner = Inner {
-            address: address.into(),
-            client_id: Text::from(client_id),
-            request_timeout,
-            versions: Versions::default(),
-            queue,
-            next_correlation: AtomicI32::new(0),
-            tasks,
+        let (stream, versions) = match opened {
+            Ok(opened) => opened.map_err(unreachable)?,
+            Err(_) => {
+                let ms = settings.connect_timeout.as_millis();
+                return Err(unreachable(format!("no answer within {ms} ms")));
+            }
         };
-        inner.versions = handshake::versions(&inner).await?;
-        Ok(Self(Arc::new(inner)))
+        let (read_half, write_half) = stream.into_split();
+        let (outgoing, requests) = mpsc::channel(MAX_IN_FLIGHT);
+        let (in_flight, waiters) = mpsc::channel(MAX_IN_FLIGHT);
+        let end = Ending {
+            address: address.clone(),
+            reason: Arc::default(),
+        };
+        let reason = Arc::clone(&end.reason);
+        let writer = tokio::spawn(write(write_half, requests, in_flight, end.clone()));
+        let reader = tokio::spawn(read(
+            read_half,
+            waiters,
+            settings.max_frame,
+            end,
+            writer.abort_handle(),
+        ));
+        Ok(Self {
+            address: address.clone(),
+            versions,
+            client_id,
+            next_correlation: AtomicI32::new(1),
+            outgoing,
+            end: reason,
+            tasks: [writer.abort_handle(), reader.abort_handle()],
+        })
     }
 
-    pub fn address(&self) -> &str {
-        &self.0.address
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub fn versions(&self) -> &Versions {
+        &self.versions
     }
 
     pub fn is_closed(&self) -> bool {
-        self.0.tasks.iter().any(JoinHandle::is_finished)
+        self.outgoing.is_closed() || self.end.get().is_some()
     }
 
-    /// The newest version of an API that both sides know.
-    pub fn version_of<R: Versioned>(&self) -> Result<i16, Fault> {
-        self.0.versions.newest::<R>(R::VERSIONS.1)
+    /// Ask at the newest version that both sides know, and wait for the answer.
+    pub async fn ask<R: Request>(
+        self: &Arc<Self>,
+        request: &R,
+        patience: Duration,
+    ) -> Result<R::Response, ClientError> {
+        self.ask_up_to(request, i16::MAX, patience).await
     }
 
-    /// As `version_of`, but not newer than this: later ones name topics by id only, say.
-    pub fn version_up_to<R: Versioned>(&self, at_most: i16) -> Result<i16, Fault> {
-        self.0.versions.newest::<R>(at_most)
+    /// The same, at no version above `limit`.
+    pub async fn ask_up_to<R: Request>(
+        self: &Arc<Self>,
+        request: &R,
+        limit: i16,
+        patience: Duration,
+    ) -> Result<R::Response, ClientError> {
+        let version = self.versions.newest::<R>(limit)?;
+        let answer = self.start(request, version, patience).await?;
+        answer.wait(patience).await
     }
 
-    /// Asks in the newest version that both sides know.
-    pub async fn ask<R: Request>(&self, request: &R) -> Result<R::Response, Fault> {
-        let version = self.version_of::<R>()?;
-        self.0
-            .ask_at(request, version, self.0.request_timeout)
-            .await
+    /// Send now, wait later: requests reach the broker in the order of the calls.
+    pub async fn start<R: Request>(
+        self: &Arc<Self>,
+        request: &R,
+        version: i16,
+        patience: Duration,
+    ) -> Result<Answer<R>, ClientError> {
+        let (answer, received) = oneshot::channel();
+        let (correlation_id, frame) = self.frame(request, version)?;
+        let waiter = Waiter {
+            correlation_id,
+            answer,
+        };
+        self.send::<R>(frame, Some(waiter), patience).await?;
+        Ok(Answer {
+            connection: Arc::clone(self),
+            version,
+            received,
+            request: PhantomData,
+        })
     }
 
-    /// Asks in this version.
-    pub async fn ask_at<R: Request>(
+    /// Send what the broker does not answer (Produce with acks=0).
+    pub async fn tell<R: Request>(
         &self,
         request: &R,
         version: i16,
-    ) -> Result<R::Response, Fault> {
-        self.0
-            .ask_at(request, version, self.0.request_timeout)
-            .await
-    }
-
-    /// Asks something whose answer may take this much longer than usual.
-    pub async fn ask_patiently<R: Request>(
-        &self,
-        request: &R,
         patience: Duration,
-    ) -> Result<R::Response, Fault> {
-        let version = self.version_of::<R>()?;
-        self.0
-            .ask_at(request, version, self.0.request_timeout + patience)
-            .await
+    ) -> Result<(), ClientError> {
+        let (_, frame) = self.frame(request, version)?;
+        self.send::<R>(frame, None, patience).await
     }
 
-    /// Sends something that is not answered.
-    pub async fn tell_at<R: Request>(&self, request: &R, version: i16) -> Result<(), Fault> {
-        let frame = self.0.frame(request, version)?.0;
-        self.0
-            .send(Outgoing {
-                frame,
-                answer: None,
-            })
-            .await
-    }
-}
-
-impl Inner {
-    async fn send(&self, outgoing: Outgoing) -> Result<(), Fault> {
-        self.queue.send(outgoing).await.map_err(|_| self.closed())
+    /// End it for everybody who waits.
+    pub fn close(&self, reason: ClientError) {
+        let _ = self.end.set(reason);
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 
-    fn closed(&self) -> Fault {
-        Fault::Closed {
-            address: self.address.clone(),
+    fn frame<R: Request>(&self, request: &R, version: i16) -> Result<(i32, Bytes), ClientError> {
+        let correlation_id = self.next_correlation.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+        let client_id = Some(self.client_id.clone());
+        let frame =
+            request_frame(request, version, correlation_id, client_id).map_err(|unsupported| {
+                ClientError::Unserved {
+                    api: R::NAME,
+                    why: unsupported.to_string(),
+                }
+            })?;
+        Ok((correlation_id, frame))
+    }
+
+    async fn send<R: Request>(
+        &self,
+        frame: Bytes,
+        waiter: Option<Waiter>,
+        patience: Duration,
+    ) -> Result<(), ClientError> {
+        let outgoing = Outgoing { frame, waiter };
+        match timeout(patience, self.outgoing.send(outgoing)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(self.reason()),
+            Err(_) => Err(self.give_up::<R>(patience)),
         }
     }
 
-    fn frame<R: Request>(&self, request: &R, version: i16) -> Result<(Bytes, i32), Fault> {
-        let correlation = self.next_correlation.fetch_add(1, Ordering::Relaxed);
-        let framed = request_frame(request, version, correlation, Some(self.client_id.clone()));
-        let why = |why| Fault::Unsupported {
-            api: R::NAME,
-            why: format!("{why:?}"),
+    fn give_up<R: Request>(&self, patience: Duration) -> ClientError {
+        let late = ClientError::TimedOut {
+            what: format!("{} at {}", R::NAME, self.address),
+            after: patience,
         };
-        Ok((framed.map_err(why)?, correlation))
+        self.close(late.clone());
+        late
     }
 
-    async fn ask_at<R: Request>(
-        &self,
-        request: &R,
-        version: i16,
-        patience: Duration,
-    ) -> Result<R::Response, Fault> {
-        let (correlation, answer) = self.exchange(request, version, patience).await?;
-        read_answer::<R>(answer, version, correlation)
+    fn reason(&self) -> ClientError {
+        self.end
+            .get()
+            .cloned()
+            .unwrap_or_else(|| closed(&self.address))
     }
 }
 
-impl handshake::Line for Inner {
-    async fn exchange<R: Request>(&self, request: &R, version: i16) -> Result<(i32, Bytes), Fault> {
-        Self::exchange(self, request, version, self.request_timeout).await
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
-impl Inner {
-    async fn exchange<R: Request>(
-        &self,
-        request: &R,
-        version: i16,
-        patience: Duration,
-    ) -> Result<(i32, Bytes), Fault> {
-        let (frame, correlation) = self.frame(request, version)?;
-        let (sender, answer) = oneshot::channel();
-        let both = async {
-            self.send(Outgoing {
-                frame,
-                answer: Some(sender),
-            })
-            .await?;
-            answer.await.map_err(|_| self.closed())
+/// The answer to a request that was sent. It keeps the connection open.
+#[derive(Debug)]
+pub struct Answer<R> {
+    connection: Arc<Connection>,
+    version: i16,
+    received: oneshot::Receiver<Bytes>,
+    request: PhantomData<fn() -> R>,
+}
+
+impl<R: Request> Answer<R> {
+    pub async fn wait(self, patience: Duration) -> Result<R::Response, ClientError> {
+        let frame = match timeout(patience, self.received).await {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(_)) => return Err(self.connection.reason()),
+            Err(_) => return Err(self.connection.give_up::<R>(patience)),
         };
-        match timeout(patience, both).await {
-            Ok(answer) => Ok((correlation, answer?)),
-            Err(_) => Err(Fault::TimedOut {
-                address: self.address.clone(),
+        match decode_response::<R::Response>(frame, self.version) {
+            Ok((_, response)) => Ok(response),
+            Err(malformed) => Err(ClientError::BadAnswer {
+                api: <R::Response as Versioned>::NAME,
+                why: malformed.to_string(),
             }),
         }
     }
 }
 
-/// The body of an answer that belongs to this request.
-pub(crate) fn read_answer<R: Request>(
-    answer: Bytes,
-    version: i16,
-    correlation: i32,
-) -> Result<R::Response, Fault> {
-    let bad = |why: String| Fault::BadAnswer { api: R::NAME, why };
-    let (header, body) =
-        decode_response::<R::Response>(answer, version).map_err(|why| bad(format!("{why:?}")))?;
-    if header.correlation_id != correlation {
-        return Err(bad(format!(
-            "it answers {} and not {correlation}",
-            header.correlation_id
-        )));
-    }
-    Ok(body)
+async fn greet(address: &Address, client_id: &Text) -> Result<(TcpStream, Versions), String> {
+    let host = (address.host.as_str(), address.port);
+    let mut stream = TcpStream::connect(host).await.map_err(|e| e.to_string())?;
+    // Requests are whole when they are written; waiting for more only costs time.
+    stream.set_nodelay(true).map_err(|e| e.to_string())?;
+    let versions = handshake::agree(&mut stream, client_id).await?;
+    Ok((stream, versions))
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+/// Where a task says why it stopped. The first reason is the one that is told.
+#[derive(Debug, Clone)]
+struct Ending {
+    address: Address,
+    reason: Arc<OnceLock<ClientError>>,
+}
+
+impl Ending {
+    fn because(&self, why: impl ToString) {
+        let _ = self.reason.set(ClientError::Unreachable {
+            address: self.address.clone(),
+            why: why.to_string(),
+        });
     }
 }
 
-async fn write(mut socket: OwnedWriteHalf, mut queue: mpsc::Receiver<Outgoing>, waiting: Waiting) {
-    while let Some(outgoing) = queue.recv().await {
-        if let Some(answer) = outgoing.answer {
-            // IMPORTANT: in line before the bytes leave, or the answer could come first.
-            let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            match waiting.as_mut() {
-                Some(line) => line.push_back(answer),
-                None => return,
-            }
+fn closed(address: &Address) -> ClientError {
+    ClientError::Unreachable {
+        address: address.clone(),
+        why: "the connection was closed".to_owned(),
+    }
+}
+
+async fn write(
+    mut socket: OwnedWriteHalf,
+    mut requests: mpsc::Receiver<Outgoing>,
+    in_flight: mpsc::Sender<Waiter>,
+    end: Ending,
+) {
+    while let Some(Outgoing { frame, waiter }) = requests.recv().await {
+        if let Some(waiter) = waiter
+            && in_flight.send(waiter).await.is_err()
+        {
+            return;
         }
-        if socket.write_all(&outgoing.frame).await.is_err() {
-            break;
+        if let Err(error) = socket.write_all(&frame).await {
+            end.because(error);
+            return;
         }
     }
-    hang_up(&waiting);
 }
 
-async fn read(mut socket: OwnedReadHalf, waiting: Waiting) {
-    let mut buffer = BytesMut::with_capacity(READ_SIZE);
-    loop {
-        match frame::take(&mut buffer, ANSWER_MAX) {
-            Ok(Some(answer)) => {
-                let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                match waiting.as_mut().and_then(VecDeque::pop_front) {
-                    // Who no longer waits does not mind.
-                    Some(sender) => drop(sender.send(answer)),
-                    // An answer to nothing: the two sides have lost each other.
-                    None => break,
+async fn read(
+    mut socket: OwnedReadHalf,
+    mut waiters: mpsc::Receiver<Waiter>,
+    max_frame: usize,
+    end: Ending,
+    writer: AbortHandle,
+) {
+    let mut buffer = BytesMut::with_capacity(READ_CHUNK);
+    let why = loop {
+        match frame::take(&mut buffer, max_frame) {
+            Ok(Some(frame)) => match waiters.try_recv() {
+                Ok(waiter) if is_answer_to(&frame, waiter.correlation_id) => {
+                    // Nobody may be waiting any more; the answer is then nobody's.
+                    let _ = waiter.answer.send(frame);
                 }
-            }
+                _ => break "it answered what was not asked".to_owned(),
+            },
             Ok(None) => {
-                buffer.reserve(READ_SIZE);
+                buffer.reserve(READ_CHUNK);
                 match socket.read_buf(&mut buffer).await {
-                    Ok(0) | Err(_) => break,
+                    Ok(0) => break "the broker closed the connection".to_owned(),
                     Ok(_) => {}
+                    Err(error) => break error.to_string(),
                 }
             }
-            Err(_) => break,
+            Err(bad) => break format!("it sent {bad}"),
         }
-    }
-    hang_up(&waiting);
+    };
+    // IMPORTANT: the reason before the waiters go, since they look for it when they are dropped.
+    end.because(why);
+    writer.abort();
 }
 
-/// Nobody is answered any more: dropping the senders tells them.
-fn hang_up(waiting: &Waiting) {
-    waiting
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
+fn is_answer_to(frame: &[u8], correlation_id: i32) -> bool {
+    frame.first_chunk() == Some(&correlation_id.to_be_bytes())
 }

@@ -1,101 +1,156 @@
-//! Which versions does the broker speak?
+//! The first exchange on a connection: ApiVersions, so that both sides know what the other speaks.
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use ottla_protocol::header::{decode_response, request_frame};
 use ottla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use ottla_protocol::{Refusal, Request, Text, Versioned};
+use ottla_protocol::{Refusal, Request, Text, Versioned, frame};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::connection::read_answer;
-use crate::fault::Fault;
+use crate::error::ClientError;
 
-/// What we call ourselves; brokers count clients by it.
-const SOFTWARE: Text = Text::from_static("ottla");
+/// A broker's answer before we know anything of it must be small.
+const MAX_FRAME: usize = 1 << 20;
 
-/// Something that a request can be sent over.
-pub(crate) trait Line {
-    async fn exchange<R: Request>(&self, request: &R, version: i16) -> Result<(i32, Bytes), Fault>;
+/// The first and last version of every API that the other side serves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Versions {
+    ranges: HashMap<i16, (i16, i16)>,
 }
 
-/// What a broker says it serves.
-#[derive(Debug, Default)]
-pub(crate) struct Versions(HashMap<i16, (i16, i16)>);
-
 impl Versions {
-    /// The newest version up to `at_most` that both sides know.
-    pub(crate) fn newest<R: Versioned>(&self, at_most: i16) -> Result<i16, Fault> {
-        let unsupported = |why: String| Fault::Unsupported { api: R::NAME, why };
-        let (oldest, newest) = *self
-            .0
-            .get(&R::KEY)
-            .ok_or_else(|| unsupported("the broker does not serve it".into()))?;
-        let version = newest.min(R::VERSIONS.1).min(at_most);
-        if version < oldest.max(R::VERSIONS.0) {
-            return Err(unsupported(format!(
-                "the broker serves versions {oldest} to {newest}, we know {} to {}",
-                R::VERSIONS.0,
-                R::VERSIONS.1
+    fn of(answer: &ApiVersionsResponse) -> Self {
+        let range = |api: &ottla_protocol::messages::ApiVersion| {
+            (api.api_key, (api.min_version, api.max_version))
+        };
+        Self {
+            ranges: answer.api_keys.iter().map(range).collect(),
+        }
+    }
+
+    pub fn serves<R: Request>(&self) -> bool {
+        self.newest::<R>(R::VERSIONS.1).is_ok()
+    }
+
+    /// The highest version that both sides know, up to `limit`.
+    pub fn newest<R: Request>(&self, limit: i16) -> Result<i16, ClientError> {
+        let unserved = |why| ClientError::Unserved { api: R::NAME, why };
+        let (ours, theirs) = (R::VERSIONS, self.ranges.get(&R::KEY));
+        let &(low, high) = theirs.ok_or_else(|| unserved("it does not know it".to_owned()))?;
+        let version = high.min(ours.1).min(limit);
+        if version < low.max(ours.0) {
+            let (first, last) = (ours.0, ours.1.min(limit));
+            return Err(unserved(format!(
+                "versions {first} to {last} are needed, {low} to {high} are served"
             )));
         }
         Ok(version)
     }
 }
 
-/// Asks in our newest version. A broker that does not know it says so in version 0, with the
-/// versions that it does know.
-pub(crate) async fn versions(line: &impl Line) -> Result<Versions, Fault> {
-    let request = ApiVersionsRequest {
-        client_software_name: SOFTWARE,
-        client_software_version: Text::from_static(env!("CARGO_PKG_VERSION")),
-    };
+/// Agree on versions. The error text is the reason alone; the caller knows the address.
+pub(crate) async fn agree(stream: &mut TcpStream, client_id: &Text) -> Result<Versions, String> {
     let mut version = ApiVersionsRequest::VERSIONS.1;
     loop {
-        let (correlation, answer) = line.exchange(&request, version).await?;
-        let answer = read_either(answer, version, correlation)?;
+        let answer = ask(stream, client_id, version).await?;
         match Refusal::from_code(answer.error_code) {
+            None => return Ok(Versions::of(&answer)),
+            // It answers in version 0 whatever was asked, and names the range that it has.
             Some(Refusal::UnsupportedVersion) if version > 0 => {
-                let known = answer.api_keys.iter().find(|api| api.api_key == 18);
-                version = known
-                    .map_or(0, |api| api.max_version.min(version - 1))
-                    .max(0);
+                let theirs = Versions::of(&answer);
+                let next = theirs.newest::<ApiVersionsRequest>(version - 1);
+                version = next.unwrap_or_default();
             }
-            Some(refusal) => return Err(refusal.into()),
-            None => {
-                let ranges = answer
-                    .api_keys
-                    .iter()
-                    .map(|api| (api.api_key, (api.min_version, api.max_version)));
-                return Ok(Versions(ranges.collect()));
-            }
+            Some(refusal) => return Err(format!("it refuses to name its versions: {refusal}")),
         }
     }
 }
 
-fn read_either(
-    answer: Bytes,
+async fn ask(
+    stream: &mut TcpStream,
+    client_id: &Text,
     version: i16,
-    correlation: i32,
-) -> Result<ApiVersionsResponse, Fault> {
-    read_answer::<ApiVersionsRequest>(answer.clone(), version, correlation)
-        .or_else(|_| read_answer::<ApiVersionsRequest>(answer, 0, correlation))
+) -> Result<ApiVersionsResponse, String> {
+    let request = ApiVersionsRequest {
+        client_software_name: Text::from_static("ottla"),
+        client_software_version: Text::from_static(env!("CARGO_PKG_VERSION")),
+    };
+    let frame = request_frame(&request, version, 0, Some(client_id.clone()))
+        .map_err(|error| error.to_string())?;
+    stream.write_all(&frame).await.map_err(|e| e.to_string())?;
+    let answer = read_frame(stream).await?;
+    read_answer(answer, version)
+}
+
+fn read_answer(frame: Bytes, version: i16) -> Result<ApiVersionsResponse, String> {
+    let code = frame
+        .get(4..6)
+        .map(|bytes| i16::from_be_bytes([bytes[0], bytes[1]]));
+    let is_old = code == Some(Refusal::UnsupportedVersion.code());
+    let version = if is_old { 0 } else { version };
+    let (_, answer) = decode_response::<ApiVersionsResponse>(frame, version)
+        .map_err(|malformed| format!("it does not speak Kafka's protocol: {malformed}"))?;
+    Ok(answer)
+}
+
+async fn read_frame(stream: &mut TcpStream) -> Result<Bytes, String> {
+    let mut buffer = BytesMut::new();
+    loop {
+        if let Some(frame) = frame::take(&mut buffer, MAX_FRAME)
+            .map_err(|bad| format!("it does not speak Kafka's protocol: {bad}"))?
+        {
+            return Ok(frame);
+        }
+        let n = stream
+            .read_buf(&mut buffer)
+            .await
+            .map_err(|e| e.to_string())?;
+        if n == 0 {
+            return Err("it closed the connection before it named its versions".to_owned());
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use ottla_protocol::messages::MetadataRequest;
-
     use super::*;
+    use ottla_protocol::header::response_frame;
+    use ottla_protocol::messages::{ApiVersion, MetadataRequest};
+
+    fn served(api_key: i16, min_version: i16, max_version: i16) -> ApiVersionsResponse {
+        ApiVersionsResponse {
+            api_keys: vec![ApiVersion {
+                api_key,
+                min_version,
+                max_version,
+            }],
+            ..Default::default()
+        }
+    }
 
     #[test]
-    fn the_newest_common_version_is_used() {
-        let with = |range| Versions(HashMap::from([(3, range)]));
-        assert_eq!(with((0, 9)).newest::<MetadataRequest>(99), Ok(9));
-        assert_eq!(
-            with((0, 99)).newest::<MetadataRequest>(99),
-            Ok(MetadataRequest::VERSIONS.1)
-        );
-        assert_eq!(with((0, 99)).newest::<MetadataRequest>(4), Ok(4));
-        assert!(with((50, 99)).newest::<MetadataRequest>(99).is_err());
-        assert!(Versions::default().newest::<MetadataRequest>(99).is_err());
+    fn the_newest_common_version_is_taken() {
+        let versions = Versions::of(&served(MetadataRequest::KEY, 2, 30));
+        let newest = MetadataRequest::VERSIONS.1;
+        assert_eq!(versions.newest::<MetadataRequest>(i16::MAX), Ok(newest));
+        assert_eq!(versions.newest::<MetadataRequest>(4), Ok(4));
+        assert!(versions.newest::<MetadataRequest>(1).is_err());
+        assert!(!versions.serves::<ApiVersionsRequest>());
+        let future = Versions::of(&served(MetadataRequest::KEY, 40, 50));
+        assert!(!future.serves::<MetadataRequest>());
+    }
+
+    #[test]
+    fn an_older_broker_answers_in_version_0() {
+        let refused = ApiVersionsResponse {
+            error_code: Refusal::UnsupportedVersion.code(),
+            ..served(18, 0, 2)
+        };
+        let framed = response_frame(&refused, 0, 0).unwrap();
+        let answer = read_answer(framed.slice(frame::LENGTH_BYTES..), 4).unwrap();
+        let theirs = Versions::of(&answer);
+        assert_eq!(theirs.newest::<ApiVersionsRequest>(3), Ok(2));
     }
 }

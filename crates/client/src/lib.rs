@@ -1,43 +1,47 @@
-//! Our own Kafka client: for the command line, and for talk between nodes.
+//! Our own Kafka client: how the command line and the nodes speak to brokers.
 //!
-//! It speaks to any broker: each connection asks which versions there are and uses the newest both
-//! know. It is simple on purpose: the producer keeps one request per leader on the way and is not
-//! idempotent; the group member knows the classic protocol with the range assignor.
+//! What lives here: connections, what the cluster looks like, and calls on top of that: produce,
+//! consume, administer. No files, no storage, no rules of the cluster. Every wait has an end, every
+//! queue a bound, and every failure is a sentence.
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `fault` | what can go wrong between here and a broker |
-//! | `connection` | one socket, many requests on the way, answers in order |
-//! | `handshake` | which versions does the broker speak |
-//! | `pool` | a connection per node; back-off |
-//! | `cluster` | who leads what; refresh, retry |
-//! | `partition` | ★ a key's partition |
-//! | `produce` | records into batches, batches to leaders |
-//! | `fetched` | ★ batches into records, aborted transactions left out |
-//! | `consume` | the fetch loop |
-//! | `assign` | ★ the range assignor |
-//! | `member` | a member of a classic group: join, heartbeat, commit |
-//! | `admin` | topics, configurations, groups, offsets: one call each |
+//! | `address`, `settings`, `error` | what every call shares |
+//! | `connection`, `handshake` | one socket, and the versions agreed on it |
+//! | `pool`, `cluster` | all sockets, and who leads what |
+//! | `offsets` | where partitions begin and end, what groups committed |
+//! | `produce` | partition, batch, send, retry, idempotence |
+//! | `consume` | fetch loop, positions, a member of a classic group |
+//! | `admin` | topics, configs, groups, offsets: one call each |
 
-mod fault;
-mod connection;
+// What every call shares.
+mod address;
+mod error;
+mod random;
+mod settings;
+
+// From one socket to the whole cluster.
 mod handshake;
-mod pool;
-mod cluster;
-mod partition;
-mod produce;
-mod fetched;
-mod consume;
-mod assign;
-mod member;
-pub mod admin;
 
-pub use assign::{Assigned, range};
-pub use cluster::{Broker, Cluster, ClusterSettings, Partition, Topic, View, Which};
-pub use connection::Connection;
-pub use consume::{Consumer, ConsumerSettings, Isolation, Reset, Start};
-pub use fault::Fault;
-pub use fetched::Consumed;
-pub use member::{Member, MemberSettings, Wanted, assigned_partitions};
-pub use partition::partition_for_key;
-pub use produce::{Acks, NewRecord, Producer, ProducerSettings, Undelivered};
+mod connection;
+mod pool;
+
+mod cluster;
+
+// What it is for.
+mod offsets;
+
+pub mod produce;
+
+pub mod consume;
+
+//pub mod admin;
+
+pub use address::{Address, BadAddress};
+pub use cluster::{Ask, Cluster, Node, PartitionView, TopicView, View, serves};
+pub use connection::{Answer, Connection};
+pub use error::{ClientError, is_retriable};
+pub use handshake::Versions;
+pub use offsets::{At, Committed, Committer, FoundOffset, Isolation, OffsetAnswers};
+pub use pool::{Lane, Pool};
+pub use settings::{ClientSettings, MAX_IN_FLIGHT};

@@ -1,79 +1,93 @@
-//! A connection per address, and patience with those that cannot be reached.
+//! Connections by node, opened when needed and kept; a node that does not answer is left alone for
+//! a while that grows.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use ottla_protocol::NodeId;
+use tokio::time::{Instant, sleep_until};
 
+use crate::address::Address;
 use crate::connection::Connection;
-use crate::fault::Fault;
+use crate::error::ClientError;
+use crate::settings::{ClientSettings, pause};
 
-/// The first wait after a failure; doubled with each further one.
-const BACK_OFF_MIN: Duration = Duration::from_millis(50);
-/// And not more than this: a broker that comes back is found soon.
-const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+/// A broker takes up the requests of one connection one after the other, so what may wait there
+/// (Fetch, JoinGroup) must not stand before what must not (Heartbeat, Produce).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Metadata and administration.
+    Calls,
+    Produce,
+    Fetch,
+    /// JoinGroup and SyncGroup wait for other members.
+    Group,
+    Heartbeat,
+}
 
 #[derive(Debug)]
-pub(crate) struct Pool {
-    client_id: String,
-    request_timeout: Duration,
-    lines: Mutex<HashMap<String, Line>>,
+pub struct Pool {
+    settings: Arc<ClientSettings>,
+    slots: Mutex<HashMap<(NodeId, Lane), Arc<Slot>>>,
 }
+
+/// The lock is held while one caller connects, so that the others wait for the same connection.
+type Slot = tokio::sync::Mutex<Line>;
 
 #[derive(Debug, Default)]
 struct Line {
-    connection: Option<Connection>,
-    failures: u32,
+    connection: Option<Arc<Connection>>,
+    n_failures: u32,
     not_before: Option<Instant>,
 }
 
 impl Pool {
-    pub(crate) fn new(client_id: String, request_timeout: Duration) -> Self {
+    pub fn new(settings: Arc<ClientSettings>) -> Self {
         Self {
-            client_id,
-            request_timeout,
-            lines: Mutex::default(),
+            settings,
+            slots: Mutex::default(),
         }
     }
 
-    /// The open connection to this address, or a new one.
-    pub(crate) async fn to(&self, address: &str) -> Result<Connection, Fault> {
-        if let Some(wait) = self.wait_for(address).await {
-            tokio::time::sleep_until(wait).await;
+    /// The connection to a node, opened if there is none. A node that moved gets a new one.
+    pub async fn connection(
+        &self,
+        node: NodeId,
+        address: &Address,
+        lane: Lane,
+    ) -> Result<Arc<Connection>, ClientError> {
+        let slot = self.slot(node, lane);
+        let mut line = slot.lock().await;
+        if let Some(connection) = &line.connection
+            && !connection.is_closed()
+            && connection.address() == address
+        {
+            return Ok(Arc::clone(connection));
         }
-        if let Some(open) = self.open(address).await {
-            return Ok(open);
+        line.connection = None;
+        if let Some(moment) = line.not_before {
+            sleep_until(moment).await;
         }
-        // Not under the lock: one broker that hangs must not hold up talk with the others.
-        let opened = Connection::open(address, &self.client_id, self.request_timeout).await;
-        let mut lines = self.lines.lock().await;
-        let line = lines.entry(address.to_owned()).or_default();
-        match opened {
+        match Connection::open(address, &self.settings).await {
             Ok(connection) => {
+                let connection = Arc::new(connection);
                 *line = Line {
-                    connection: Some(connection.clone()),
+                    connection: Some(Arc::clone(&connection)),
                     ..Line::default()
                 };
                 Ok(connection)
             }
-            Err(fault) => {
-                let doubled = BACK_OFF_MIN * 2u32.saturating_pow(line.failures.min(10));
-                line.failures += 1;
-                line.not_before = Some(Instant::now() + doubled.min(BACK_OFF_MAX));
-                Err(fault)
+            Err(error) => {
+                let wait = pause(self.settings.reconnect_backoff, line.n_failures);
+                line.n_failures = line.n_failures.saturating_add(1);
+                line.not_before = Some(Instant::now() + wait);
+                Err(error)
             }
         }
     }
 
-    async fn wait_for(&self, address: &str) -> Option<Instant> {
-        self.lines.lock().await.get(address)?.not_before
-    }
-
-    async fn open(&self, address: &str) -> Option<Connection> {
-        let mut lines = self.lines.lock().await;
-        let line = lines.get_mut(address)?;
-        line.connection.take_if(|connection| connection.is_closed());
-        line.connection.clone()
+    fn slot(&self, node: NodeId, lane: Lane) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry((node, lane)).or_default())
     }
 }

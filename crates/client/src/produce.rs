@@ -1,313 +1,309 @@
-//! Records into batches, batches to leaders.
+//! Produce: choose a partition, gather batches, send them, and send them again until they are
+//! there, exactly once if idempotent.
 //!
-//! One batch per partition is open; `flush` closes all and sends them, one request per leader at a
-//! time, so that records of a partition keep their order. Not idempotent: a batch whose answer was
-//! lost is sent again and may be stored twice.
+//! [`Producer::send`] waits for metadata and for room, then hands the record to one task that owns
+//! all queues (`sender`). What a partition's queue does is a value of its own (`queue`).
 
-use std::collections::BTreeMap;
+mod partition;
+mod queue;
+mod sender;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_protocol::batch_builder::{BatchBuilder, NewHeader};
-use ottla_protocol::compress::Codec;
-use ottla_protocol::messages::{
-    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
-};
-use ottla_protocol::{NodeId, Refusal, Text, TopicPartition, Uuid};
-use tokio::task::JoinSet;
-use tokio::time::sleep;
+use ottla_protocol::compress::Compression;
+use ottla_protocol::{Refusal, TopicPartition};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Cluster, Which};
-use crate::connection::Connection;
-use crate::fault::Fault;
-use crate::partition::partition_for_key;
+use self::partition::Sticky;
+pub use self::partition::{keyed, murmur2};
+use self::sender::{Command, Sender};
+use crate::cluster::{Ask, Cluster, TopicView};
+use crate::error::ClientError;
+use crate::settings::{MAX_IN_FLIGHT, pause};
 
-/// The last version that names topics.
-const NAMES_UP_TO: i16 = 12;
+/// Records on their way from callers to the sending task. Their memory is bounded besides.
+const QUEUED_COMMANDS: usize = 1024;
 
-/// Who must have a record before it counts as sent.
+/// What a record may take in a batch beyond its key, value and headers: Kafka's upper bound.
+const RECORD_OVERHEAD: usize = 21;
+
+/// When a write counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acks {
-    /// Nobody: not even errors come back.
+    /// When it is sent.
     None,
-    /// The leader.
+    /// When the leader has it.
     Leader,
-    /// All replicas in sync.
+    /// When all in-sync replicas have it.
     All,
 }
 
+impl Acks {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "0" => Some(Self::None),
+            "1" => Some(Self::Leader),
+            "-1" | "all" => Some(Self::All),
+            _ => None,
+        }
+    }
+
+    fn number(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Leader => 1,
+            Self::All => -1,
+        }
+    }
+}
+
+/// The defaults are those of Kafka's producer.
 #[derive(Debug, Clone)]
 pub struct ProducerSettings {
     pub acks: Acks,
-    pub codec: Codec,
-    /// A batch of this size is sent.
+    pub compression: Compression,
+    /// A batch that has grown to this many bytes is sent.
     pub batch_size: usize,
-    /// All open batches together; then they are sent.
-    pub buffer_size: usize,
-    /// How often a batch is sent again.
+    /// A batch that has waited this long is sent.
+    pub linger: Duration,
+    /// Nothing larger is sent at once, nor taken as one record.
+    pub max_request_size: usize,
+    /// Of records that wait; `send` waits for room.
+    pub buffer_memory: usize,
+    /// How long `send` waits for metadata and room.
+    pub max_block: Duration,
+    /// From `send` to the answer, retries included.
+    pub delivery_timeout: Duration,
+    /// What the broker is given to get acks.
+    pub ack_timeout: Duration,
     pub retries: u32,
-    pub retry_after: Duration,
-    /// How long the leader may wait for its followers.
-    pub timeout: Duration,
+    /// Takes effect with `Acks::All` only.
+    pub is_idempotent: bool,
+    /// Requests in flight per broker, at most [`MAX_IN_FLIGHT`].
+    pub max_in_flight: usize,
 }
 
-/// A record to send.
-#[derive(Debug, Clone, Copy)]
-pub struct NewRecord<'a> {
-    pub topic: &'a str,
-    /// `None`: by key, or any.
-    pub partition: Option<i32>,
-    pub key: Option<&'a [u8]>,
-    pub value: Option<&'a [u8]>,
-    pub headers: &'a [NewHeader<'a>],
+impl Default for ProducerSettings {
+    fn default() -> Self {
+        Self {
+            acks: Acks::All,
+            compression: Compression::default(),
+            batch_size: 16 << 10,
+            linger: Duration::from_millis(5),
+            max_request_size: 1 << 20,
+            buffer_memory: 32 << 20,
+            max_block: Duration::from_secs(60),
+            delivery_timeout: Duration::from_secs(120),
+            ack_timeout: Duration::from_secs(30),
+            retries: u32::MAX,
+            is_idempotent: true,
+            max_in_flight: MAX_IN_FLIGHT,
+        }
+    }
+}
+
+/// A record to write.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewRecord {
+    pub key: Option<Bytes>,
+    pub value: Option<Bytes>,
+    pub headers: Vec<(Bytes, Option<Bytes>)>,
+    /// Milliseconds since 1970.
     pub timestamp: i64,
+    /// `None`: by the key, or any.
+    pub partition: Option<i32>,
 }
 
-/// A batch that could not be delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Undelivered {
-    pub at: TopicPartition,
-    pub n_records: i32,
-    pub fault: Fault,
+impl NewRecord {
+    /// What it takes in a batch at most, uncompressed.
+    fn size(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self.headers.iter();
+        let headers = headers.map(|(key, value)| key.len() + length(value) + 10);
+        RECORD_OVERHEAD + length(&self.key) + length(&self.value) + headers.sum::<usize>()
+    }
 }
 
-/// Sends records to the leaders of a cluster.
+/// Where a record went. The offset is -1 where the broker does not tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// What became of a record.
+#[derive(Debug)]
+pub struct Delivery(oneshot::Receiver<Result<Placed, ClientError>>);
+
+impl Delivery {
+    pub async fn wait(self) -> Result<Placed, ClientError> {
+        self.0.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+fn closed() -> ClientError {
+    ClientError::Invalid("the producer is closed".to_owned())
+}
+
+/// Cheap to share; dropping the last one sends what waits and ends.
 #[derive(Debug)]
 pub struct Producer {
-    cluster: Cluster,
-    settings: ProducerSettings,
-    open: BTreeMap<TopicPartition, BatchBuilder>,
-    /// Moves on with each flush: records without keys fill one batch, then another partition's.
-    turn: usize,
-}
-
-/// A batch on its way.
-#[derive(Debug, Clone)]
-struct Sealed {
-    at: TopicPartition,
-    topic_id: Uuid,
-    n_records: i32,
-    records: Bytes,
+    cluster: Arc<Cluster>,
+    settings: Arc<ProducerSettings>,
+    commands: mpsc::Sender<Command>,
+    room: Arc<Semaphore>,
+    sticky: Mutex<HashMap<Arc<str>, Sticky>>,
 }
 
 impl Producer {
-    pub fn new(cluster: Cluster, settings: ProducerSettings) -> Self {
+    /// Start the sending task; it ends with the producer.
+    pub fn start(cluster: Arc<Cluster>, settings: ProducerSettings) -> Self {
+        let settings = Arc::new(settings);
+        let (commands, received) = mpsc::channel(QUEUED_COMMANDS);
+        let room = settings.buffer_memory.min(Semaphore::MAX_PERMITS);
+        let room = Arc::new(Semaphore::new(room));
+        let sender = Sender::new(
+            Arc::clone(&cluster),
+            Arc::clone(&settings),
+            Arc::clone(&room),
+        );
+        tokio::spawn(sender.run(received));
         Self {
             cluster,
             settings,
-            open: BTreeMap::new(),
-            turn: 0,
+            commands,
+            room,
+            sticky: Mutex::default(),
         }
     }
 
-    /// Puts a record into its batch, and sends what is full.
-    pub async fn send(&mut self, record: NewRecord<'_>) -> Result<Vec<Undelivered>, Fault> {
-        let partition = self.place(&record).await?;
-        let at = TopicPartition::new(record.topic, partition);
-        let codec = self.settings.codec;
-        let batch = self
-            .open
-            .entry(at)
-            .or_insert_with(|| BatchBuilder::data(codec));
-        batch.push_with_headers(record.timestamp, record.key, record.value, record.headers);
-        let buffered: usize = self.open.values().map(BatchBuilder::size).sum();
-        let is_full = self
-            .open
-            .values()
-            .any(|batch| batch.size() >= self.settings.batch_size);
-        if is_full || buffered >= self.settings.buffer_size {
-            return Ok(self.flush().await);
+    /// Hand a record over. The delivery tells what became of it.
+    pub async fn send(&self, topic: &Arc<str>, record: NewRecord) -> Result<Delivery, ClientError> {
+        let size = record.size();
+        if size
+            > self
+                .settings
+                .max_request_size
+                .min(self.settings.buffer_memory)
+        {
+            return Err(ClientError::refused(
+                format!("a record of {size} bytes is larger than max.request.size"),
+                Refusal::MessageTooLarge,
+            ));
         }
-        Ok(Vec::new())
+        let deadline = Instant::now() + self.settings.max_block;
+        let partition = self.place(topic, &record, size, deadline).await?;
+        self.reserve(size, deadline).await?;
+        let (waiter, delivery) = oneshot::channel();
+        let command = Command::Append {
+            partition: TopicPartition::new(Arc::clone(topic), partition),
+            record,
+            size,
+            waiter,
+        };
+        self.commands.send(command).await.map_err(|_| closed())?;
+        Ok(Delivery(delivery))
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    /// Wait until everything that was handed over has been delivered or has failed.
+    pub async fn flush(&self) -> Result<(), ClientError> {
+        let (done, waiting) = oneshot::channel();
+        self.commands
+            .send(Command::Flush(done))
+            .await
+            .map_err(|_| closed())?;
+        waiting.await.map_err(|_| closed())
     }
 
-    async fn place(&self, record: &NewRecord<'_>) -> Result<i32, Fault> {
-        if let Some(partition) = record.partition {
+    /// The number of partitions, once the topic is there.
+    async fn place(
+        &self,
+        topic: &Arc<str>,
+        record: &NewRecord,
+        size: usize,
+        deadline: Instant,
+    ) -> Result<i32, ClientError> {
+        if let Some(partition) = self.known(topic, record, size)? {
             return Ok(partition);
         }
-        let n = self.partitions_of(record.topic).await?;
-        Ok(match record.key {
-            Some(key) => partition_for_key(key, n),
-            None => (self.turn % n) as i32,
-        })
-    }
-
-    /// How many partitions a topic has; it may be made by asking.
-    async fn partitions_of(&self, topic: &str) -> Result<usize, Fault> {
-        let known = |view: &crate::View| view.topics.get(topic).map(|t| t.partitions.len());
-        if let Some(n) = known(&self.cluster.view()).filter(|n| *n > 0) {
-            return Ok(n);
-        }
-        let names = [topic.to_owned()];
-        self.cluster
-            .until_it_passes(|| async {
-                let view = self.cluster.refresh(Which::OrMade(&names)).await?;
-                let refusal = view.refused.get(topic).copied();
-                let refusal = refusal.unwrap_or(Refusal::UnknownTopicOrPartition);
-                known(&view).filter(|n| *n > 0).ok_or(refusal.into())
-            })
-            .await
-    }
-
-    /// Sends all open batches, again where that may help, and says which could not be delivered.
-    pub async fn flush(&mut self) -> Vec<Undelivered> {
-        self.turn = self.turn.wrapping_add(1);
-        let open = std::mem::take(&mut self.open);
-        let mut left: Vec<Sealed> = open
-            .into_iter()
-            .map(|(at, batch)| Sealed {
-                at,
-                topic_id: Uuid::ZERO,
-                n_records: batch.n_records(),
-                records: batch.finish(),
-            })
-            .collect();
-        let mut undelivered = Vec::new();
-        let mut tries = 0;
-        while !left.is_empty() {
-            let mut again = Vec::new();
-            for (sealed, fault) in self.try_all(left).await {
-                if fault.may_pass() && tries < self.settings.retries {
-                    tracing::debug!(partition = %sealed.at, %fault, "sending again");
-                    again.push(sealed);
-                } else {
-                    let Sealed { at, n_records, .. } = sealed;
-                    undelivered.push(Undelivered {
-                        at,
-                        n_records,
-                        fault,
-                    });
-                }
+        let names = [Arc::clone(topic)];
+        let mut n = 0;
+        loop {
+            let error = match self.cluster.refresh(Ask::Created(&names)).await {
+                Ok(_) => match self.known(topic, record, size)? {
+                    Some(partition) => return Ok(partition),
+                    None => self.lack(topic, record),
+                },
+                Err(error) => error,
+            };
+            let wait = pause(self.cluster.settings().retry_backoff, n);
+            n += 1;
+            if !error.is_retriable() || Instant::now() + wait >= deadline {
+                return Err(error);
             }
-            left = again;
-            if !left.is_empty() {
-                tries += 1;
-                sleep(self.settings.retry_after).await;
-                self.refresh(&left).await;
-            }
-        }
-        undelivered
-    }
-
-    async fn refresh(&self, batches: &[Sealed]) {
-        let mut topics: Vec<String> = batches.iter().map(|b| b.at.topic.to_string()).collect();
-        topics.dedup();
-        if let Err(fault) = self.cluster.refresh(Which::Named(&topics)).await {
-            tracing::debug!(%fault, "no news of the cluster");
+            sleep(wait).await;
         }
     }
 
-    /// Sends each batch once; returns those that did not arrive.
-    async fn try_all(&self, batches: Vec<Sealed>) -> Vec<(Sealed, Fault)> {
-        let mut failed = Vec::new();
-        let mut by_leader: BTreeMap<NodeId, Vec<Sealed>> = BTreeMap::new();
-        for sealed in batches {
-            match self.cluster.partition(&sealed.at).await {
-                Ok((partition, topic_id)) => {
-                    by_leader
-                        .entry(partition.leader)
-                        .or_default()
-                        .push(Sealed { topic_id, ..sealed });
-                }
-                Err(fault) => failed.push((sealed, fault)),
-            }
-        }
-        let mut requests = JoinSet::new();
-        for (leader, batches) in by_leader {
-            let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
-            requests.spawn(async move { send_to(&cluster, leader, &settings, batches).await });
-        }
-        while let Some(finished) = requests.join_next().await {
-            failed.extend(finished.unwrap_or_default());
-        }
-        failed
-    }
-}
-
-/// One request to one leader; what did not arrive.
-async fn send_to(
-    cluster: &Cluster,
-    leader: NodeId,
-    settings: &ProducerSettings,
-    batches: Vec<Sealed>,
-) -> Vec<(Sealed, Fault)> {
-    let answer = async {
-        let connection = cluster.node(leader).await?;
-        ask(&connection, settings, &batches).await
-    };
-    match answer.await {
-        Ok(None) => Vec::new(),
-        Ok(Some(answer)) => failures(batches, &answer),
-        Err(fault) => batches
-            .into_iter()
-            .map(|sealed| (sealed, fault.clone()))
-            .collect(),
-    }
-}
-
-/// `None` if no answer was asked for.
-async fn ask(
-    connection: &Connection,
-    settings: &ProducerSettings,
-    batches: &[Sealed],
-) -> Result<Option<ProduceResponse>, Fault> {
-    let has_ids = batches.iter().all(|sealed| !sealed.topic_id.is_zero());
-    let at_most = if has_ids { i16::MAX } else { NAMES_UP_TO };
-    let version = connection.version_up_to::<ProduceRequest>(at_most)?;
-    let mut topics: BTreeMap<&str, TopicProduceData> = BTreeMap::new();
-    for sealed in batches {
-        let topic = topics.entry(&sealed.at.topic).or_default();
-        topic.name = Text::from(&*sealed.at.topic);
-        topic.topic_id = sealed.topic_id;
-        topic.partition_data.push(PartitionProduceData {
-            index: sealed.at.partition,
-            records: Some(sealed.records.clone()),
-        });
-    }
-    let request = ProduceRequest {
-        acks: match settings.acks {
-            Acks::None => 0,
-            Acks::Leader => 1,
-            Acks::All => -1,
-        },
-        timeout_ms: i32::try_from(settings.timeout.as_millis()).unwrap_or(i32::MAX),
-        topic_data: topics.into_values().collect(),
-        ..ProduceRequest::default()
-    };
-    if settings.acks == Acks::None {
-        connection.tell_at(&request, version).await?;
-        return Ok(None);
-    }
-    connection.ask_at(&request, version).await.map(Some)
-}
-
-fn failures(batches: Vec<Sealed>, answer: &ProduceResponse) -> Vec<(Sealed, Fault)> {
-    let outcome = |sealed: &Sealed| {
-        let is_mine = |name: &Text, id: Uuid| {
-            **name == *sealed.at.topic || (!id.is_zero() && id == sealed.topic_id)
+    /// The partition of a record by what we know now.
+    fn known(
+        &self,
+        topic: &Arc<str>,
+        record: &NewRecord,
+        size: usize,
+    ) -> Result<Option<i32>, ClientError> {
+        let view = self.cluster.view();
+        let Some(known) = view.topics.get(topic).filter(|topic| is_there(topic)) else {
+            return Ok(None);
         };
-        let topic = answer
-            .responses
-            .iter()
-            .find(|topic| is_mine(&topic.name, topic.topic_id));
-        let partitions = topic
-            .into_iter()
-            .flat_map(|topic| &topic.partition_responses);
-        let mut partitions = partitions.filter(|answered| answered.index == sealed.at.partition);
-        match partitions.next() {
-            Some(answered) => {
-                let record = answered.record_errors.first();
-                let record = record.and_then(|error| error.batch_index_error_message.as_deref());
-                let message = record.or(answered.error_message.as_deref());
-                Fault::check(answered.error_code, message)
-            }
-            None => Err(Refusal::UnknownServerError.into()),
+        if let Some(partition) = record.partition {
+            return Ok(known
+                .partitions
+                .contains_key(&partition)
+                .then_some(partition));
         }
-    };
-    let with_fault = |sealed: Sealed| outcome(&sealed).err().map(|fault| (sealed, fault));
-    batches.into_iter().filter_map(with_fault).collect()
+        if let Some(key) = &record.key {
+            return Ok(Some(keyed(key, known.partitions.len())));
+        }
+        let mut sticky = self.sticky.lock().unwrap_or_else(PoisonError::into_inner);
+        let sticky = sticky.entry(Arc::clone(topic)).or_default();
+        Ok(Some(sticky.place(known, size, self.settings.batch_size)))
+    }
+
+    fn lack(&self, topic: &Arc<str>, record: &NewRecord) -> ClientError {
+        let view = self.cluster.view();
+        let refusal = view.topics.get(topic).and_then(|topic| topic.refusal);
+        let what = match record.partition {
+            Some(partition) if refusal.is_none() => {
+                format!("topic {topic} has no partition {partition}")
+            }
+            _ => format!("topic {topic} cannot be written"),
+        };
+        ClientError::refused(what, refusal.unwrap_or(Refusal::UnknownTopicOrPartition))
+    }
+
+    async fn reserve(&self, size: usize, deadline: Instant) -> Result<(), ClientError> {
+        let permits = u32::try_from(size).unwrap_or(u32::MAX);
+        let room = tokio::time::timeout_at(deadline, self.room.acquire_many(permits)).await;
+        match room {
+            Ok(Ok(permit)) => {
+                // Given back when the batch is settled.
+                permit.forget();
+                Ok(())
+            }
+            Ok(Err(_)) => Err(closed()),
+            Err(_) => Err(ClientError::TimedOut {
+                what: "waiting for room in the producer's buffer".to_owned(),
+                after: self.settings.max_block,
+            }),
+        }
+    }
+}
+
+fn is_there(topic: &TopicView) -> bool {
+    topic.refusal.is_none() && !topic.partitions.is_empty()
 }
