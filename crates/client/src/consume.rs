@@ -275,10 +275,11 @@ impl Consumer {
             return Ok(());
         }
         self.pause_until = None;
-        if self.settings.auto_commit && Instant::now() >= self.next_commit {
-            if let Err(error) = self.commit().await {
-                tracing::warn!(%error, "offsets were not committed");
-            }
+        if self.settings.auto_commit
+            && Instant::now() >= self.next_commit
+            && let Err(error) = self.commit().await
+        {
+            tracing::warn!(%error, "offsets were not committed");
         }
         self.look_at_topics().await?;
         self.keep_membership().await?;

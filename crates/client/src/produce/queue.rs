@@ -26,7 +26,7 @@ pub(super) struct Identity {
     pub(super) epoch: i16,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Queue {
     /// Names batches, since places in the queue move.
     next_name: u64,
@@ -54,18 +54,6 @@ pub(super) struct Pending {
 enum Content {
     Growing(BatchBuilder),
     Sealed(Bytes),
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self {
-            next_name: 0,
-            batches: VecDeque::new(),
-            next_sequence: 0,
-            n_in_flight: 0,
-            is_held: false,
-        }
-    }
 }
 
 impl Queue {
