@@ -12,7 +12,7 @@ limit=180   # seconds a client's story may take
 broker= bootstrap= work=$root/target/conformance
 while [ $# -gt 0 ]; do
   case $1 in
-    --broker) broker=$2; shift 2 ;;
+    --broker) broker=$(absolute_broker "$2"); shift 2 ;;
     --bootstrap) bootstrap=$2; shift 2 ;;
     --work) work=$2; shift 2 ;;
     -*) echo "usage: run.sh [--broker CMD | --bootstrap HOST:PORT] [--work DIR] [client...]" >&2; exit 2 ;;

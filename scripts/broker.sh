@@ -15,6 +15,14 @@ release_broker() {
   echo "$target/release/ottla server"
 }
 
+# The words of a --broker command, with a path made absolute: it may be started in another directory.
+absolute_broker() {
+  local words
+  read -ra words <<< "$1"
+  if [ -x "${words[0]}" ]; then words[0]=$(cd "$(dirname "${words[0]}")" && pwd)/$(basename "${words[0]}"); fi
+  echo "${words[*]}"
+}
+
 # A port that nobody listens on, below the range from which the system takes the ports of outgoing connections.
 free_port() {
   local port

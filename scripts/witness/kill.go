@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	topic       = "killed"
+	nPartitions = 8
+	nProducers  = 4
+	// Records that must be on their way, unanswered, when the kill comes.
+	unacknowledgedMin = 1000
+)
+
+// kill: in each round producers, groups and an administrator work until the broker is killed; after the restart everything that
+// was acknowledged is looked for.
+func kill(ctx context.Context, flags *flag.FlagSet, arguments []string) error {
+	rounds := flags.Int("rounds", 100, "how often to kill")
+	bootstrap := flags.String("bootstrap", "", "HOST:PORT of the broker")
+	logPath := flags.String("log", "broker.log", "the broker's output")
+	perRound := flags.Int("records", 20000, "acknowledged records per round, at most")
+	_ = flags.Parse(arguments) // ExitOnError
+	b, err := newBroker(flags.Args(), *bootstrap, *logPath)
+	if err != nil {
+		return err
+	}
+	if err := b.start(); err != nil {
+		return err
+	}
+	defer func() { _ = b.kill() }()
+	t, err := newTrial(ctx, b)
+	if err != nil {
+		return err
+	}
+	for round := 1; round <= *rounds; round++ {
+		if err := t.round(ctx, round, int64(1000+rand.IntN(max(1, *perRound-1000)))); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+	}
+	// Once more from the first record, after a clean stop: a late kill must not have hurt what an early round wrote.
+	if err := errors.Join(b.stop(ctx), b.start()); err != nil {
+		return err
+	}
+	t.reader = newReader(t.fleet)
+	if err := t.verify(ctx); err != nil {
+		return fmt.Errorf("from the first record: %w", err)
+	}
+	commits := 0
+	for _, g := range t.groups {
+		commits += g.nAcknowledged
+	}
+	fmt.Printf("%d rounds: %d records acknowledged, 0 lost, 0 duplicated, in order; %d commits and %d topics hold; "+
+		"never less than %d unacknowledged at the kill; slowest restart %d ms\n",
+		*rounds, acknowledged(t.fleet), commits, len(t.maker.made)+len(t.maker.deleted), t.leastUnacknowledged, t.slowest.Milliseconds())
+	return b.stop(ctx)
+}
+
+// trial is the load, and what it remembers of what was acknowledged.
+type trial struct {
+	broker              *broker
+	admin               *kadm.Client
+	fleet               []*producer
+	groups              []*group
+	maker               *maker
+	reader              *reader
+	leastUnacknowledged int64
+	slowest             time.Duration
+}
+
+func newTrial(ctx context.Context, b *broker) (*trial, error) {
+	plain, err := kgo.NewClient(kgo.SeedBrokers(b.bootstrap), kgo.RetryTimeout(patience))
+	if err != nil {
+		return nil, err
+	}
+	admin := kadm.NewClient(plain)
+	segment := "1048576"
+	if _, err := admin.CreateTopic(ctx, nPartitions, 1, map[string]*string{"segment.bytes": &segment}, topic); err != nil {
+		return nil, err
+	}
+	t := &trial{broker: b, admin: admin, leastUnacknowledged: math.MaxInt64,
+		groups: []*group{newGroup("killed-a", b.bootstrap), newGroup("killed-b", b.bootstrap)},
+		maker:  &maker{admin: admin, made: map[string]int{}, deleted: map[string]bool{}}}
+	for i := range nProducers {
+		p, err := newProducer(i, b.bootstrap)
+		if err != nil {
+			return nil, err
+		}
+		t.fleet = append(t.fleet, p)
+	}
+	t.reader = newReader(t.fleet)
+	return t, nil
+}
+
+func (t *trial) round(ctx context.Context, round int, enough int64) error {
+	before := acknowledged(t.fleet)
+	wire, err := t.loadUntilKilled(ctx, round, before+enough)
+	if err != nil {
+		return err
+	}
+	// Answers that were already in the sockets have come by now; what is missing is really unacknowledged.
+	time.Sleep(50 * time.Millisecond)
+	unacknowledged := produced(t.fleet) - acknowledged(t.fleet)
+	t.leastUnacknowledged = min(t.leastUnacknowledged, unacknowledged, wire)
+	if unacknowledged < unacknowledgedMin {
+		return fmt.Errorf("only %d records were unacknowledged", unacknowledged)
+	}
+	killedAt := acknowledged(t.fleet) - before
+	restart := time.Now()
+	if err := t.broker.start(); err != nil {
+		return err
+	}
+	restarted := time.Since(restart)
+	t.slowest = max(t.slowest, restarted)
+	if err := t.verify(ctx); err != nil {
+		return err
+	}
+	fmt.Printf("round %3d: %6d acknowledged, killed with %5d unacknowledged (%5d on the wire), up again in %4d ms, all there\n",
+		round, killedAt, unacknowledged, wire, restarted.Milliseconds())
+	return nil
+}
+
+// loadUntilKilled gives back how many records were on the wire at the kill.
+func (t *trial) loadUntilKilled(ctx context.Context, round int, enough int64) (wire int64, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, p := range t.fleet {
+		p.resume()
+	}
+	for _, g := range t.groups {
+		g.resume(ctx)
+	}
+	t.maker.resume(ctx, round)
+	late := until("enough is acknowledged and enough is on its way", func() bool {
+		wire = onTheWire(t.fleet)
+		return acknowledged(t.fleet) >= enough && wire >= unacknowledgedMin || t.broker.dead()
+	})
+	err = errors.Join(late, t.broker.kill())
+	cancel()
+	for _, p := range t.fleet {
+		p.pause()
+	}
+	for _, g := range t.groups {
+		g.pause()
+	}
+	t.maker.pause()
+	return wire, err
+}
+
+func (t *trial) verify(ctx context.Context) error {
+	for _, g := range t.groups {
+		if err := g.verify(ctx, t.admin); err != nil {
+			return err
+		}
+	}
+	if err := t.maker.verify(ctx); err != nil {
+		return err
+	}
+	for _, p := range t.fleet {
+		p.reconnected()
+		if err := p.drain(); err != nil {
+			return err
+		}
+	}
+	return t.reader.verify(ctx, t.broker.bootstrap)
+}
+
+func sum(fleet []*producer, of func(*producer) int64) (total int64) {
+	for _, p := range fleet {
+		total += of(p)
+	}
+	return total
+}
+
+func acknowledged(fleet []*producer) int64 {
+	return sum(fleet, func(p *producer) int64 { return p.acknowledged.Load() })
+}
+
+func produced(fleet []*producer) int64 {
+	return sum(fleet, func(p *producer) int64 { return p.produced.Load() })
+}
+
+// onTheWire counts whole records in Produce requests that were written and not answered yet.
+func onTheWire(fleet []*producer) int64 {
+	return sum(fleet, func(p *producer) int64 { return p.wire.Load() / recordBytes })
+}
+
+// recordBytes is a little more than one record takes in a request.
+const recordBytes = 220
+
+func value(producer, partition int, sequence int64) string {
+	text := fmt.Sprintf("%d %d %d ", producer, partition, sequence)
+	return text + strings.Repeat("k", 200-len(text))
+}

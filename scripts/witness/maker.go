@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// topicsPerRound keeps the directory small over a hundred rounds; the topics of the round before the last are deleted again.
+const topicsPerRound = 6
+
+// maker creates and deletes topics, and remembers what was acknowledged.
+type maker struct {
+	admin   *kadm.Client
+	made    map[string]int // Partitions.
+	deleted map[string]bool
+	doubt   map[string]bool // Asked for, and never answered.
+	running sync.WaitGroup
+}
+
+func (m *maker) resume(ctx context.Context, round int) {
+	m.doubt = map[string]bool{}
+	m.running.Add(1)
+	go func() {
+		defer m.running.Done()
+		for n := 0; n < topicsPerRound && ctx.Err() == nil; n++ {
+			m.make(ctx, fmt.Sprintf("made-%d-%d", round, n), n%3+1)
+			m.remove(ctx, fmt.Sprintf("made-%d-%d", round-2, n))
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+	}()
+}
+
+func (m *maker) pause() { m.running.Wait() }
+
+func (m *maker) make(ctx context.Context, name string, nPartitions int) {
+	if _, err := m.admin.CreateTopic(ctx, int32(nPartitions), 1, nil, name); err != nil {
+		m.doubt[name] = true
+		return
+	}
+	m.made[name] = nPartitions
+}
+
+func (m *maker) remove(ctx context.Context, name string) {
+	if _, exists := m.made[name]; !exists {
+		return
+	}
+	if _, err := m.admin.DeleteTopic(ctx, name); err != nil {
+		m.doubt[name] = true
+		return
+	}
+	delete(m.made, name)
+	m.deleted[name] = true
+}
+
+// verify settles the doubts by what is there, and insists on the rest.
+func (m *maker) verify(ctx context.Context) error {
+	topics, err := again(func() (kadm.TopicDetails, error) { return m.admin.ListTopics(ctx) })
+	if err != nil {
+		return err
+	}
+	for name := range m.doubt {
+		if topics.Has(name) {
+			m.made[name] = len(topics[name].Partitions)
+		} else {
+			delete(m.made, name)
+		}
+	}
+	m.doubt = nil
+	for name, nPartitions := range m.made {
+		if len(topics[name].Partitions) != nPartitions {
+			return fmt.Errorf("LOST TOPIC: %s has %d partitions of %d", name, len(topics[name].Partitions), nPartitions)
+		}
+	}
+	for name := range m.deleted {
+		if topics.Has(name) {
+			return fmt.Errorf("topic %s was deleted and is there again", name)
+		}
+	}
+	return nil
+}
