@@ -125,6 +125,22 @@ fn an_api_versions_request_of_the_future_is_answered_in_version_0() {
 }
 
 #[test]
+fn requests_sent_together_are_answered_one_after_the_other() {
+    let node = Node::start(&[]);
+    let mut stream = node.connect();
+    let mut together = request(18, 0, &[]);
+    // All topics, then ApiVersions again: neither may be decided before the one before it is answered.
+    together.extend(request(3, 1, &(-1i32).to_be_bytes()));
+    together.extend(request(18, 0, &[]));
+    stream.write_all(&together).unwrap();
+    let answers: Vec<_> = (0..3)
+        .map(|_| answer(&mut stream).expect("an answer").len())
+        .collect();
+    assert_eq!(answers[0], answers[2]);
+    assert_ne!(answers[0], answers[1]);
+}
+
+#[test]
 fn garbage_after_a_handshake_ends_the_connection() {
     let node = Node::start(&[]);
     let mut stream = node.connect();

@@ -163,6 +163,9 @@ impl Connection {
             }
             self.start_frames()?;
             self.write_due().await?;
+            if self.owed.is_empty() && self.has_frame()? {
+                continue;
+            }
             let may_read = self.owed.len() < UNANSWERED_MAX && self.held.is_none();
             if *stopping.borrow() && self.owed.is_empty() {
                 return Err(End::Stopped);
@@ -232,6 +235,14 @@ impl Connection {
             ))),
             Err(_) => Err(End::Refused(format!("frame with negative length {length}"))),
         }
+    }
+
+    /// Whether a whole request waits here to be started.
+    fn has_frame(&self) -> Result<bool, End> {
+        let is_whole = self
+            .frame_size()?
+            .is_some_and(|size| self.inbox.len() >= size);
+        Ok(self.held.is_some() || is_whole)
     }
 
     fn next_frame(&mut self) -> Result<Option<Bytes>, End> {

@@ -105,6 +105,7 @@ mod tests {
     fn asked(settings: &NodeSettings, node: NodeId) -> String {
         let session = Session {
             listener: Arc::from("PLAINTEXT"),
+            is_controller: false,
             peer: "[::ffff:10.0.0.9]:50000".parse().expect("address"),
             local: "[::ffff:10.0.0.1]:9092".parse().expect("address"),
             id: 1,

@@ -44,6 +44,15 @@ impl DiskFaults for Stall {
     }
 }
 
+/// Lets the disk go on, however the test ends.
+struct EndStall(Arc<Stall>);
+
+impl Drop for EndStall {
+    fn drop(&mut self) {
+        self.0.is_stalled.store(false, Ordering::Release);
+    }
+}
+
 struct Client(TcpStream);
 
 impl Client {
@@ -54,7 +63,7 @@ impl Client {
     }
 
     fn send<R: Request>(&mut self, request: &R, version: i16) {
-        let frame = request_frame(request, version, 1, Some("stall")).unwrap();
+        let frame = request_frame(request, version, 1, Some("stall".into())).unwrap();
         self.0.write_all(&frame).unwrap();
     }
 
@@ -195,7 +204,12 @@ fn members_and_health_checks_do_not_notice_a_stall() {
     let typed = config.node_settings().unwrap();
     let stall = Arc::new(Stall::default());
     let disk = Disk::breakable(stall.clone());
-    ottla_node::format::prepare_if_empty(&typed, &config, &disk, None).unwrap();
+    let format =
+        ottla_node::auto_format(&typed, None, &[], &disk, ottla_node::random_uuid).unwrap();
+    format
+        .unwrap()
+        .run(&disk, 0, ottla_node::random_uuid)
+        .unwrap();
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -241,6 +255,8 @@ fn members_and_health_checks_do_not_notice_a_stall() {
         ..Default::default()
     };
 
+    // A failed assertion must not leave the runtimes waiting for the disk.
+    let _end = EndStall(stall.clone());
     stall.is_stalled.store(true, Ordering::Release);
     // More producers than data-plane threads: every one of these threads hangs in a write.
     let mut producers: Vec<Client> = (0..4).map(|_| Client::connect(port)).collect();
