@@ -20,7 +20,11 @@ free_port() { # a port that nobody listens on, from $1 up
 port=$(free_port $((20000 + RANDOM % 5000))); cport=$(free_port $((port + 1)))
 sed "s|@PORT@|$port|g; s|@CPORT@|$cport|g; s|@DIR@|$dir|g" "$here/broker.properties" > "$dir/server.properties"
 # Where a replica lies is chance when there is a choice, and chance does not compare.
-case " $* " in *" --against "*) sed -i "s|^log.dirs=.*|log.dirs=$dir/one|" "$dir/server.properties" ;; esac
+# Nor does access control, which only one of the two serves: whoever connects may do everything.
+case " $* " in *" --against "*)
+  sed -i "s|^log.dirs=.*|log.dirs=$dir/one|" "$dir/server.properties"
+  echo "super.users=User:ANONYMOUS" >> "$dir/server.properties" ;;
+esac
 
 cargo build -q -p ottla-differential --manifest-path "$here/Cargo.toml"
 export LOG_DIR=$dir KAFKA_HEAP_OPTS=${KAFKA_HEAP_OPTS:--Xmx512m}

@@ -1,4 +1,5 @@
-//! Why a field or a version is not reached on one broker, one line each.
+//! Why a field or a version is not reached on one broker, and why an answer of Ottla may differ from
+//! Apache's, one line each.
 
 /// The reason for a field, if there is one.
 pub fn reason(place: &str, field: &str, versions: &[i16]) -> Option<&'static str> {
@@ -111,5 +112,108 @@ const REASONS: &[Reason] = &[
         0,
         LAST,
         "a partition without a leader is told by leader -1 alone; the broker writes 0 always",
+    ),
+];
+
+/// The reason for a difference between two brokers, if there is one. A line is `path: ours | theirs`.
+pub fn difference(api: &str, label: &str, line: &str) -> Option<&'static str> {
+    let found = DIFFERENCES.iter().find(|(of, labels, parts, _)| {
+        (of.is_empty() || *of == api)
+            && (labels.is_empty() || labels.contains(&label))
+            && parts.iter().all(|part| line.contains(part))
+    });
+    found.map(|(.., reason)| *reason)
+}
+
+/// Request (none: all), labels (none: all), what the line contains, reason.
+type Difference = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static str,
+);
+
+const NO_TRANSACTIONS: &str = "transactions are not served yet: refused at once, by name";
+const NO_SHARE_GROUPS: &str = "share groups are not served yet: refused at once, by name";
+const CREATED_FIRST: &str = "Apache creates the topic behind the answer and lets the client ask again; here the answer waits for it";
+const IDS_AT_ONCE: &str = "Apache fetches its first block of producer ids behind the answer and lets the client ask again; here they are at hand";
+
+const DIFFERENCES: &[Difference] = &[
+    (
+        "ApiVersionsRequest",
+        &[],
+        &["api_keys[", "| (absent)"],
+        "an API is advertised only when it is served",
+    ),
+    (
+        "DescribeConfigsRequest",
+        &[],
+        &["configs[ottla.", ": (absent) |"],
+        "our own settings are described when they are set",
+    ),
+    (
+        "FindCoordinatorRequest",
+        &["transaction"],
+        &[],
+        NO_TRANSACTIONS,
+    ),
+    (
+        "FindCoordinatorRequest",
+        &["share partition", "bad share partition"],
+        &[],
+        NO_SHARE_GROUPS,
+    ),
+    (
+        "InitProducerIdRequest",
+        &[
+            "no timeout",
+            "transactional",
+            "transactional, again",
+            "transactional, with its id",
+        ],
+        &[],
+        NO_TRANSACTIONS,
+    ),
+    (
+        "InitProducerIdRequest",
+        &["idempotent"],
+        &["error_code: 14 | 0"],
+        IDS_AT_ONCE,
+    ),
+    (
+        "InitProducerIdRequest",
+        &["idempotent"],
+        &["producer_"],
+        IDS_AT_ONCE,
+    ),
+    (
+        "ProduceRequest",
+        &["transactional id without a transaction"],
+        &[],
+        NO_TRANSACTIONS,
+    ),
+    (
+        "ProduceRequest",
+        &["acks 1"],
+        &["base_offset:"],
+        "what was refused for its transactional id takes no offset",
+    ),
+    (
+        "ProduceRequest",
+        &["damaged", "no batch"],
+        &["error_message: None | (filled)"],
+        "words besides, where Apache leaves the code alone",
+    ),
+    (
+        "MetadataRequest",
+        &["by name", "by name, create"],
+        &["topics["],
+        CREATED_FIRST,
+    ),
+    (
+        "IncrementalAlterConfigsRequest",
+        &["unknown operation"],
+        &["responses["],
+        "Apache trips over it and says UNKNOWN_SERVER_ERROR; it is the request that is wrong",
     ),
 ];

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::argued;
 use crate::leaves::Leaf;
 use crate::story::Step;
 
@@ -77,9 +78,10 @@ struct Seen {
     times: usize,
 }
 
-/// Prints what differs; true if nothing does.
+/// Prints what differs; true if nothing does without a reason on record.
 pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> bool {
     let mut differences: BTreeMap<(String, String), Seen> = BTreeMap::new();
+    let mut argued: BTreeMap<&str, usize> = BTreeMap::new();
     let mut compared = 0;
     let other = by_key(other);
     for (key, step) in by_key(mine) {
@@ -88,6 +90,10 @@ pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> bool 
         };
         compared += 1;
         for line in between(step, against) {
+            if let Some(reason) = argued::difference(step.api, &step.label, &line) {
+                *argued.entry(reason).or_default() += 1;
+                continue;
+            }
             let about = (format!("{} ({})", step.api, step.label), line);
             let seen = differences.entry(about).or_default();
             seen.times += 1;
@@ -104,6 +110,9 @@ pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> bool 
             about.clone_from(request);
         }
         println!("    {line}    in {:?}", seen.versions);
+    }
+    for (reason, times) in &argued {
+        println!("argued, {times} times: {reason}");
     }
     println!("{} differences", differences.len());
     differences.is_empty()

@@ -202,3 +202,27 @@ fn dynamic_settings_and_deleted_topics_outlive_a_restart() {
         node.stop().await.unwrap();
     });
 }
+
+#[test]
+fn a_refusal_tells_where_the_log_starts_unless_it_is_not_about_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), &[]);
+    runtime().block_on(async {
+        let node = start(&config).await;
+        create(&node, "t").await;
+        let partition = node.services().partitions().leader_of("t", 0).unwrap();
+        let numbered = |sequence| {
+            let mut builder = BatchBuilder::data(Codec::None).producer(7, 0, sequence);
+            builder.push(1, None, Some(b"v"));
+            builder.finish()
+        };
+        assert!(partition.append(&numbered(0), 1, true).is_ok());
+        let gap = partition.append(&numbered(5), 1, true).unwrap_err();
+        assert_eq!((gap.refused.refusal.code(), gap.log_start), (45, 0));
+        let mut damaged = numbered(1).to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        let damaged = partition.append(&damaged.into(), 1, true).unwrap_err();
+        assert_eq!((damaged.refused.refusal.code(), damaged.log_start), (2, -1));
+        node.stop().await.unwrap();
+    });
+}

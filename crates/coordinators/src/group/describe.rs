@@ -31,11 +31,11 @@ impl GroupLedger {
             group_id: Text::from(&**id),
             protocol_type: Text::from(group.protocol_type().unwrap_or_default()),
             group_state: Text::from_static(group.state().name()),
-            group_type: Text::from_static("Classic"),
+            group_type: Text::from_static("classic"),
         });
         let others = self.others.iter().map(|(id, other)| ListedGroup {
             group_id: Text::from(&**id),
-            protocol_type: Text::from_static(other.kind.protocol_type()),
+            protocol_type: Text::from_static(other.kind.type_name()),
             group_state: Text::from_static(other.state()),
             group_type: Text::from_static(other.kind.type_name()),
         });

@@ -21,21 +21,12 @@ pub(crate) enum OtherKind {
 }
 
 impl OtherKind {
-    /// The protocol type in listings; also the group type in lower case.
-    pub(crate) fn protocol_type(self) -> &'static str {
+    /// Kafka's name of the group type in listings, which is the name of the protocol type, too.
+    pub(crate) fn type_name(self) -> &'static str {
         match self {
             Self::Consumer => "consumer",
             Self::Share => "share",
             Self::Streams => "streams",
-        }
-    }
-
-    /// Kafka's name of the group type.
-    pub(crate) fn type_name(self) -> &'static str {
-        match self {
-            Self::Consumer => "Consumer",
-            Self::Share => "Share",
-            Self::Streams => "Streams",
         }
     }
 
@@ -204,7 +195,9 @@ mod tests {
     fn kinds_follow_the_record_types() {
         for kind in &RecordKind::ALL[3..] {
             assert!(
-                kind.name().starts_with(OtherKind::of(*kind).type_name()),
+                kind.name()
+                    .to_lowercase()
+                    .starts_with(OtherKind::of(*kind).type_name()),
                 "{kind:?}"
             );
         }

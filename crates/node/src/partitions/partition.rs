@@ -275,6 +275,16 @@ impl Partition {
         acks: i16,
         may_use_zstd: bool,
     ) -> Result<Appended, AppendRefused> {
+        let appended = self.append_from_client(records, acks, may_use_zstd);
+        appended.map_err(|refused| self.with_log_start(refused))
+    }
+
+    fn append_from_client(
+        self: &Arc<Self>,
+        records: &Bytes,
+        acks: i16,
+        may_use_zstd: bool,
+    ) -> Result<Appended, AppendRefused> {
         let rules = self.rules.read().clone();
         let origin = validate::Origin::Client { may_use_zstd };
         let checked = validate::check(records, origin, &rules, self.around.clock.wall_ms())
@@ -524,6 +534,22 @@ impl Partition {
             _ => {}
         }
         AppendRefused::rejected(rejected)
+    }
+
+    /// Kafka tells where the log starts with every refusal but those that say nothing about the log.
+    fn with_log_start(&self, mut refused: AppendRefused) -> AppendRefused {
+        refused.log_start = match refused.refused.refusal {
+            Refusal::UnknownTopicOrPartition
+            | Refusal::UnknownTopicId
+            | Refusal::NotLeaderOrFollower
+            | Refusal::MessageTooLarge
+            | Refusal::RecordListTooLarge
+            | Refusal::CorruptMessage
+            | Refusal::UnsupportedCompressionType
+            | Refusal::KafkaStorageError => -1,
+            _ => self.view().start(),
+        };
+        refused
     }
 
     fn not_done(&self, not_done: NotDone) -> AppendRefused {

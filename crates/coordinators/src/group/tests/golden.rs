@@ -237,37 +237,37 @@ fn check(partition: i32, expected: Expect) {
 fn groups_are_what_kafkas_tools_say_of_them() {
     for (partition, expected) in SEGMENTS.into_iter().zip([
         expect![[r#"
-            classic-1 Classic consumer Empty
+            classic-1 classic consumer Empty
               t1-0 300 "" error=0
               t1-1 0 "" error=0
               t1-2 0 "" error=0
-            txn-1 Classic consumer Stable
+            txn-1 classic consumer Stable
               member consumer-txn-1-1 /127.0.0.1 -
               t1-0 7 "tx" error=0
               t1-1 8 "" error=0
               t1-2 -1 "" error=88
         "#]],
         expect![[r#"
-            share-1 Share share Empty
+            share-1 share share Empty
         "#]],
         expect![[r#"
-            modern-2 Consumer consumer Stable
+            modern-2 consumer consumer Stable
         "#]],
         expect![[r#"
-            modern-1 Consumer consumer Empty
+            modern-1 consumer consumer Empty
               t1-0 300 "" error=0
               t1-1 0 "" error=0
               t1-2 0 "" error=0
-            streams-1 Streams streams Stable
+            streams-1 streams streams Stable
         "#]],
         expect![[r#"
-            classic-static Classic consumer Empty
+            classic-static classic consumer Empty
               t1-0 300 "" error=0
               t1-1 0 "" error=0
               t1-2 0 "" error=0
         "#]],
         expect![[r#"
-            txn-0 Classic  Empty
+            txn-0 classic  Empty
               t1-0 3 "" error=0
         "#]],
     ]) {

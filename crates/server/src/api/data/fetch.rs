@@ -265,11 +265,21 @@ fn refused(wanted: &Wanted, refusal: Refusal, partition: Option<Arc<Partition>>)
         high_watermark: UNKNOWN,
         last_stable_offset: UNKNOWN,
         log_start_offset: UNKNOWN,
-        aborted_transactions: None,
+        aborted_transactions: aborted_of_refused(refusal),
         records: Some(FileSlice::default()),
         ..Default::default()
     };
     Outcome { data, partition }
+}
+
+/// Kafka refuses a topic that nobody knows before it looks at the partition, and leaves the list
+/// empty; a partition that refuses has no list.
+fn aborted_of_refused(refusal: Refusal) -> Option<Vec<AbortedTransaction>> {
+    matches!(
+        refusal,
+        Refusal::UnknownTopicOrPartition | Refusal::UnknownTopicId
+    )
+    .then(Vec::new)
 }
 
 /// Whether the answer may leave at once: enough bytes, or anything the client must know now.

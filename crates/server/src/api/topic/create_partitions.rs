@@ -9,7 +9,7 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::{Refused, Text};
 
-use crate::api::{code, count_errors, within, words};
+use crate::api::{code, count_errors, within};
 use crate::session::Call;
 
 pub(crate) async fn handle(
@@ -63,6 +63,32 @@ fn result(name: Text, outcome: Result<(), Refused>) -> CreatePartitionsTopicResu
     CreatePartitionsTopicResult {
         name,
         error_code: code(&outcome),
-        error_message: words(&outcome),
+        // The code alone where there is nothing to add to it, as Kafka has it here.
+        error_message: outcome
+            .err()
+            .and_then(|refused| refused.message)
+            .map(Into::into),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn a_code_that_says_it_all_comes_without_words() {
+        let absent = result("t".into(), Err(Refusal::UnknownTopicOrPartition.into()));
+        assert_eq!((absent.error_code, absent.error_message), (3, None));
+        let refused = Refused::new(
+            Refusal::InvalidPartitions,
+            "Topic already has 1 partition(s).",
+        );
+        let present = result("t".into(), Err(refused));
+        assert_eq!(
+            present.error_message.as_deref(),
+            Some("Topic already has 1 partition(s).")
+        );
     }
 }
