@@ -43,7 +43,7 @@ pub mod testing;
 
 pub use field::{
     Malformed, Message, Reader, Request, Unsupported, Version, Versioned, Writer, decode_body,
-    encode_body,
+    decode_request, encode_body,
 };
 pub use names::{
     LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Text, TopicPartition, Uuid,

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use ottla_protocol::field::{Lack, Why};
 use ottla_protocol::testing::{Sample, Sampler};
-use ottla_protocol::{Message, Request, Text, Uuid, Versioned, decode_body, encode_body};
+use ottla_protocol::{
+    Message, Request, Text, Uuid, Versioned, decode_body, decode_request, encode_body,
+};
 
 #[derive(Debug, Clone, PartialEq, Message)]
 #[message(request, key = 300, versions = "0-5", flexible = "3+", response = EverythingResponse)]
@@ -191,6 +193,8 @@ fn bad_bytes_name_their_field() {
     let empty = encode_body(&EverythingRequest::default(), 3).unwrap();
     let surplus = [&empty[..], &[0]].concat();
     assert_eq!(why(&surplus, 3), ("EverythingRequest", Why::Surplus));
+    let request = decode_request::<EverythingRequest>(surplus.into(), 3);
+    assert_eq!(request, Ok(EverythingRequest::default()));
     // Tag 2 is an ordinary field in version 3.
     let mut tag = empty[..empty.len() - 1].to_vec();
     tag.extend([1, 2, 1, 1]);

@@ -59,7 +59,6 @@ pub(crate) fn start(
     if !is_served && key != API_VERSIONS {
         return Err(format!("{} version {version} is not supported", api.name));
     }
-    services.metrics().request_came(key, version);
     let header_version = if is_served { version } else { 0 };
     let is_flexible = is_served && version >= api.flexible_from;
     let mut reader = Reader::new(frame);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_node::Services;
 use ottla_protocol::messages::*;
-use ottla_protocol::{Versioned, decode_body};
+use ottla_protocol::{Versioned, decode_request};
 
 use crate::answer::Answer;
 use crate::api;
@@ -64,7 +64,7 @@ impl Api {
 macro_rules! api {
     ($request:ty, $served:expr, $door:ident, $handler:path) => {
         api!(@ $request, $served, $door, |services, call, body| Box::pin(async move {
-            match decode_body::<$request>(body, call.version) {
+            match decode_request::<$request>(body, call.version) {
                 Ok(request) => {
                     let response = $handler(&services, &call, request).await;
                     Answer::encode(&call, &response)
@@ -76,7 +76,7 @@ macro_rules! api {
     // A handler that writes its own answer: record bytes never pass through a message struct.
     ($request:ty, $served:expr, $door:ident, raw $handler:path) => {
         api!(@ $request, $served, $door, |services, call, body| Box::pin(async move {
-            match decode_body::<$request>(body, call.version) {
+            match decode_request::<$request>(body, call.version) {
                 Ok(request) => $handler(services, call, request).await,
                 Err(malformed) => Answer::malformed(&call, &malformed),
             }

@@ -88,6 +88,15 @@ pub fn decode_body<M: Versioned>(bytes: Bytes, version: i16) -> Result<M, Malfor
     Ok(message)
 }
 
+/// Read a request as a server does: what follows it is passed over. Kafka does that too, and
+/// librdkafka relies on it (its Metadata request for all topics ends in three idle bytes).
+pub fn decode_request<M: Request>(bytes: Bytes, version: i16) -> Result<M, Malformed> {
+    if !M::knows(version) {
+        return Err(Malformed::new(M::NAME, Why::Version));
+    }
+    M::decode(&mut Reader::new(bytes), M::version(version))
+}
+
 /// Write a message at a version.
 pub fn encode_body<M: Versioned>(message: &M, version: i16) -> Result<Bytes, Unsupported> {
     let mut writer = Writer::new();
