@@ -6,7 +6,10 @@
 //! answer does not decode or encodes to other bytes, or a field stayed at its default without a
 //! reason on record (`argued.rs`). The second tells the same story to both brokers, as far as both
 //! serve it, and compares field by field. `--verbose` prints every answer.
-
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program that waits for brokers, without a runtime"
+)]
 // A program that reports is made to print, and nothing of a program is reached from outside: `pub`
 // only tells what other files use.
 #![allow(clippy::print_stdout, unreachable_pub)]

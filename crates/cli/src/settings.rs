@@ -41,8 +41,6 @@ pub(crate) struct Settings {
     pub(crate) notes: Vec<Note>,
     /// `CLUSTER_ID` or `KAFKA_KRAFT_CLUSTER_ID`.
     pub(crate) cluster_id: Option<String>,
-    /// True if nobody chose `ottla.http.listener`: then a busy port is only a warning.
-    pub(crate) http_is_default: bool,
 }
 
 /// Where a value was written.
@@ -169,7 +167,6 @@ impl Checked {
     fn settings(self, given: &Given) -> Settings {
         Settings {
             notes: self.written.notes(),
-            http_is_default: !self.written.by_name.contains_key("ottla.http.listener"),
             broker: self.broker,
             node: self.node,
             cluster_id: environment::cluster_id(&given.environment),

@@ -150,6 +150,9 @@ impl Node {
             start.control.clone(),
             group_settings(&settings),
             clock.clone(),
+            Duration::from_millis(
+                u64::try_from(settings.groups.offsets_commit_timeout_ms).unwrap_or(0),
+            ),
         );
         let (stop, stopping) = watch::channel(false);
         let services = Arc::new(Services {

@@ -3,6 +3,7 @@
 //!
 //! Needs `KAFKA_HOME` (an Apache Kafka 4.3 tree) and a JDK; without them only the recorded bytes
 //! are checked. `UPDATE_TESTDATA=1` with `KAFKA_HOME` records them anew.
+#![allow(clippy::disallowed_methods, reason = "a test feeds another process")]
 
 mod beyond;
 mod every;

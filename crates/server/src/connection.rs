@@ -278,7 +278,8 @@ impl Connection {
                 return Ok(());
             };
             let company = self.owed.iter().all(|owed| owed.allows_company);
-            if !self.owed.is_empty() && !(company && dispatch::allows_company(&frame)) {
+            let may_start = self.owed.is_empty() || (company && dispatch::allows_company(&frame));
+            if !may_start {
                 self.held = Some(frame);
                 return Ok(());
             }

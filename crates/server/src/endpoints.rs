@@ -108,7 +108,6 @@ mod tests {
             is_controller: false,
             peer: "[::ffff:10.0.0.9]:50000".parse().expect("address"),
             local: "[::ffff:10.0.0.1]:9092".parse().expect("address"),
-            id: 1,
         };
         let registered = Endpoint {
             listener: Arc::from("PLAINTEXT"),

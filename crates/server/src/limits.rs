@@ -2,8 +2,10 @@
 //! broker-wide and per listener. Rules only; the listener waits and closes.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
+
+use ottla_metadata::config::NodeSettings;
 
 /// What to do with a connection that has just been accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +104,36 @@ impl ConnectionLimits {
         self.refilled = Some(now);
         self.tokens = (self.tokens + passed.as_secs_f64() * rate).min(rate.max(1.0));
         (self.tokens < 1.0).then(|| Duration::from_secs_f64((1.0 - self.tokens) / rate))
+    }
+}
+
+/// The limits that the settings ask for.
+pub(crate) fn allowed(settings: &NodeSettings) -> Allowed {
+    let count = |n: i32| usize::try_from(n).unwrap_or(0);
+    let limits = &settings.connections;
+    let mut per_address_overrides = HashMap::new();
+    for (host, most) in limits.per_ip_overrides().unwrap_or_default() {
+        for ip in addresses_of(&host) {
+            per_address_overrides.insert(ip, count(most));
+        }
+    }
+    Allowed {
+        connections: count(limits.max),
+        per_address: count(limits.max_per_ip),
+        per_address_overrides,
+        creation_rate: f64::from(limits.max_creation_rate),
+    }
+}
+
+fn addresses_of(host: &str) -> Vec<IpAddr> {
+    match (host, 0).to_socket_addrs() {
+        Ok(addresses) => addresses
+            .map(|address| address.ip().to_canonical())
+            .collect(),
+        Err(error) => {
+            tracing::warn!(host, %error, "max.connections.per.ip.overrides names an unknown host");
+            Vec::new()
+        }
     }
 }
 

@@ -3,10 +3,9 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ottla_node::Metrics;
+use ottla_node::{Configured, Metrics};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,11 +13,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::connection::{Connection, End, Outcome, Shared};
-use crate::limits::{Admission, ConnectionLimits};
+use crate::limits::{Admission, ConnectionLimits, allowed};
 use crate::session::{Session, canonical};
-
-/// Ids of connections are unique in the life of the process, over all listeners.
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Binds `host:port`; no host is every address, IPv4 and IPv6.
 pub(crate) fn bind(
@@ -72,17 +68,29 @@ fn bind_one(
 /// The connections that are open, over all listeners, and who waits for one to close.
 pub(crate) struct Connections {
     limits: Mutex<ConnectionLimits>,
+    /// The settings that the limits were taken from.
+    taken_from: Mutex<Arc<Configured>>,
     closed: Notify,
     metrics: Arc<Metrics>,
 }
 
 impl Connections {
-    pub(crate) fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(configured: Arc<Configured>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            limits: Mutex::new(limits),
+            limits: Mutex::new(ConnectionLimits::new(allowed(&configured.settings))),
+            taken_from: Mutex::new(configured),
             closed: Notify::new(),
             metrics,
         })
+    }
+
+    /// Puts limits in force that have changed since the last connection.
+    fn refresh(&self, configured: Arc<Configured>) {
+        let mut taken_from = self.taken_from.lock();
+        if !Arc::ptr_eq(&taken_from, &configured) {
+            self.limits.lock().allow(allowed(&configured.settings));
+            *taken_from = configured;
+        }
     }
 
     pub(crate) fn n_open(&self) -> usize {
@@ -165,6 +173,7 @@ impl Listener {
         let ip = canonical(peer.ip());
         loop {
             let closed = self.connections.closed.notified();
+            self.connections.refresh(self.shared.services.configured());
             let admission = self
                 .connections
                 .limits
@@ -199,7 +208,6 @@ impl Listener {
             is_controller: self.is_controller,
             peer,
             local,
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
         });
         let connection = Connection::new(stream, session, self.shared.clone());
         let data_plane = self.data_plane.clone();

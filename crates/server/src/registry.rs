@@ -134,7 +134,7 @@ pub static APIS: &[Api] = &[
 ];
 
 /// The line of an API key.
-pub fn find(key: i16) -> Option<&'static Api> {
+pub(crate) fn find(key: i16) -> Option<&'static Api> {
     APIS.iter().find(|api| api.key == key)
 }
 

@@ -1,9 +1,7 @@
 //! The doors of a node: bind them, open them, close them.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +14,6 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::connection::Shared;
 use crate::http;
-use crate::limits::{Allowed, ConnectionLimits};
 use crate::listener::{Connections, Listener, bind};
 
 /// Request frames above 64 KiB that may be in memory at once, in KiB, over all connections; one
@@ -203,10 +200,7 @@ impl Server {
         let configured = services.configured();
         let settings = &configured.settings;
         let (stop, stopping) = watch::channel(false);
-        let connections = Connections::new(
-            ConnectionLimits::new(allowed(settings)),
-            services.metrics_handle(),
-        );
+        let connections = Connections::new(configured.clone(), services.metrics_handle());
         let frame_max = usize::try_from(settings.connections.request_max_bytes).unwrap_or(0);
         let shared = Arc::new(Shared {
             services: services.clone(),
@@ -249,33 +243,4 @@ fn idle_max(ms: i64) -> Duration {
     /// Longer than any process lives; a timer cannot be longer still.
     const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     u64::try_from(ms).map_or(NEVER, |ms| Duration::from_millis(ms).min(NEVER))
-}
-
-fn allowed(settings: &NodeSettings) -> Allowed {
-    let count = |n: i32| usize::try_from(n).unwrap_or(0);
-    let limits = &settings.connections;
-    let mut per_address_overrides = HashMap::new();
-    for (host, most) in limits.per_ip_overrides().unwrap_or_default() {
-        for ip in addresses_of(&host) {
-            per_address_overrides.insert(ip, count(most));
-        }
-    }
-    Allowed {
-        connections: count(limits.max),
-        per_address: count(limits.max_per_ip),
-        per_address_overrides,
-        creation_rate: f64::from(limits.max_creation_rate),
-    }
-}
-
-fn addresses_of(host: &str) -> Vec<IpAddr> {
-    match (host, 0).to_socket_addrs() {
-        Ok(addresses) => addresses
-            .map(|address| address.ip().to_canonical())
-            .collect(),
-        Err(error) => {
-            tracing::warn!(host, %error, "max.connections.per.ip.overrides names an unknown host");
-            Vec::new()
-        }
-    }
 }

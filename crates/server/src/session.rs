@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ottla_protocol::Text;
 
 /// One accepted connection. Made once, shared by all its requests.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// The listener's name, upper case as in `listeners`; advertised addresses are answered for it.
     pub listener: Arc<str>,
     /// A controller listener serves fewer APIs, and answers for the quorum.
@@ -18,12 +17,11 @@ pub struct Session {
     /// address tells this client.
     pub local: SocketAddr,
     /// Unique in the life of the process; fetch sessions and logs name it.
-    pub id: u64,
 }
 
 /// One request being served.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     pub session: Arc<Session>,
     pub client_id: Option<Text>,
     pub key: i16,
@@ -33,12 +31,12 @@ pub struct Call {
 
 impl Call {
     /// The client id, empty if the client gave none.
-    pub fn client(&self) -> &str {
+    pub(crate) fn client(&self) -> &str {
         self.client_id.as_deref().unwrap_or("")
     }
 
     /// The peer's address as Kafka prints it (`/127.0.0.1`).
-    pub fn client_host(&self) -> String {
+    pub(crate) fn client_host(&self) -> String {
         format!("/{}", canonical(self.session.peer.ip()))
     }
 }
@@ -46,11 +44,4 @@ impl Call {
 /// IPv4 peers of a dual-stack socket appear as mapped IPv6; users think in IPv4.
 pub(crate) fn canonical(ip: std::net::IpAddr) -> std::net::IpAddr {
     ip.to_canonical()
-}
-
-/// A frame's body after its header, and what the header said.
-#[derive(Debug)]
-pub(crate) struct Incoming {
-    pub(crate) call: Call,
-    pub(crate) body: Bytes,
 }

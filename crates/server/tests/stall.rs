@@ -1,4 +1,5 @@
 //! A disk that stalls costs no group member its session, and no health check its answer.
+#![allow(clippy::disallowed_methods, reason = "a test waits for other threads")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -80,7 +80,7 @@ fn a_node_without_a_file_works_at_once() {
     );
     assert_eq!(node.advertised[0].host, None);
     assert!(node.ottla.flush_before_ack && node.ottla.auto_format);
-    assert!(settings.notes.is_empty() && settings.http_is_default);
+    assert!(settings.notes.is_empty());
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! A real node for a test: the built binary on free ports and a directory of its own.
 #![allow(
+    clippy::disallowed_methods,
+    reason = "a test waits for another process"
+)]
+#![allow(
     dead_code,
     unreachable_pub,
     reason = "each test file uses its own part of the harness"

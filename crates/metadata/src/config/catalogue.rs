@@ -77,8 +77,6 @@ const UNREAD: &[&str] = &[
     "security.inter.broker.protocol",
     "socket.send.buffer.bytes",
     "socket.receive.buffer.bytes",
-    "offsets.commit.timeout.ms",
-    "producer.id.expiration.ms",
     "controller.quorum.election.timeout.ms",
     "controller.quorum.fetch.timeout.ms",
     "controller.quorum.election.backoff.max.ms",

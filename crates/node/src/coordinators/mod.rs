@@ -11,6 +11,7 @@ mod producer_ids;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_coordinators::{
     GroupDecision, GroupLedger, GroupReply, GroupSettings, Now, Read, partition_for_group,
@@ -47,6 +48,7 @@ pub struct GroupHost {
     control: Handle,
     settings: RwLock<GroupSettings>,
     clock: crate::Clock,
+    commit_timeout: Duration,
     shards: RwLock<HashMap<i32, ShardHandle>>,
     /// How many partitions `__consumer_offsets` has; 0 while there is none.
     n_partitions: std::sync::atomic::AtomicI32,
@@ -58,11 +60,17 @@ struct ShardHandle {
 }
 
 impl GroupHost {
-    pub(crate) fn new(control: Handle, settings: GroupSettings, clock: crate::Clock) -> Arc<Self> {
+    pub(crate) fn new(
+        control: Handle,
+        settings: GroupSettings,
+        clock: crate::Clock,
+        commit_timeout: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
             control,
             settings: RwLock::new(settings),
             clock,
+            commit_timeout,
             shards: RwLock::default(),
             n_partitions: std::sync::atomic::AtomicI32::new(0),
         })
@@ -94,6 +102,7 @@ impl GroupHost {
             incoming,
             state.clone(),
             self.clock.clone(),
+            self.commit_timeout,
         );
         self.control.spawn(shard.run());
         shards.insert(index, ShardHandle { queue, state });

@@ -22,8 +22,6 @@ use crate::Clock;
 use crate::parked::Waiter;
 use crate::partitions::{AppendRefused, Partition};
 
-/// How long a reply may wait for its records to be committed (`offsets.commit.timeout.ms`).
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two attempts to load a partition whose log could not be read.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -138,6 +136,8 @@ pub(super) struct Shard {
     waiter: Arc<Waiter>,
     state: Arc<ShardState>,
     clock: Clock,
+    /// How long a reply may wait for its records to be committed (`offsets.commit.timeout.ms`).
+    commit_timeout: Duration,
     counted: Instant,
 }
 
@@ -148,6 +148,7 @@ impl Shard {
         incoming: mpsc::Receiver<Op>,
         state: Arc<ShardState>,
         clock: Clock,
+        commit_timeout: Duration,
     ) -> Self {
         Self {
             partition,
@@ -160,6 +161,7 @@ impl Shard {
             waiter: Waiter::new(),
             state,
             clock,
+            commit_timeout,
             counted: Instant::now(),
         }
     }
@@ -369,7 +371,7 @@ impl Shard {
     fn send(&mut self, after: Option<Offset>, deliver: Deliver, time_out: Deliver) {
         match after {
             Some(after) if after >= self.partition.high_watermark() => {
-                let until = Instant::now() + COMMIT_TIMEOUT;
+                let until = Instant::now() + self.commit_timeout;
                 self.parked.push(Parked {
                     after,
                     until,

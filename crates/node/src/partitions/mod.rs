@@ -325,8 +325,9 @@ pub(crate) fn log_settings(topic: &str, image: &Image, config: &BrokerConfig) ->
         config.topic_config(&Overrides::new())
     });
     let expiration = config
-        .value("producer.id.expiration.ms")
-        .and_then(|ms| ms.parse().ok());
+        .node_settings()
+        .ok()
+        .map(|settings| i64::from(settings.producers.id_expiration_ms));
     match typed {
         Ok(typed) => (log_config(&typed, expiration), typed.min_insync_replicas),
         Err(_) => (LogConfig::default(), 1),
