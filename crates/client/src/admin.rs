@@ -1,0 +1,12 @@
+//! Administration: one call each, on [`Cluster`](crate::Cluster).
+//!
+//! A call that names several things answers for each of them. What may pass (a coordinator that
+//! loads, a node that restarts) is tried again until the time for one call is over.
+
+mod configs;
+mod groups;
+mod topics;
+
+pub use self::configs::{ConfigEntry, ConfigSource};
+pub use self::groups::{GroupDescription, GroupListing, MemberDescription};
+pub use self::topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription};

@@ -216,6 +216,11 @@ impl Cluster {
         connection
     }
 
+    /// Who coordinates a group, if we have asked.
+    pub fn coordinator_of(&self, group: &str) -> Option<NodeId> {
+        self.coordinators().get(group).copied()
+    }
+
     pub fn forget_coordinator(&self, group: &str) {
         self.coordinators().remove(group);
     }

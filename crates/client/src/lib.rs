@@ -35,7 +35,7 @@ pub mod produce;
 
 pub mod consume;
 
-//pub mod admin;
+pub mod admin;
 
 pub use address::{Address, BadAddress};
 pub use cluster::{Ask, Cluster, Node, PartitionView, TopicView, View, serves};

@@ -2,3 +2,11 @@
 
 pub(crate) mod server;
 pub(crate) mod format;
+pub(crate) mod topics;
+pub(crate) mod produce;
+pub(crate) mod consume;
+
+// What those share that talk to a cluster.
+pub(crate) mod connect;
+pub(crate) mod duration;
+pub(crate) mod stop;

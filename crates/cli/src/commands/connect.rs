@@ -1,0 +1,196 @@
+//! What the commands that talk to a cluster share: where it is, and the client's settings in
+//! Kafka's names, from a file and from flags.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use ottla_client::{Address, ClientError, ClientSettings, Cluster};
+
+/// The same reader as for `server.properties`.
+#[path = "../settings/properties.rs"]
+mod properties;
+
+/// Where to connect.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Connect {
+    /// Brokers to ask first, as HOST1:PORT1,HOST2:PORT2
+    #[arg(long, value_name = "SERVERS", default_value = "localhost:9092")]
+    pub(crate) bootstrap_server: String,
+}
+
+impl Connect {
+    pub(crate) async fn cluster(&self, settings: ClientSettings) -> anyhow::Result<Arc<Cluster>> {
+        let addresses = Address::list(&self.bootstrap_server)
+            .with_context(|| "--bootstrap-server is not usable")?;
+        Ok(Cluster::connect(addresses, settings).await?)
+    }
+}
+
+/// A client's properties, by Kafka's names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Properties(BTreeMap<String, String>);
+
+impl Properties {
+    /// The file first; what was typed takes precedence.
+    pub(crate) fn gather(file: Option<&Path>, typed: &[String]) -> anyhow::Result<Self> {
+        let mut all = BTreeMap::new();
+        if let Some(path) = file {
+            let bytes = std::fs::read(path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
+            let read = properties::parse(&bytes).with_context(|| path.display().to_string())?;
+            all.extend(
+                read.into_iter()
+                    .map(|property| (property.name, property.value)),
+            );
+        }
+        for pair in typed {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            all.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(Self(all))
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn is_true(&self, name: &str) -> Option<bool> {
+        Some(self.text(name)?.trim().eq_ignore_ascii_case("true"))
+    }
+
+    /// The value as something else; a sentence if it is not that.
+    pub(crate) fn read<T: FromStr>(&self, name: &str) -> anyhow::Result<Option<T>>
+    where
+        T::Err: Display,
+    {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        match text.trim().parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(why) => bail!("{name}={text} is not usable: {why}"),
+        }
+    }
+
+    pub(crate) fn millis(&self, name: &str) -> anyhow::Result<Option<Duration>> {
+        Ok(self.read(name)?.map(Duration::from_millis))
+    }
+
+    /// What all clients share. A connection that would have to be protected is refused rather
+    /// than made without protection.
+    pub(crate) fn client(&self, default_client_id: &str) -> anyhow::Result<ClientSettings> {
+        if let Some(protocol) = self.text("security.protocol").filter(|p| *p != "PLAINTEXT") {
+            bail!("security.protocol={protocol} is not supported yet: only PLAINTEXT is");
+        }
+        let mut settings = ClientSettings {
+            client_id: self
+                .text("client.id")
+                .unwrap_or(default_client_id)
+                .to_owned(),
+            ..ClientSettings::default()
+        };
+        let set = |to: &mut Duration, name| -> anyhow::Result<()> {
+            if let Some(duration) = self.millis(name)? {
+                *to = duration;
+            }
+            Ok(())
+        };
+        set(&mut settings.request_timeout, "request.timeout.ms")?;
+        set(&mut settings.api_timeout, "default.api.timeout.ms")?;
+        set(&mut settings.metadata_max_age, "metadata.max.age.ms")?;
+        set(
+            &mut settings.connect_timeout,
+            "socket.connection.setup.timeout.ms",
+        )?;
+        set(&mut settings.retry_backoff.0, "retry.backoff.ms")?;
+        set(&mut settings.retry_backoff.1, "retry.backoff.max.ms")?;
+        set(&mut settings.reconnect_backoff.0, "reconnect.backoff.ms")?;
+        set(
+            &mut settings.reconnect_backoff.1,
+            "reconnect.backoff.max.ms",
+        )?;
+        Ok(settings)
+    }
+}
+
+/// Properties of an administration command.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct CommandConfig {
+    /// A file of client properties
+    #[arg(long, value_name = "FILE")]
+    pub(crate) command_config: Option<PathBuf>,
+}
+
+impl CommandConfig {
+    pub(crate) fn properties(&self) -> anyhow::Result<Properties> {
+        Properties::gather(self.command_config.as_deref(), &[])
+    }
+}
+
+/// The broker's own words where it gave some, else our sentence.
+pub(crate) fn words(error: &anyhow::Error) -> String {
+    match error.downcast_ref() {
+        Some(ClientError::Refused { refused, .. }) if refused.message.is_some() => {
+            refused.words().to_owned()
+        }
+        _ => format!("{error:#}"),
+    }
+}
+
+/// A regular expression that must match a whole topic name, as Kafka's tools read it: a comma is an
+/// alternative, spaces and outer quotes do not count.
+pub(crate) fn topic_pattern(text: &str) -> anyhow::Result<regex_lite::Regex> {
+    let bare = text.trim().replace(',', "|").replace(' ', "");
+    let bare = bare.trim_matches(['"', '\'']);
+    let whole = format!("^(?:{bare})$");
+    regex_lite::Regex::new(&whole).with_context(|| format!("{bare} is an invalid regex."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_typed_comes_before_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "acks=1\nclient.id = me\n").unwrap();
+        let typed = ["acks=all".to_owned(), "empty".to_owned()];
+        let read = Properties::gather(Some(file.path()), &typed).unwrap();
+        assert_eq!(read.text("acks"), Some("all"));
+        assert_eq!(read.text("empty"), Some(""));
+        assert_eq!(read.client("x").unwrap().client_id, "me");
+    }
+
+    #[test]
+    fn nothing_is_sent_unprotected_that_was_to_be_protected() {
+        let typed = ["security.protocol=SASL_SSL".to_owned()];
+        let error = Properties::gather(None, &typed)
+            .unwrap()
+            .client("x")
+            .unwrap_err();
+        assert!(error.to_string().contains("security.protocol=SASL_SSL"));
+    }
+
+    #[test]
+    fn topic_patterns_match_whole_names() {
+        for (pattern, name, matches) in [
+            ("orders", "orders", true),
+            ("order", "orders", false),
+            ("log.*|stamped", "stamped", true),
+            ("'a, b'", "b", true),
+            ("a.b", "axb", true),
+        ] {
+            assert_eq!(
+                topic_pattern(pattern).unwrap().is_match(name),
+                matches,
+                "{pattern}"
+            );
+        }
+        assert!(topic_pattern("*").is_err());
+    }
+}

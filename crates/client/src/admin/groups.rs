@@ -1,0 +1,227 @@
+//! Groups: list, describe, delete, forget offsets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_protocol::messages::{
+    DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest, OffsetDeleteRequest,
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
+use ottla_protocol::{NodeId, Refusal, Text, TopicPartition};
+
+use crate::cluster::{Ask, Cluster};
+use crate::error::ClientError;
+use crate::offsets::OffsetAnswers;
+use crate::pool::Lane;
+
+/// ListGroups filters by state from this version on, by type from the next.
+const STATES_FROM: i16 = 4;
+const TYPES_FROM: i16 = 5;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupListing {
+    pub id: String,
+    pub protocol_type: String,
+    /// Empty where the broker does not tell.
+    pub state: String,
+    pub kind: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupDescription {
+    pub id: String,
+    pub state: String,
+    pub protocol_type: String,
+    /// The assignor, once one is chosen.
+    pub protocol: String,
+    pub coordinator: NodeId,
+    pub members: Vec<MemberDescription>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberDescription {
+    pub id: String,
+    pub instance: Option<String>,
+    pub client_id: String,
+    pub host: String,
+    pub assignment: Bytes,
+}
+
+impl Cluster {
+    /// All groups of all nodes.
+    pub async fn list_groups(
+        &self,
+        states: &[String],
+        kinds: &[String],
+    ) -> Result<Vec<GroupListing>, ClientError> {
+        self.refresh(Ask::Named(&[])).await?;
+        let nodes: Vec<NodeId> = self.view().nodes.keys().copied().collect();
+        let mut groups = BTreeMap::new();
+        for node in nodes {
+            let listed = self
+                .retry("listing groups", async || {
+                    self.list_at_node(node, states, kinds).await
+                })
+                .await?;
+            groups.extend(listed.into_iter().map(|group| (group.id.clone(), group)));
+        }
+        Ok(groups.into_values().collect())
+    }
+
+    async fn list_at_node(
+        &self,
+        node: NodeId,
+        states: &[String],
+        kinds: &[String],
+    ) -> Result<Vec<GroupListing>, ClientError> {
+        let connection = self.node(node, Lane::Calls).await?;
+        let version = connection
+            .versions()
+            .newest::<ListGroupsRequest>(i16::MAX)?;
+        let needed = match (states.is_empty(), kinds.is_empty()) {
+            (_, false) => TYPES_FROM,
+            (false, true) => STATES_FROM,
+            (true, true) => 0,
+        };
+        if version < needed {
+            let why = format!("version {needed} is needed to choose, {version} is served");
+            return Err(ClientError::Unserved {
+                api: "ListGroups",
+                why,
+            });
+        }
+        let texts = |words: &[String]| words.iter().map(|word| Text::from(word.as_str())).collect();
+        let request = ListGroupsRequest {
+            states_filter: texts(states),
+            types_filter: texts(kinds),
+        };
+        let answer = connection.ask(&request, self.patience()).await?;
+        ClientError::from_code("groups were not listed", answer.error_code, None)?;
+        let groups = answer.groups.into_iter();
+        let groups = groups.map(|group| GroupListing {
+            id: group.group_id.to_string(),
+            protocol_type: group.protocol_type.to_string(),
+            state: group.group_state.to_string(),
+            kind: group.group_type.to_string(),
+        });
+        Ok(groups.collect())
+    }
+
+    /// A classic group. One that nobody knows is refused with GROUP_ID_NOT_FOUND by new brokers,
+    /// and is `Dead` to old ones.
+    pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, ClientError> {
+        self.retry("describing a group", async || {
+            let described = self.describe_once(group).await;
+            self.heed(group, described)
+        })
+        .await
+    }
+
+    async fn describe_once(&self, group: &str) -> Result<GroupDescription, ClientError> {
+        let connection = self.coordinator(group, Lane::Calls).await?;
+        let request = DescribeGroupsRequest {
+            groups: vec![Text::from(group)],
+            include_authorized_operations: false,
+        };
+        let answer = connection.ask(&request, self.patience()).await?;
+        let what = format!("group {group} cannot be described");
+        let not_found = || ClientError::refused(what.clone(), Refusal::GroupIdNotFound);
+        let described = answer.groups.into_iter().next().ok_or_else(not_found)?;
+        let message = described.error_message.as_deref();
+        ClientError::from_code(&what, described.error_code, message)?;
+        let members = described.members.into_iter();
+        let members = members.map(|member| MemberDescription {
+            id: member.member_id.to_string(),
+            instance: member
+                .group_instance_id
+                .map(|instance| instance.to_string()),
+            client_id: member.client_id.to_string(),
+            host: member.client_host.to_string(),
+            assignment: member.member_assignment,
+        });
+        Ok(GroupDescription {
+            id: group.to_owned(),
+            state: described.group_state.to_string(),
+            protocol_type: described.protocol_type.to_string(),
+            protocol: described.protocol_data.to_string(),
+            coordinator: self.coordinator_of(group).unwrap_or(-1),
+            members: members.collect(),
+        })
+    }
+
+    pub async fn delete_group(&self, group: &str) -> Result<(), ClientError> {
+        self.retry("deleting a group", async || {
+            let deleted = self.delete_once(group).await;
+            self.heed(group, deleted)
+        })
+        .await
+    }
+
+    async fn delete_once(&self, group: &str) -> Result<(), ClientError> {
+        let connection = self.coordinator(group, Lane::Calls).await?;
+        let request = DeleteGroupsRequest {
+            groups_names: vec![Text::from(group)],
+        };
+        let answer = connection.ask(&request, self.patience()).await?;
+        let code = answer
+            .results
+            .first()
+            .map_or(ottla_protocol::NONE, |group| group.error_code);
+        ClientError::from_code(&format!("group {group} was not deleted"), code, None)
+    }
+
+    /// Forget what a group committed of these partitions.
+    pub async fn delete_offsets(
+        &self,
+        group: &str,
+        partitions: &BTreeSet<TopicPartition>,
+    ) -> Result<OffsetAnswers<()>, ClientError> {
+        self.retry("deleting offsets", async || {
+            let deleted = self.delete_offsets_once(group, partitions).await;
+            self.heed(group, deleted)
+        })
+        .await
+    }
+
+    async fn delete_offsets_once(
+        &self,
+        group: &str,
+        partitions: &BTreeSet<TopicPartition>,
+    ) -> Result<OffsetAnswers<()>, ClientError> {
+        let connection = self.coordinator(group, Lane::Calls).await?;
+        let mut topics: BTreeMap<&Arc<str>, Vec<OffsetDeleteRequestPartition>> = BTreeMap::new();
+        for partition in partitions {
+            topics
+                .entry(&partition.topic)
+                .or_default()
+                .push(OffsetDeleteRequestPartition {
+                    partition_index: partition.partition,
+                });
+        }
+        let topics = topics
+            .into_iter()
+            .map(|(name, partitions)| OffsetDeleteRequestTopic {
+                name: Text::from(&**name),
+                partitions,
+            });
+        let request = OffsetDeleteRequest {
+            group_id: Text::from(group),
+            topics: topics.collect(),
+        };
+        let answer = connection.ask(&request, self.patience()).await?;
+        let what = format!("offsets of group {group} were not deleted");
+        ClientError::from_code(&what, answer.error_code, None)?;
+        let mut answers = OffsetAnswers::new();
+        for topic in answer.topics {
+            let name: Arc<str> = Arc::from(&*topic.name);
+            for partition in topic.partitions {
+                let key = TopicPartition::new(Arc::clone(&name), partition.partition_index);
+                let what = format!("the offset of {key} was not deleted");
+                let answer = ClientError::from_code(&what, partition.error_code, None);
+                answers.insert(key, answer);
+            }
+        }
+        Ok(answers)
+    }
+}
