@@ -16,7 +16,6 @@ pub(crate) struct Session {
     /// The address the client reached us by: what a wildcard listener without an advertised
     /// address tells this client.
     pub local: SocketAddr,
-    /// Unique in the life of the process; fetch sessions and logs name it.
 }
 
 /// One request being served.
