@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ottla_metadata::controller::{Batch, Bootstrap, Controller, Decision};
 use ottla_metadata::image::{Loader, Provenance};
 use ottla_metadata::records::Record;
-use ottla_protocol::{Offset, Refusal};
+use ottla_protocol::{LeaderEpoch, Offset, Refusal};
 use ottla_raft::snapshot::{Schedule, SnapshotId, SnapshotWriter};
 use ottla_raft::{Command, Description, Quorum};
 use ottla_storage::Fault;
@@ -28,6 +28,8 @@ use crate::clock::Clock;
 const QUEUE_MAX: usize = 1000;
 /// Requests that share one append.
 const TOGETHER_MAX: usize = 100;
+/// Between two attempts to write to a full disk.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
 /// How often old snapshots are looked for, as in Kafka.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -309,7 +311,7 @@ impl Running {
                         let epoch = self.host.quorum.epoch();
                         let batches = std::mem::take(&mut appends);
                         let now_ms = self.host.clock.wall_ms();
-                        self.host.log.append(batches, epoch, now_ms).await?;
+                        self.append_with_patience(batches, epoch, now_ms).await?;
                         self.host
                             .quorum
                             .handle_flushed(end, self.host.clock.quorum_now());
@@ -319,6 +321,28 @@ impl Running {
                         return Ok(());
                     }
                 },
+            }
+        }
+    }
+
+    /// A full disk is waited out: nothing was written, and there may be room again. Requests wait
+    /// as long; what they ask for is not refused, since it was decided.
+    async fn append_with_patience(
+        &mut self,
+        batches: Vec<Bytes>,
+        epoch: LeaderEpoch,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        let mut is_told = false;
+        loop {
+            match self.host.log.append(batches.clone(), epoch, now_ms).await {
+                Err(fault) if fault.is_passing() => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::error!(%fault, "the metadata log waits for room");
+                    }
+                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                }
+                appended => return appended,
             }
         }
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use ottla_protocol::LeaderEpoch;
 use ottla_protocol::batch::batches;
+use ottla_protocol::{LeaderEpoch, Offset};
 use ottla_raft::snapshot::{SnapshotContent, SnapshotId};
 use ottla_storage::{
     Directories, Disk, Fault, Isolation, Log, LogConfig, MetadataSnapshots, ReadFrom,
@@ -180,6 +180,9 @@ impl MetadataLog {
 
     fn append(&mut self, batches: &[Bytes], epoch: LeaderEpoch, now_ms: i64) -> Result<(), Fault> {
         for batch in batches {
+            if is_written(batch, self.log.end()) {
+                continue;
+            }
             self.log
                 .append_as_quorum_leader(batch, epoch, now_ms)
                 .map_err(|why| match why {
@@ -246,6 +249,11 @@ impl MetadataLog {
         self.log.unlink_due(now_ms)?;
         self.snapshots.unlink_due(now_ms)
     }
+}
+
+/// Whether an earlier attempt that was cut short got as far as this batch.
+fn is_written(batch: &[u8], end: Offset) -> bool {
+    matches!(ottla_protocol::batch::peek(batch), Some(Ok(prefix)) if prefix.offset < end)
 }
 
 enum Work {
