@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
@@ -259,8 +260,7 @@ public class Story {
     }
 
     static void commit() throws Exception {
-        Map<TopicPartition, OffsetAndMetadata> committed = new HashMap<>();
-        List<Throwable> failures = new ArrayList<>();
+        CompletableFuture<Map<TopicPartition, OffsetAndMetadata>> answer = new CompletableFuture<>();
         b.asked.add(() -> {
             try {
                 b.consumer.endOffsets(partitions()).forEach((partition, end) -> {
@@ -268,15 +268,13 @@ public class Story {
                     rest += end - end / 2;
                 });
                 b.consumer.commitSync(middle);
-                committed.putAll(b.consumer.committed(middle.keySet()));
+                answer.complete(b.consumer.committed(middle.keySet()));
             } catch (RuntimeException failure) {
-                failures.add(failure);
+                answer.completeExceptionally(failure);
             }
         });
-        until("the commit", () -> !failures.isEmpty() || committed.size() == N_PARTITIONS);
-        check(failures.isEmpty(), failures);
-        middle.forEach((partition, at) -> check(committed.get(partition).offset() == at.offset() && committed.get(partition).metadata().equals("half"),
-            committed + " is committed instead of " + middle));
+        Map<TopicPartition, OffsetAndMetadata> committed = answer.get(PATIENCE_MS, TimeUnit.MILLISECONDS);
+        check(committed.equals(middle), committed + " is committed instead of " + middle);
     }
 
     /** Reads everything since a moment, which is what the last two codecs wrote. */

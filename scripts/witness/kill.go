@@ -89,7 +89,7 @@ func newTrial(ctx context.Context, b *broker) (*trial, error) {
 	}
 	t := &trial{broker: b, admin: admin, leastUnacknowledged: math.MaxInt64,
 		groups: []*group{newGroup("killed-a", b.bootstrap), newGroup("killed-b", b.bootstrap)},
-		maker:  &maker{admin: admin, made: map[string]int{}, deleted: map[string]bool{}}}
+		maker:  &maker{client: plain, admin: admin, made: map[string]int{}, deleted: map[string]bool{}}}
 	for i := range nProducers {
 		p, err := newProducer(i, b.bootstrap)
 		if err != nil {

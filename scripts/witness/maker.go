@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // topicsPerRound keeps the directory small over a hundred rounds; the topics of the round before the last are deleted again.
@@ -14,6 +16,7 @@ const topicsPerRound = 6
 
 // maker creates and deletes topics, and remembers what was acknowledged.
 type maker struct {
+	client  *kgo.Client
 	admin   *kadm.Client
 	made    map[string]int // Partitions.
 	deleted map[string]bool
@@ -59,27 +62,45 @@ func (m *maker) remove(ctx context.Context, name string) {
 	m.deleted[name] = true
 }
 
+// list asks the broker for topics and their number of partitions. Not by kadm, which answers from what it has heard some seconds ago:
+// a broker may be killed and up again in less.
+func (m *maker) list(ctx context.Context) (map[string]int, error) {
+	request := kmsg.NewPtrMetadataRequest()
+	request.Topics = nil // All of them.
+	response, err := request.RequestWith(ctx, m.client)
+	if err != nil {
+		return nil, err
+	}
+	topics := map[string]int{}
+	for _, topic := range response.Topics {
+		if topic.ErrorCode == 0 && topic.Topic != nil {
+			topics[*topic.Topic] = len(topic.Partitions)
+		}
+	}
+	return topics, nil
+}
+
 // verify settles the doubts by what is there, and insists on the rest.
 func (m *maker) verify(ctx context.Context) error {
-	topics, err := again(func() (kadm.TopicDetails, error) { return m.admin.ListTopics(ctx) })
+	topics, err := again(func() (map[string]int, error) { return m.list(ctx) })
 	if err != nil {
 		return err
 	}
 	for name := range m.doubt {
-		if topics.Has(name) {
-			m.made[name] = len(topics[name].Partitions)
+		if nPartitions, exists := topics[name]; exists {
+			m.made[name] = nPartitions
 		} else {
 			delete(m.made, name)
 		}
 	}
 	m.doubt = nil
 	for name, nPartitions := range m.made {
-		if len(topics[name].Partitions) != nPartitions {
-			return fmt.Errorf("LOST TOPIC: %s has %d partitions of %d", name, len(topics[name].Partitions), nPartitions)
+		if topics[name] != nPartitions {
+			return fmt.Errorf("LOST TOPIC: %s has %d partitions of %d", name, topics[name], nPartitions)
 		}
 	}
 	for name := range m.deleted {
-		if topics.Has(name) {
+		if _, exists := topics[name]; exists {
 			return fmt.Errorf("topic %s was deleted and is there again", name)
 		}
 	}
