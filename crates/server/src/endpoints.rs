@@ -42,8 +42,7 @@ impl Endpoints {
 
     /// Whether the listener is one of the controller's.
     pub(crate) fn is_controllers(&self) -> bool {
-        let names = &self.configured.settings.controller_listener_names;
-        names.iter().any(|name| *name == *self.session.listener)
+        self.session.is_controller
     }
 
     /// Where a broker is reached; none if it does not have the listener.
