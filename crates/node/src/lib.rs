@@ -39,7 +39,7 @@ pub use format::{
     DirectoryRole, Format, FormatRefused, Formatted, InitialController, InitialVoters, auto_format,
     standalone,
 };
-pub use host::host_name;
+pub use host::{host_name, node_name};
 pub use metrics::{
     Counter, DEFINITIONS, Definition, Gauge, Metrics, Page, TopicCounters, metrics_markdown,
 };

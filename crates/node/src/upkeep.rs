@@ -121,10 +121,11 @@ fn write_recovery_points(partitions: &Partitions, _: &Clock) {
 }
 
 fn write_log_starts(partitions: &Partitions, _: &Clock) {
-    write(partitions, Directory::write_log_starts, |partition| {
-        let start = partition.with_log(|log| Ok(log.start_is_inside().then(|| log.start())))?;
-        start.ok().flatten()
-    });
+    write(
+        partitions,
+        Directory::write_log_starts,
+        Partition::start_inside,
+    );
 }
 
 fn write_high_watermarks(partitions: &Partitions, _: &Clock) {

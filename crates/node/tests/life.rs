@@ -128,6 +128,11 @@ fn what_was_acknowledged_is_there_after_a_stop_and_after_a_crash() {
         let partition = node.services().partitions().leader_of("t", 0).unwrap();
         assert_eq!((partition.view().start(), partition.view().end()), (0, 3));
         append(&node, "t", 2).await;
+        assert_eq!(partition.delete_records(Some(1)), Ok(1));
+        let partitions = node.services().partitions();
+        partitions
+            .write_starts(std::slice::from_ref(&partition))
+            .unwrap();
         let id = partition.topic_id();
         // A crash: nothing is closed. The locks go with the handles.
         std::mem::forget(node);
@@ -146,7 +151,7 @@ fn what_was_acknowledged_is_there_after_a_stop_and_after_a_crash() {
     runtime().block_on(async {
         let node = start(&config).await;
         let partition = node.services().partitions().leader_of("t", 0).unwrap();
-        assert_eq!((partition.view().start(), partition.view().end()), (0, 5));
+        assert_eq!((partition.view().start(), partition.view().end()), (1, 5));
         assert_eq!(partition.topic_id(), id);
         acknowledged(&partition, 5).await;
         append(&node, "t", 1).await;

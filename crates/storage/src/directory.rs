@@ -132,6 +132,20 @@ impl Directory {
         self.write(LOG_STARTS, &mut self.checkpoints.lock().log_starts, offsets)
     }
 
+    /// The same file with these starts raised, so that a deletion that was answered outlives a crash.
+    pub fn raise_log_starts(&self, raised: &Offsets) -> Result<(), Fault> {
+        let mut held = self.checkpoints.lock();
+        let mut offsets = held.log_starts.clone();
+        for (partition, start) in raised {
+            let line = offsets.entry(partition.clone()).or_insert(*start);
+            *line = (*line).max(*start);
+        }
+        if offsets == held.log_starts {
+            return Ok(());
+        }
+        self.write(LOG_STARTS, &mut held.log_starts, &offsets)
+    }
+
     /// `replication-offset-checkpoint`.
     pub fn write_high_watermarks(&self, offsets: &Offsets) -> Result<(), Fault> {
         self.write(

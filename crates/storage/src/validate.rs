@@ -253,7 +253,7 @@ impl Faults {
         self.is_time |= fault != Fault::NoKey;
         if self.listed.len() < RECORD_ERRORS_MAX {
             let message = match fault {
-                Fault::NoKey => "a compacted topic takes no record without a key".to_owned(),
+                Fault::NoKey => "Compacted topic cannot accept message without key".to_owned(),
                 Fault::NotItsTime => "a producer may not set LogAppendTime".to_owned(),
                 Fault::OutOfTime => format!(
                     "timestamp {} is not within [{}, {}]",

@@ -93,7 +93,7 @@ fn format(args: &Args, environment: Vec<(String, String)>) -> anyhow::Result<Vec
 
 /// At the start of a node: prepares its directories if nothing can be lost or confused by it.
 pub(crate) fn prepare_if_empty(settings: &Settings) -> anyhow::Result<()> {
-    let own_hosts = [ottla_node::host_name()];
+    let own_hosts = [ottla_node::node_name(), ottla_node::host_name()];
     let disk = Disk::new();
     let cluster_id = settings.cluster_id.clone();
     let Some(format) = auto_format(&settings.node, cluster_id, &own_hosts, &disk, new_id)? else {

@@ -89,6 +89,26 @@ impl Partitions {
         &self.directories
     }
 
+    /// Writes down where these partitions start, once for each directory: what DeleteRecords has
+    /// answered holds after a crash, too.
+    ///
+    /// # Errors
+    /// The disk's. The records are gone all the same until then.
+    pub fn write_starts(&self, changed: &[Arc<Partition>]) -> Result<(), Fault> {
+        for directory in self.directories.all() {
+            let here = changed
+                .iter()
+                .filter(|partition| Arc::ptr_eq(partition.directory(), directory));
+            let raised: ottla_storage::Offsets = here
+                .filter_map(|partition| Some((partition.id().clone(), partition.start_inside()?)))
+                .collect();
+            if !raised.is_empty() {
+                directory.raise_log_starts(&raised)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Partitions whose newest records are not on the disk.
     pub fn n_waiting_for_flush(&self) -> usize {
         self.flushers

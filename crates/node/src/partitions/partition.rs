@@ -468,6 +468,12 @@ impl Partition {
         Ok(writer.log.start())
     }
 
+    /// Where the log starts, if no segment's name says so.
+    pub(crate) fn start_inside(&self) -> Option<Offset> {
+        let start = self.with_log(|log| Ok(log.start_is_inside().then(|| log.start())))?;
+        start.ok().flatten()
+    }
+
     /// The producers that are remembered, by id.
     ///
     /// # Errors
@@ -522,7 +528,11 @@ impl Partition {
         })
     }
 
-    fn rejected(&self, rejected: Rejected, n_bytes: usize) -> AppendRefused {
+    fn rejected(&self, mut rejected: Rejected, n_bytes: usize) -> AppendRefused {
+        // Clients print these words as they are, and a batch does not know where it was to go.
+        for error in &mut rejected.record_errors {
+            error.message += &format!(" in topic partition {}", self.id);
+        }
         match rejected.refusal {
             Refusal::MessageTooLarge | Refusal::RecordListTooLarge => {
                 self.counters.bytes_rejected.add(n_bytes as u64);

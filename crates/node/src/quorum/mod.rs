@@ -172,16 +172,12 @@ fn static_voters(settings: &NodeSettings) -> VoterSet {
     VoterSet::new(voters.collect())
 }
 
-/// Our controller listeners as the quorum knows them.
+/// Our controller listeners as the quorum knows them: where the others are sent, not what is bound.
 pub(crate) fn controller_endpoints(settings: &NodeSettings) -> Vec<Endpoint> {
-    let listeners = settings
-        .listeners
-        .iter()
-        .filter(|listener| listener.is_controller);
-    let endpoints = listeners.map(|listener| Endpoint {
-        listener: listener.name.clone(),
-        host: listener.host.clone().unwrap_or_else(crate::host_name),
-        port: listener.port,
+    let endpoints = settings.advertised_controllers.iter().map(|told| Endpoint {
+        listener: told.name.clone(),
+        host: told.host.clone().unwrap_or_else(crate::host_name),
+        port: told.port,
     });
     endpoints.collect()
 }

@@ -391,14 +391,14 @@ fn single_records_at_fault() {
               4 timestamp 1000501 is not within [999000, 1000500]
               7 timestamp -9223372036854775808 is not within [999000, 1000500]
               8 timestamp 9223372036854775807 is not within [999000, 1000500]
-            INVALID_TIMESTAMP 5 records are rejected; the first: a compacted topic takes no record without a key
-              1 a compacted topic takes no record without a key
+            INVALID_TIMESTAMP 5 records are rejected; the first: Compacted topic cannot accept message without key
+              1 Compacted topic cannot accept message without key
               2 timestamp 998999 is not within [999000, 1000500]
               4 timestamp 1000501 is not within [999000, 1000500]
-              7 a compacted topic takes no record without a key
+              7 Compacted topic cannot accept message without key
               8 timestamp 9223372036854775807 is not within [999000, 1000500]
-            INVALID_RECORD 1 records are rejected; the first: a compacted topic takes no record without a key
-              0 a compacted topic takes no record without a key
+            INVALID_RECORD 1 records are rejected; the first: Compacted topic cannot accept message without key
+              0 Compacted topic cannot accept message without key
             INVALID_TIMESTAMP 3 records are rejected; the first: a producer may not set LogAppendTime
               0 a producer may not set LogAppendTime
               1 a producer may not set LogAppendTime

@@ -2,8 +2,10 @@
 //! v2 flexible. -1 stands for the high watermark.
 //! The answer is there at once: no other replica has to follow, so the timeout has nothing to limit.
 
+use std::sync::Arc;
+
 use ottla_metadata::image::{Image, Resource};
-use ottla_node::{Services, is_internal_topic};
+use ottla_node::{Partition, Services, is_internal_topic};
 use ottla_protocol::messages::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest,
     DeleteRecordsResponse, DeleteRecordsTopic, DeleteRecordsTopicResult,
@@ -21,11 +23,15 @@ pub(crate) async fn handle(
     call: &Call,
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
+    let mut changed = Vec::new();
     let topics: Vec<_> = request
         .topics
         .into_iter()
-        .map(|topic| delete_in(services, topic))
+        .map(|topic| delete_in(services, topic, &mut changed))
         .collect();
+    if let Err(fault) = services.partitions().write_starts(&changed) {
+        tracing::error!(%fault, "the new starts are not written down; after a crash records may be back");
+    }
     let partitions = topics.iter().flat_map(|topic| &topic.partitions);
     count_errors(
         services,
@@ -38,10 +44,17 @@ pub(crate) async fn handle(
     }
 }
 
-fn delete_in(services: &Services, topic: DeleteRecordsTopic) -> DeleteRecordsTopicResult {
+fn delete_in(
+    services: &Services,
+    topic: DeleteRecordsTopic,
+    changed: &mut Vec<Arc<Partition>>,
+) -> DeleteRecordsTopicResult {
     let image = services.image();
     let partitions = topic.partitions.iter().map(|asked| {
-        let deleted = delete(services, &image, &topic.name, asked);
+        let deleted = delete(services, &image, &topic.name, asked).map(|(partition, start)| {
+            changed.push(partition);
+            start
+        });
         let error_code = deleted.as_ref().err().map_or(0, |refusal| refusal.code());
         DeleteRecordsPartitionResult {
             partition_index: asked.partition_index,
@@ -55,13 +68,13 @@ fn delete_in(services: &Services, topic: DeleteRecordsTopic) -> DeleteRecordsTop
     }
 }
 
-/// The new start.
+/// The partition and its new start.
 fn delete(
     services: &Services,
     image: &Image,
     topic: &str,
     asked: &DeleteRecordsPartition,
-) -> Result<Offset, Refusal> {
+) -> Result<(Arc<Partition>, Offset), Refusal> {
     if image
         .topics
         .partition(topic, asked.partition_index)
@@ -81,9 +94,10 @@ fn delete(
         ..0 => return Err(Refusal::OffsetOutOfRange),
         offset => Some(offset),
     };
-    partition
-        .delete_records(to)
-        .map_err(|refused| refused.refusal)
+    match partition.delete_records(to) {
+        Ok(start) => Ok((partition, start)),
+        Err(refused) => Err(refused.refusal),
+    }
 }
 
 /// Such a topic keeps the last record of each key for ever; nothing of it may go.
