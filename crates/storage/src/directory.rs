@@ -133,17 +133,27 @@ impl Directory {
     }
 
     /// The same file with these starts raised, so that a deletion that was answered outlives a crash.
-    pub fn raise_log_starts(&self, raised: &Offsets) -> Result<(), Fault> {
+    /// The logs' high watermarks go first: Kafka warns of a log that starts behind its own.
+    pub fn raise_log_starts(
+        &self,
+        starts: &Offsets,
+        high_watermarks: &Offsets,
+    ) -> Result<(), Fault> {
         let mut held = self.checkpoints.lock();
-        let mut offsets = held.log_starts.clone();
-        for (partition, start) in raised {
-            let line = offsets.entry(partition.clone()).or_insert(*start);
-            *line = (*line).max(*start);
+        self.raise(HIGH_WATERMARKS, &mut held.high_watermarks, high_watermarks)?;
+        self.raise(LOG_STARTS, &mut held.log_starts, starts)
+    }
+
+    fn raise(&self, name: &str, held: &mut Offsets, raised: &Offsets) -> Result<(), Fault> {
+        let mut offsets = held.clone();
+        for (partition, to) in raised {
+            let line = offsets.entry(partition.clone()).or_insert(*to);
+            *line = (*line).max(*to);
         }
-        if offsets == held.log_starts {
+        if offsets == *held {
             return Ok(());
         }
-        self.write(LOG_STARTS, &mut held.log_starts, &offsets)
+        self.write(name, held, &offsets)
     }
 
     /// `replication-offset-checkpoint`.

@@ -12,7 +12,7 @@ use ottla_metadata::config::{BrokerConfig, Overrides};
 use ottla_metadata::image::{self, Image, Published, Resource, ResourceKind, directory};
 use ottla_protocol::{Refusal, TopicPartition, Uuid};
 use ottla_replication::Assignment;
-use ottla_storage::{Directories, Directory, Fault, LoadedLogs, LogConfig};
+use ottla_storage::{Directories, Directory, Fault, LoadedLogs, LogConfig, Offsets};
 use parking_lot::RwLock;
 
 pub use fetch_sessions::{Ask, FetchPlan, FetchSessions, Told, TopicRef, Wanted};
@@ -96,14 +96,18 @@ impl Partitions {
     /// The disk's. The records are gone all the same until then.
     pub fn write_starts(&self, changed: &[Arc<Partition>]) -> Result<(), Fault> {
         for directory in self.directories.all() {
-            let here = changed
-                .iter()
-                .filter(|partition| Arc::ptr_eq(partition.directory(), directory));
-            let raised: ottla_storage::Offsets = here
-                .filter_map(|partition| Some((partition.id().clone(), partition.start_inside()?)))
-                .collect();
-            if !raised.is_empty() {
-                directory.raise_log_starts(&raised)?;
+            let (mut starts, mut high_watermarks) = (Offsets::new(), Offsets::new());
+            for partition in changed {
+                if !Arc::ptr_eq(partition.directory(), directory) {
+                    continue;
+                }
+                if let Some(start) = partition.start_inside() {
+                    starts.insert(partition.id().clone(), start);
+                    high_watermarks.insert(partition.id().clone(), partition.high_watermark());
+                }
+            }
+            if !starts.is_empty() {
+                directory.raise_log_starts(&starts, &high_watermarks)?;
             }
         }
         Ok(())
