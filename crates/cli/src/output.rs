@@ -25,10 +25,6 @@ impl Output {
         writeln!(self.out, "{text}")
     }
 
-    pub(crate) fn text(&mut self, text: impl Display) -> io::Result<()> {
-        write!(self.out, "{text}")
-    }
-
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)
     }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use ottla_client::{Address, ClientError, ClientSettings, Cluster};
 
-/// The same reader as for `server.properties`.
+/// The same reader as for `server.properties`, which `settings` keeps to itself.
+#[allow(clippy::duplicate_mod)]
 #[path = "../settings/properties.rs"]
 mod properties;
 

@@ -5,6 +5,7 @@ pub(crate) mod format;
 pub(crate) mod topics;
 pub(crate) mod produce;
 pub(crate) mod consume;
+pub(crate) mod groups;
 
 // What those share that talk to a cluster.
 pub(crate) mod connect;

@@ -186,6 +186,11 @@ fn settings(args: &Args, properties: &Properties) -> anyhow::Result<ProducerSett
         Some(bytes) => Ok(Some(bytes)),
         None => properties.read(name),
     };
+    let linger = if args.sync {
+        Duration::ZERO
+    } else {
+        defaults.linger
+    };
     let retries = match args.message_send_max_retries {
         Some(n) => Some(n),
         None => properties.read("retries")?,
@@ -194,7 +199,8 @@ fn settings(args: &Args, properties: &Properties) -> anyhow::Result<ProducerSett
         acks,
         compression,
         batch_size: size(args.batch_size, "batch.size")?.unwrap_or(defaults.batch_size),
-        linger: millis(args.timeout, "linger.ms")?.unwrap_or(defaults.linger),
+        // One record at a time has no company to wait for.
+        linger: millis(args.timeout, "linger.ms")?.unwrap_or(linger),
         max_request_size: size(None, "max.request.size")?.unwrap_or(defaults.max_request_size),
         buffer_memory: size(args.max_memory_bytes, "buffer.memory")?
             .unwrap_or(defaults.buffer_memory),
