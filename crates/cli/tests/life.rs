@@ -246,3 +246,58 @@ fn metrics_show_what_happened() {
     }
     assert!(node.http("/health/live").unwrap().contains("200 OK"));
 }
+
+#[test]
+fn several_directories_share_the_partitions_and_are_found_again() {
+    let mut node = Node::prepared(&[]);
+    let (one, other) = (
+        node.directory.path().join("one"),
+        node.directory.path().join("other"),
+    );
+    node.set(&format!("log.dirs={},{}", one.display(), other.display()));
+    node.restart();
+    create(&node, "t", 4, &[]);
+    send(&producer(&node, &[]), "t", 0..100);
+    let n_partitions = |directory: &std::path::Path| {
+        let entries = std::fs::read_dir(directory).unwrap().flatten();
+        entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("t-"))
+            .count()
+    };
+    assert_eq!((n_partitions(&one), n_partitions(&other)), (2, 2));
+    assert!(node.stop().success());
+    assert!(
+        one.join(".kafka_cleanshutdown").exists() && other.join(".kafka_cleanshutdown").exists()
+    );
+    node.restart();
+    let reader = consumer(&node, "g");
+    reader.subscribe(&["t"]).unwrap();
+    assert_all_once(&read(&reader, 100), 100);
+}
+
+#[test]
+fn each_listener_answers_with_its_own_address() {
+    let mut node = Node::prepared(&[]);
+    let inside = harness::free_port();
+    node.set(&format!(
+        "listeners=PLAINTEXT://127.0.0.1:{},INSIDE://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{}",
+        node.port, node.controller_port
+    ));
+    node.set(
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    );
+    node.set(&format!(
+        "advertised.listeners=PLAINTEXT://localhost:{},INSIDE://127.0.0.1:{inside}",
+        node.port
+    ));
+    node.restart();
+    for (port, host) in [(node.port, "localhost"), (inside, "127.0.0.1")] {
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", format!("127.0.0.1:{port}"))
+            .create()
+            .unwrap();
+        let metadata = client.fetch_metadata(None, PATIENCE).unwrap();
+        let broker = &metadata.brokers()[0];
+        assert_eq!((broker.host(), broker.port()), (host, i32::from(port)));
+    }
+}

@@ -31,6 +31,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     start_log();
+    raise_file_limit();
     let given = Given {
         file: args.file,
         overrides: args.overrides,
@@ -48,6 +49,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     data.shutdown_background();
     control.shutdown_background();
     Ok(code)
+}
+
+/// A partition holds three files open; the soft limit of most shells is for programs with few.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
 }
 
 fn start_log() {

@@ -70,6 +70,11 @@ impl Node {
         }
     }
 
+    /// Adds a setting over all others.
+    pub fn set(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
+    }
+
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }

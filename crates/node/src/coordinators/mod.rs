@@ -95,10 +95,10 @@ impl GroupHost {
         }
         let (queue, incoming) = mpsc::channel(QUEUE_MAX);
         let state = Arc::new(ShardState::default());
-        let ledger = GroupLedger::new(self.settings.read().clone());
+        let settings = self.settings.read().clone();
         let shard = Shard::new(
             partition,
-            ledger,
+            settings,
             incoming,
             state.clone(),
             self.clock.clone(),
@@ -122,8 +122,7 @@ impl GroupHost {
         *self.settings.write() = settings.clone();
         for shard in self.shards.read().values() {
             let settings = settings.clone();
-            let op = Op::tune(move |ledger| ledger.change_settings(settings));
-            let _ = shard.queue.try_send(op);
+            let _ = shard.queue.try_send(Op::Tune(settings));
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_coordinators::{
-    Answer, Freed, GroupDecision, GroupLedger, GroupReply, Now, Origin, Ticket, When,
+    Answer, Freed, GroupDecision, GroupLedger, GroupReply, GroupSettings, Now, Origin, Ticket, When,
 };
 use ottla_protocol::batch::Payload;
 use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
@@ -41,7 +41,7 @@ pub(super) enum Op {
     },
     Look(Look),
     /// Settings changed: nobody waits for this.
-    Tune(Box<dyn FnOnce(&mut GroupLedger) + Send>),
+    Tune(GroupSettings),
 }
 
 impl Op {
@@ -58,10 +58,6 @@ impl Op {
             },
             answer,
         )
-    }
-
-    pub(super) fn tune(tune: impl FnOnce(&mut GroupLedger) + Send + 'static) -> Self {
-        Self::Tune(Box::new(tune))
     }
 
     pub(super) fn look(
@@ -126,6 +122,7 @@ struct InFlight {
 }
 
 pub(super) struct Shard {
+    settings: GroupSettings,
     partition: Arc<Partition>,
     ledger: GroupLedger,
     incoming: mpsc::Receiver<Op>,
@@ -144,7 +141,7 @@ pub(super) struct Shard {
 impl Shard {
     pub(super) fn new(
         partition: Arc<Partition>,
-        ledger: GroupLedger,
+        settings: GroupSettings,
         incoming: mpsc::Receiver<Op>,
         state: Arc<ShardState>,
         clock: Clock,
@@ -152,7 +149,8 @@ impl Shard {
     ) -> Self {
         Self {
             partition,
-            ledger,
+            ledger: GroupLedger::new(settings.clone()),
+            settings,
             incoming,
             line: VecDeque::new(),
             owed: HashMap::new(),
@@ -193,11 +191,10 @@ impl Shard {
 
     async fn load(&mut self) -> bool {
         loop {
-            let ledger = std::mem::replace(&mut self.ledger, GroupLedger::new(Default::default()));
+            let mut ledger = GroupLedger::new(self.settings.clone());
             let partition = self.partition.clone();
             let now = self.clock.now();
             let loaded = tokio::task::spawn_blocking(move || {
-                let mut ledger = ledger;
                 read_log(&partition, &mut ledger).map(|n_records| (ledger, n_records))
             })
             .await;
@@ -244,9 +241,14 @@ impl Shard {
                 debug_assert!(decision.writes_nothing());
                 self.carry_out(decision, Some(reply));
             }
-            Op::Tune(tune) => tune(&mut self.ledger),
+            Op::Tune(settings) => self.tune(settings),
             op => self.line.push_back(op),
         }
+    }
+
+    fn tune(&mut self, settings: GroupSettings) {
+        self.settings = settings.clone();
+        self.ledger.change_settings(settings);
     }
 
     /// Decides what stands at the head of the line, unless an append is under way.
@@ -269,7 +271,7 @@ impl Shard {
                     // An answer that waits too long is dropped: the caller hears NOT_COORDINATOR.
                     self.send(after, deliver, Box::new(|| ()));
                 }
-                Op::Tune(tune) => tune(&mut self.ledger),
+                Op::Tune(settings) => self.tune(settings),
             }
         }
     }
