@@ -135,7 +135,8 @@ type Difference = (
 
 const NO_TRANSACTIONS: &str = "transactions are not served yet: refused at once, by name";
 const NO_SHARE_GROUPS: &str = "share groups are not served yet: refused at once, by name";
-const CREATED_FIRST: &str = "Apache creates the topic behind the answer and lets the client ask again; here the answer waits for it";
+const NAMED_IN_ORDER: &str =
+    "Apache names last what it does not have; here topics stand as they were asked for";
 const IDS_AT_ONCE: &str = "Apache fetches its first block of producer ids behind the answer and lets the client ask again; here they are at hand";
 
 const DIFFERENCES: &[Difference] = &[
@@ -208,7 +209,7 @@ const DIFFERENCES: &[Difference] = &[
         "MetadataRequest",
         &["by name", "by name, create"],
         &["topics["],
-        CREATED_FIRST,
+        NAMED_IN_ORDER,
     ),
     (
         "IncrementalAlterConfigsRequest",

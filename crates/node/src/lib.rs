@@ -11,6 +11,7 @@
 //! | the data plane: append, fetch, watermark | `partitions`, `parked`, `group_flush`, `file_slice` |
 //! | the control plane: metadata log, controller, image | `quorum` |
 //! | groups and producer ids | `coordinators` |
+//! | topics that are made because somebody asked | `on_demand` |
 //! | what happens unasked | `upkeep` |
 //! | what is measured | `metrics`, `samples` |
 
@@ -23,6 +24,7 @@ mod group_flush;
 mod file_slice;
 mod quorum;
 mod coordinators;
+mod on_demand;
 mod upkeep;
 mod metrics;
 mod samples;

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::coordinators::{GROUP_METADATA_TOPIC, GroupHost, ProducerIds};
 use crate::group_flush::GroupFlush;
 use crate::metrics::Metrics;
+use crate::on_demand::OnDemand;
 use crate::partitions::{FetchSessions, Partitions, Surroundings, log_settings};
 use crate::quorum::{self, CannotStart, Registration, Started, Subscriber};
 use crate::services::{BrokerState, Configured, Services, random_uuid};
@@ -170,6 +171,7 @@ impl Node {
             controller,
             groups,
             producer_ids: ProducerIds::default(),
+            on_demand: OnDemand::default(),
             metrics,
             broker_epoch: AtomicI64::new(-1),
             state: AtomicU8::new(BrokerState::Starting as u8),

@@ -12,6 +12,7 @@ use ottla_protocol::{NodeId, Refusal, Uuid};
 use crate::clock::Clock;
 use crate::coordinators::{GroupHost, ProducerIds};
 use crate::metrics::Metrics;
+use crate::on_demand::OnDemand;
 use crate::partitions::{FetchSessions, Partition, Partitions};
 use crate::quorum::{ControllerHandle, ImageFeed};
 
@@ -44,6 +45,7 @@ pub struct Services {
     pub(crate) groups: Arc<GroupHost>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch_sessions: FetchSessions,
+    pub(crate) on_demand: OnDemand,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) broker_epoch: AtomicI64,
     pub(crate) state: AtomicU8,

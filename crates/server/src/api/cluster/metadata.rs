@@ -2,18 +2,14 @@
 //! v1 null asks for all topics, an empty list for none · v4 the client may forbid creation · v6
 //! LISTENER_NOT_FOUND · v8 authorized operations · v9 flexible · v10 topic ids in the answer · v11
 //! the cluster's operations move to DescribeCluster · v12 topics by id · v13 an error for the whole.
-//! A topic that is created because somebody asked is answered at once, where Kafka says
-//! UNKNOWN_TOPIC_OR_PARTITION and lets the client ask again.
+//! A topic that is created because somebody asked is UNKNOWN_TOPIC_OR_PARTITION for the time being.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ottla_metadata::controller::{NewTopic, check_topic_name};
+use ottla_metadata::controller::check_topic_name;
 use ottla_metadata::image::{Image, Partition, Topic};
-use ottla_node::{
-    GROUP_METADATA_TOPIC, SHARE_STATE_TOPIC, Services, TRANSACTION_STATE_TOPIC, create_group_topic,
-    is_internal_topic,
-};
+use ottla_node::{Services, is_internal_topic};
 use ottla_protocol::messages::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
     MetadataResponsePartition, MetadataResponseTopic,
@@ -37,7 +33,7 @@ enum Wanted {
 }
 
 pub(crate) async fn handle(
-    services: &Services,
+    services: &Arc<Services>,
     call: &Call,
     request: MetadataRequest,
 ) -> MetadataResponse {
@@ -45,14 +41,14 @@ pub(crate) async fn handle(
         Ok(wanted) => wanted,
         Err(refusal) => return refused(request.topics.unwrap_or_default(), refusal),
     };
+    let image = services.image();
     if let Wanted::Names(names) = &wanted
         && request.allow_auto_topic_creation
         && services.configured().settings.topics.auto_create
     {
-        create_missing(services, names).await;
+        create_missing(services, &image, names);
     }
     let endpoints = Endpoints::new(services, call);
-    let image = services.image();
     let picture = Picture {
         image: &image,
         listener: endpoints.listener(),
@@ -124,45 +120,13 @@ fn refused(topics: Vec<MetadataRequestTopic>, refusal: Refusal) -> MetadataRespo
     }
 }
 
-/// Creates what is asked for and not there. What cannot be created is answered as missing; why
-/// goes to the log, as in Kafka.
-async fn create_missing(services: &Services, names: &[Text]) {
-    let image = services.image();
-    let is_missing = |name: &&Text| image.topics.find(name).is_none();
-    let mut new = Vec::new();
-    for name in names.iter().filter(is_missing) {
-        match &**name {
-            GROUP_METADATA_TOPIC => {
-                if let Err(refused) = create_group_topic(services).await {
-                    tracing::warn!(topic = GROUP_METADATA_TOPIC, %refused, "auto-creation failed");
-                }
-            }
-            // Nobody would serve them, and their settings are their coordinators' affair.
-            TRANSACTION_STATE_TOPIC | SHARE_STATE_TOPIC => {}
-            name if check_topic_name(name).is_ok() => new.push(NewTopic {
-                name: name.to_owned(),
-                num_partitions: -1,
-                replication_factor: -1,
-                ..NewTopic::default()
-            }),
-            _ => {}
-        }
-    }
-    if new.is_empty() {
-        return;
-    }
-    match services.create_topics(new, false).await {
-        Ok(created) => {
-            for (topic, outcome) in created {
-                match outcome {
-                    Ok(_) => tracing::info!(topic, "topic created because a client asked for it"),
-                    Err(refused) if refused.refusal == Refusal::TopicAlreadyExists => {}
-                    Err(refused) => tracing::warn!(topic, %refused, "auto-creation failed"),
-                }
-            }
-        }
-        Err(refusal) => tracing::warn!(refusal = refusal.name(), "auto-creation failed"),
-    }
+/// Lets be made what is asked for and not there. It is answered as missing all the same: the
+/// client asks again.
+fn create_missing(services: &Arc<Services>, image: &Image, names: &[Text]) {
+    let is_missing =
+        |name: &&str| image.topics.find(name).is_none() && check_topic_name(name).is_ok();
+    let names = names.iter().map(|name| &**name);
+    services.create_on_demand(names.filter(is_missing));
 }
 
 fn describe(picture: &Picture<'_>, wanted: Wanted, version: i16) -> Vec<MetadataResponseTopic> {
