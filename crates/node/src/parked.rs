@@ -3,6 +3,7 @@
 //! A request that waits leaves a [`Waiter`] at each partition that may release it. Whoever moves
 //! the partition calls [`Parking::wake`], which costs the waiters of that partition only.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -52,7 +53,10 @@ impl Parking {
     pub fn park(&self, waiter: &Arc<Waiter>) {
         let mut waiters = self.waiters.lock();
         if waiters.len() == waiters.capacity() {
+            // Who waits at several partitions parks again at all of them when one has moved.
             waiters.retain(|waiter| waiter.strong_count() > 0);
+            waiters.sort_unstable_by_key(Weak::as_ptr);
+            waiters.dedup_by(|a, b| a.ptr_eq(b));
         }
         waiters.push(Arc::downgrade(waiter));
         // IMPORTANT: published before the caller looks at the partition again.
@@ -76,11 +80,9 @@ impl Parking {
 
     /// Requests that wait here now.
     pub fn n_waiting(&self) -> usize {
-        self.waiters
-            .lock()
-            .iter()
-            .filter(|waiter| waiter.strong_count() > 0)
-            .count()
+        let waiters = self.waiters.lock();
+        let waiting = waiters.iter().filter(|waiter| waiter.strong_count() > 0);
+        waiting.map(Weak::as_ptr).collect::<HashSet<_>>().len()
     }
 }
 
@@ -107,5 +109,19 @@ mod tests {
         }
         assert!(parking.waiters.lock().len() < 1000);
         assert_eq!(parking.n_waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_parks_again_and_again_takes_one_place() {
+        let (parking, waiters) = (Parking::default(), [Waiter::new(), Waiter::new()]);
+        for _ in 0..1000 {
+            waiters.iter().for_each(|waiter| parking.park(waiter));
+        }
+        assert!(parking.waiters.lock().len() < 100);
+        assert_eq!(parking.n_waiting(), 2);
+        parking.wake();
+        for waiter in &waiters {
+            waiter.woken().await;
+        }
     }
 }

@@ -173,8 +173,10 @@ impl Shard {
             self.decide_next();
             self.release_committed();
             self.publish_counts();
-            self.partition.high_watermark_parking().park(&self.waiter);
-            self.release_committed();
+            if !self.parked.is_empty() {
+                self.partition.high_watermark_parking().park(&self.waiter);
+                self.release_committed();
+            }
             let timeout = self.next_timeout();
             tokio::select! {
                 op = self.incoming.recv() => match op {
