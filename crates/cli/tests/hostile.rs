@@ -7,6 +7,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use harness::Node;
+use ottla_protocol::Refusal;
+use ottla_protocol::header::decode_response;
+use ottla_protocol::messages::MetadataResponse;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
@@ -138,6 +141,27 @@ fn requests_sent_together_are_answered_one_after_the_other() {
         .collect();
     assert_eq!(answers[0], answers[2]);
     assert_ne!(answers[0], answers[1]);
+}
+
+#[test]
+fn what_follows_a_request_in_its_frame_is_passed_over() {
+    let node = Node::start(&[]);
+    // All topics as librdkafka asks for them: null, two flags, no tags, and three idle bytes.
+    let body = [0, 0, 1, 0, 0, 0, 0, 0];
+    assert!(sent(&node, &request(3, 12, &body)).is_some());
+}
+
+#[test]
+fn a_topic_that_is_asked_for_is_there_when_asked_again() {
+    let node = Node::start(&[]);
+    let ask = || {
+        let body = b"\0\0\0\x01\0\x03new\x01";
+        let answer = sent(&node, &request(3, 4, body)).expect("an answer");
+        let (_, response) = decode_response::<MetadataResponse>(answer.into(), 4).unwrap();
+        Refusal::from_code(response.topics[0].error_code)
+    };
+    assert_eq!(ask(), Some(Refusal::UnknownTopicOrPartition));
+    node.wait_until("has the topic", || ask().is_none());
 }
 
 #[test]
