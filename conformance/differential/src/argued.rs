@@ -177,15 +177,21 @@ const DIFFERENCES: &[Difference] = &[
     ),
     (
         "InitProducerIdRequest",
-        &["idempotent"],
+        &["idempotent", "idempotent, with an id"],
         &["error_code: 14 | 0"],
         IDS_AT_ONCE,
     ),
     (
         "InitProducerIdRequest",
-        &["idempotent"],
+        &["idempotent", "idempotent, with an id"],
         &["producer_"],
         IDS_AT_ONCE,
+    ),
+    (
+        "DescribeProducersRequest",
+        &["describe"],
+        &[".producer_id: 0 |"],
+        "the first id that a broker gives is 0, which is an id like any other",
     ),
     (
         "ProduceRequest",

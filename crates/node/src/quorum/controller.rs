@@ -127,6 +127,7 @@ impl ControllerHandle {
 pub(super) struct Uncommitted {
     pub(super) records: Vec<Record>,
     pub(super) through: Provenance,
+    /// What it takes in the log, if it was read there: what is appended is counted as it is written.
     pub(super) n_bytes: u64,
 }
 
@@ -271,11 +272,10 @@ impl Running {
                 epoch: self.host.quorum.epoch(),
                 timestamp_ms: now.wall_ms,
             };
-            let n_bytes = values.iter().map(|value| value.len() as u64).sum();
             self.uncommitted.push_back(Uncommitted {
                 records: batch.records,
                 through,
-                n_bytes,
+                n_bytes: 0,
             });
             self.last_append = Instant::now();
             last = Some(offset);
@@ -292,6 +292,7 @@ impl Running {
                 Some(Command::Append {
                     end_offset, batch, ..
                 }) => {
+                    self.schedule.handle_applied(batch.len() as u64);
                     appends.push(batch);
                     end = Some(end_offset);
                     let now = self.host.clock.quorum_now();
