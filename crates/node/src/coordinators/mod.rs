@@ -84,6 +84,13 @@ impl GroupHost {
         }
     }
 
+    /// Whether this node has taken the chair for a group, loaded or not yet. A topic is in the
+    /// image a moment before its partitions are taken in.
+    pub fn is_seated(&self, group_id: &str) -> bool {
+        self.partition_of(group_id)
+            .is_some_and(|index| self.shards.read().contains_key(&index))
+    }
+
     /// Takes the chair of a partition: its groups are loaded from the log.
     pub(crate) fn lead(&self, n_partitions: i32, partition: Arc<Partition>) {
         self.n_partitions

@@ -100,6 +100,11 @@ fn coordinator(services: &Services, call: &Call, group_id: &str) -> Found {
             .nodes
             .broker(partition.leader?)
             .filter(|broker| !broker.is_fenced)?;
+        // Named too early, a client would be sent away at its first JoinGroup, and some clients
+        // then pause for seconds.
+        if leader.id == services.node_id() && !services.groups().is_seated(group_id) {
+            return None;
+        }
         Some((leader.id, Endpoints::new(services, call).of(leader)?))
     };
     found().ok_or_else(|| Refusal::CoordinatorNotAvailable.into())
