@@ -6,6 +6,7 @@ pub(crate) mod topics;
 pub(crate) mod produce;
 pub(crate) mod consume;
 pub(crate) mod groups;
+pub(crate) mod dump;
 
 // What those share that talk to a cluster.
 pub(crate) mod connect;

@@ -6,17 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_protocol::Offset;
-use ottla_protocol::batch::{Batch, CorruptBatch, batches};
+use ottla_protocol::batch::{Batch, CorruptBatch, OPENED_BYTES_MAX, batches};
 use ottla_protocol::batch_builder::EndMarker;
 use ottla_protocol::messages::{AbortedTransaction, FetchPartitionData};
 
 use super::fetch::Wanted;
 use super::{ConsumedRecord, ConsumerSettings};
 use crate::error::ClientError;
-
-/// What one batch may open to: far more than any producer's `max.request.size`, and small enough
-/// for any machine.
-const MAX_OPENED_BATCH: usize = 512 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Read {
@@ -59,7 +55,7 @@ fn take_batch(
 ) -> Result<(), CorruptBatch> {
     aborted.begin_up_to(batch.last_offset());
     if batch.is_control() {
-        for record in batch.payload(MAX_OPENED_BATCH)?.records() {
+        for record in batch.payload(OPENED_BYTES_MAX)?.records() {
             let record = record?;
             let marker = EndMarker::parse(
                 record.key.unwrap_or_default(),
@@ -70,7 +66,7 @@ fn take_batch(
             }
         }
     } else if !aborted.covers(batch) {
-        for record in batch.payload(MAX_OPENED_BATCH)?.records() {
+        for record in batch.payload(OPENED_BYTES_MAX)?.records() {
             let record = record?;
             if record.offset < read.next {
                 continue;
