@@ -135,8 +135,6 @@ type Difference = (
 
 const NO_TRANSACTIONS: &str = "transactions are not served yet: refused at once, by name";
 const NO_SHARE_GROUPS: &str = "share groups are not served yet: refused at once, by name";
-const NAMED_IN_ORDER: &str =
-    "Apache names last what it does not have; here topics stand as they were asked for";
 const IDS_AT_ONCE: &str = "Apache fetches its first block of producer ids behind the answer and lets the client ask again; here they are at hand";
 
 const DIFFERENCES: &[Difference] = &[
@@ -210,12 +208,6 @@ const DIFFERENCES: &[Difference] = &[
         &["damaged", "no batch"],
         &["error_message: None | (filled)"],
         "words besides, where Apache leaves the code alone",
-    ),
-    (
-        "MetadataRequest",
-        &["by name", "by name, create"],
-        &["topics["],
-        NAMED_IN_ORDER,
     ),
     (
         "IncrementalAlterConfigsRequest",
