@@ -257,7 +257,12 @@ impl Producer {
         size: usize,
     ) -> Result<Option<i32>, ClientError> {
         let view = self.cluster.view();
-        let Some(known) = view.topics.get(topic).filter(|topic| is_there(topic)) else {
+        let max_age = self.cluster.settings().metadata_max_age;
+        let is_current = |topic: &&TopicView| {
+            let is_fresh = topic.seen.is_some_and(|seen| seen.elapsed() < max_age);
+            is_fresh && topic.refusal.is_none() && !topic.partitions.is_empty()
+        };
+        let Some(known) = view.topics.get(topic).filter(is_current) else {
             return Ok(None);
         };
         if let Some(partition) = record.partition {
@@ -302,8 +307,4 @@ impl Producer {
             }),
         }
     }
-}
-
-fn is_there(topic: &TopicView) -> bool {
-    topic.refusal.is_none() && !topic.partitions.is_empty()
 }

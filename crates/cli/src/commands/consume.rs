@@ -108,8 +108,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let format = record_format(&args)?;
     let client = properties.client("console-consumer")?;
     let start = start(&args)?;
-    let mut stop = Stop::new()?;
     let cluster = args.connect.cluster(client).await?;
+    let mut stop = Stop::new()?;
     let mut consumer = consumer(&args, cluster, settings, start)?;
     let mut printed = Printed {
         output: Output::new(),
@@ -119,7 +119,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         limit: args.max_messages.unwrap_or(u64::MAX),
     };
     let ended = read(&args, &mut consumer, &mut printed, &mut stop).await;
-    let closed = consumer.close().await;
+    let closed = tokio::select! {
+        closed = consumer.close() => closed,
+        // Asked twice, we go at once.
+        _ = stop.wait() => Ok(()),
+    };
     let flushed = printed.output.flush();
     output::note(format_args!("Processed a total of {} messages", printed.n));
     let ended = ended?;

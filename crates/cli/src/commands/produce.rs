@@ -15,13 +15,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use ottla_client::ClientError;
 use ottla_client::produce::{Acks, Delivery, Producer, ProducerSettings};
+use ottla_protocol::Refusal;
 use ottla_protocol::compress::{Codec, Compression};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use self::lines::LineFormat;
 use super::connect::{Connect, Properties, words};
-use super::stop::Stop;
+use super::stop::{Stop, Stopped};
 use crate::output;
 
 /// Lines read ahead of what is sent.
@@ -121,39 +122,91 @@ async fn produce(args: Args) -> anyhow::Result<ExitCode> {
     client.retry_backoff.0 = or(args.retry_backoff_ms, client.retry_backoff.0);
     client.metadata_max_age = or(args.metadata_expiry_ms, client.metadata_max_age);
 
-    let mut stop = Stop::new()?;
     let cluster = args.connect.cluster(client).await?;
+    let mut stop = Stop::new()?;
     let producer = Producer::start(cluster, settings);
     let topic: Arc<str> = Arc::from(args.topic.as_str());
-    let mut lines = read_lines();
     let (deliveries, watch) = watch_deliveries(Arc::clone(&topic));
-    let mut n = 0;
-    let ended = loop {
-        let line = tokio::select! {
-            line = lines.recv() => line,
-            signal = stop.wait() => break Some(signal),
-        };
-        let Some(line) = line else {
-            break None;
-        };
-        n += 1;
-        let mut record = format.read(&line.context("standard input cannot be read")?, n)?;
-        record.timestamp = now();
-        let delivery = producer.send(&topic, record).await?;
-        if args.sync {
-            delivery.wait().await?;
-        } else if deliveries.send(delivery).await.is_err() {
-            break None;
-        }
+    let sending = Sending {
+        producer: &producer,
+        topic: &topic,
+        format: &format,
+        deliveries,
+        is_sync: args.sync,
+        n_lost: 0,
     };
-    drop(deliveries);
-    producer.flush().await?;
+    let ended = sending.all(&mut stop).await;
+    // Whatever went wrong, what was read before it goes out.
+    tokio::select! {
+        flushed = producer.flush() => flushed?,
+        signal = stop.wait() => return Ok(signal.code()),
+    }
     let n_lost = watch.await?;
-    Ok(match ended {
+    let (stopped, n_refused) = ended?;
+    Ok(match stopped {
         Some(signal) => signal.code(),
-        None if n_lost > 0 => ExitCode::FAILURE,
+        None if n_lost + n_refused > 0 => ExitCode::FAILURE,
         None => ExitCode::SUCCESS,
     })
+}
+
+struct Sending<'a> {
+    producer: &'a Producer,
+    topic: &'a Arc<str>,
+    format: &'a LineFormat,
+    deliveries: mpsc::Sender<Delivery>,
+    is_sync: bool,
+    n_lost: usize,
+}
+
+impl Sending<'_> {
+    /// Send line by line, until there are no more or a signal comes; how many records were not even
+    /// taken.
+    async fn all(mut self, stop: &mut Stop) -> anyhow::Result<(Option<Stopped>, usize)> {
+        let mut lines = read_lines();
+        let mut n = 0;
+        loop {
+            let line = tokio::select! {
+                line = lines.recv() => line,
+                signal = stop.wait() => return Ok((Some(signal), self.n_lost)),
+            };
+            let Some(line) = line else {
+                return Ok((None, self.n_lost));
+            };
+            n += 1;
+            self.one(&line.context("standard input cannot be read")?, n)
+                .await?;
+        }
+    }
+
+    async fn one(&mut self, line: &[u8], number: u64) -> anyhow::Result<()> {
+        let mut record = self.format.read(line, number)?;
+        record.timestamp = now();
+        let delivery = match self.producer.send(self.topic, record).await {
+            Ok(delivery) => delivery,
+            // The next line may be shorter.
+            Err(error) if !self.is_sync && error.refusal() == Some(Refusal::MessageTooLarge) => {
+                self.n_lost += 1;
+                say_lost(self.topic, error);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if self.is_sync {
+            delivery.wait().await?;
+        } else {
+            self.deliveries.send(delivery).await?;
+        }
+        Ok(())
+    }
+}
+
+fn say_lost(topic: &str, error: ClientError) {
+    let error = error.into();
+    output::note(format_args!(
+        "Error when sending message to topic {topic}: {}",
+        words(&error)
+    ));
 }
 
 fn settings(args: &Args, properties: &Properties) -> anyhow::Result<ProducerSettings> {
@@ -261,11 +314,7 @@ fn watch_deliveries(topic: Arc<str>) -> (mpsc::Sender<Delivery>, JoinHandle<usiz
             n_lost += 1;
             // A batch fails as a whole; its reason is told once.
             if last.as_ref() != Some(&error) {
-                let error = last.insert(error).clone().into();
-                output::note(format_args!(
-                    "Error when sending message to topic {topic}: {}",
-                    words(&error)
-                ));
+                say_lost(&topic, last.insert(error).clone());
             }
         }
         n_lost

@@ -116,6 +116,8 @@ impl Member {
         if self.pulse() == Pulse::Lost {
             self.forget();
         }
+        // Joining is a sign of life; what the old generation hears does not concern the next one.
+        self.stop_heart();
         let deadline = Instant::now() + self.settings.max_poll_interval;
         let mut n = 0;
         loop {
@@ -128,7 +130,6 @@ impl Member {
                 }
                 Err(error) => error,
             };
-            self.stop_heart();
             let is_again = match error.refusal() {
                 Some(Refusal::MemberIdRequired | Refusal::RebalanceInProgress) => continue,
                 Some(Refusal::UnknownMemberId | Refusal::IllegalGeneration) => {

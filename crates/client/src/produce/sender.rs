@@ -53,6 +53,8 @@ pub(super) struct Sender {
     /// Not before this moment is there any use in trying again.
     pause_until: Option<Instant>,
     n_failures: u32,
+    /// When it was last seen what can be sent.
+    looked_at: Instant,
 }
 
 /// The batches of one request.
@@ -84,6 +86,7 @@ impl Sender {
             is_closing: false,
             pause_until: None,
             n_failures: 0,
+            looked_at: Instant::now(),
         }
     }
 
@@ -153,14 +156,14 @@ impl Sender {
         }
     }
 
+    /// When time alone will make something due. What was due when we last looked waits for an
+    /// answer, and that wakes us.
     fn next_wake(&self) -> Option<Instant> {
-        let due = self
-            .queues
-            .values()
-            .filter_map(|queue| queue.due(self.settings.linger))
-            .min();
+        let linger = self.settings.linger;
+        let due = self.queues.values().filter_map(|queue| queue.due(linger));
         // Whatever the linger time says, a pause is a pause.
-        due.map(|due| due.max(self.pause_until.unwrap_or(due)))
+        let due = due.map(|due| self.pause_until.map_or(due, |until| due.max(until)));
+        due.filter(|due| *due > self.looked_at).min()
     }
 
     /// Nothing waits. Without acks the last request may still be in our socket: an exchange behind
@@ -213,7 +216,8 @@ impl Sender {
     }
 
     async fn drain(&mut self) {
-        if self.is_idle() || self.pause_until.is_some_and(|until| Instant::now() < until) {
+        self.looked_at = Instant::now();
+        if self.is_idle() || self.pause_until.is_some_and(|until| self.looked_at < until) {
             return;
         }
         self.pause_until = None;
@@ -247,9 +251,7 @@ impl Sender {
             if let Err(error) = self.cluster.refresh(Ask::Named(&lost)).await {
                 tracing::debug!(%error, "metadata was not refreshed");
             }
-            if led.is_empty() {
-                self.pause_until = Some(Instant::now() + LEADERLESS_WAIT);
-            }
+            self.pause_until = Some(Instant::now() + LEADERLESS_WAIT);
         }
         led
     }
