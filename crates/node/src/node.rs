@@ -220,6 +220,7 @@ impl Node {
             let image = taken.image();
             taken.partitions.adopt(loaded, &image);
             taken.partitions.take_all(&image, &taken.config());
+            note_open_transactions(&taken.partitions);
         });
         took.await
             .map_err(|panic| StartFailed::Io("take in the logs", panic.into()))?;
@@ -421,6 +422,23 @@ fn note_unserved(image: &Image) {
         tracing::warn!(
             n,
             "the metadata has {what}, which are kept but not served yet"
+        );
+    }
+}
+
+/// Readers of committed records wait at a transaction that is open, and nobody here ends it.
+fn note_open_transactions(partitions: &Partitions) {
+    let all = partitions.all();
+    let open = all.iter().filter(|partition| {
+        let looked = partition.with_log(|log| Ok(log.producers().first_unstable_offset()));
+        matches!(looked, Some(Ok(Some(_))))
+    });
+    let open: Vec<String> = open.map(|partition| partition.id().to_string()).collect();
+    if !open.is_empty() {
+        tracing::warn!(
+            n = open.len(),
+            partitions = open.join(","),
+            "partitions have open transactions, which are kept but not served yet"
         );
     }
 }

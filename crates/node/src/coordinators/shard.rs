@@ -209,6 +209,10 @@ impl Shard {
                     if n_records > 0 {
                         tracing::info!(partition = %self.partition.id(), n_records, "groups loaded");
                     }
+                    let n = self.ledger.sizes().others;
+                    if n > 0 {
+                        tracing::warn!(partition = %self.partition.id(), n, "the log has groups of other protocols (consumer, share, streams), which are kept but not served yet");
+                    }
                     return true;
                 }
                 Ok(Err(LoadFailed::Corrupt(why))) => {
