@@ -3,7 +3,7 @@
 //! Every value keeps where it comes from, so that an error can say it in one sentence.
 
 mod environment;
-mod properties;
+pub(crate) mod properties;
 mod providers;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,10 @@
 //! Data directories that a node must not touch, and disks that are full: one clear sentence each.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test waits for another process"
+)]
+
 mod harness;
 
 use std::fs;

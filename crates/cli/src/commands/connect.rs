@@ -11,10 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use ottla_client::{Address, ClientError, ClientSettings, Cluster};
 
-/// The same reader as for `server.properties`, which `settings` keeps to itself.
-#[allow(clippy::duplicate_mod)]
-#[path = "../settings/properties.rs"]
-mod properties;
+use crate::settings::properties;
 
 /// Where to connect.
 #[derive(Debug, Clone, clap::Args)]
