@@ -103,7 +103,6 @@ definitions! {
     GROUP_REBALANCES = Counter "kafka_server_group_coordinator_metrics_group_completed_rebalance_count" "kafka.server:type=group-coordinator-metrics,group-completed-rebalance-count" "Rebalances of classic groups that completed.";
     PRODUCER_IDS = Gauge "kafka_server_replicamanager_produceridcount" "kafka.server:type=ReplicaManager,name=ProducerIdCount" "Producer ids remembered by the partitions.";
     UPTIME = Gauge "ottla_uptime_seconds" "" "Seconds since the process started.";
-    START_TIME = Gauge "ottla_start_duration_seconds" "" "Seconds from the start of the process to the open port.";
     FLUSH_WAITING = Gauge "ottla_flush_dirty_partitions" "" "Partitions whose newest records are not yet on the disk.";
     APPEND_TIME = Summary "ottla_append_duration_ms" "" "Milliseconds of one append under the partition's lock.";
     BUILD = Gauge "ottla_build" "" "Always 1; the label carries the version.";

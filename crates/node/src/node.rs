@@ -219,7 +219,7 @@ impl Node {
         let took = tokio::task::spawn_blocking(move || {
             let image = taken.image();
             taken.partitions.adopt(loaded, &image);
-            taken.partitions.take_all(&image, &taken.config());
+            taken.partitions.take_all(&image, &taken.configured());
             note_open_transactions(&taken.partitions);
         });
         took.await
@@ -237,9 +237,10 @@ impl Node {
         let (directories, services) = (self.directories.clone(), self.services.clone());
         let n_threads = usize::try_from(settings.logs.recovery_threads_per_dir).unwrap_or(1);
         let loaded = tokio::task::spawn_blocking(move || {
-            let (image, config) = (services.image(), services.config());
-            let config_of =
-                |id: &ottla_protocol::TopicPartition| log_settings(&id.topic, &image, &config).0;
+            let (image, configured) = (services.image(), services.configured());
+            let config_of = |id: &ottla_protocol::TopicPartition| {
+                log_settings(&id.topic, &image, &configured).0
+            };
             directories.load(&config_of, n_threads.max(1), services.clock.wall_ms())
         });
         let loaded = loaded
@@ -371,7 +372,9 @@ fn subscribers(services: &Arc<Services>) -> Vec<Subscriber> {
         {
             refresh_config(&services);
         }
-        services.partitions.change(published, &services.config());
+        services
+            .partitions
+            .change(published, &services.configured());
         for topic in published.changes.deleted_topics.values() {
             services.groups.topic_deleted(&topic.name, topic.id);
             if &*topic.name == GROUP_METADATA_TOPIC {

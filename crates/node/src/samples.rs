@@ -59,6 +59,7 @@ impl Services {
             .filter(|directory| !directory.is_online())
             .count();
         page.plain(OFFLINE_DIRECTORIES, n_failed as f64);
+        // One replica has nobody to lose or to win: these begin to move with followers.
         page.plain(ISR_SHRINKS, 0.0);
         page.plain(ISR_EXPANDS, 0.0);
     }
@@ -67,17 +68,17 @@ impl Services {
         let node = self.node_id();
         let (mut n_partitions, mut n_leaderless, mut n_imbalanced) = (0, 0, 0);
         let (mut n_under_replicated, mut n_under_min, mut n_at_min) = (0, 0, 0);
+        let configured = self.configured();
         for topic in image.topics.iter() {
+            let (_, min_in_sync) = crate::partitions::log_settings(&topic.name, image, &configured);
             for partition in topic.partitions.values() {
                 n_partitions += 1;
                 n_leaderless += usize::from(partition.leader.is_none());
                 n_imbalanced += usize::from(partition.leader != partition.preferred_leader());
                 if partition.leader == Some(node) {
-                    let (_, min) =
-                        crate::partitions::log_settings(&topic.name, image, &self.config());
                     let n_in_sync = i32::try_from(partition.in_sync.len()).unwrap_or(i32::MAX);
                     let n_replicas = i32::try_from(partition.replicas.len()).unwrap_or(i32::MAX);
-                    let min = min.min(n_replicas);
+                    let min = min_in_sync.min(n_replicas);
                     n_under_replicated += usize::from(n_in_sync < n_replicas);
                     n_under_min += usize::from(n_in_sync < min);
                     n_at_min += usize::from(n_in_sync == min);

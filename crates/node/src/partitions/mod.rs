@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ottla_metadata::config::{BrokerConfig, Overrides};
+use ottla_metadata::config::Overrides;
 use ottla_metadata::image::{self, Image, Published, Resource, ResourceKind, directory};
 use ottla_protocol::{Refusal, TopicPartition, Uuid};
 use ottla_replication::Assignment;
@@ -21,6 +21,7 @@ pub(crate) use partition::{ScanFailed, Surroundings, read_slice};
 pub(crate) use settings::{log_config, metadata_log_config};
 
 use crate::group_flush::GroupFlush;
+use crate::services::Configured;
 
 type ByIndex = BTreeMap<i32, Arc<Partition>>;
 
@@ -162,16 +163,16 @@ impl Partitions {
     }
 
     /// Makes, leads and drops what a whole image says. For the start.
-    pub(crate) fn take_all(&self, image: &Image, config: &BrokerConfig) {
+    pub(crate) fn take_all(&self, image: &Image, configured: &Configured) {
         for topic in image.topics.iter() {
             for index in topic.partitions.keys() {
-                self.take(topic, *index, image, config);
+                self.take(topic, *index, image, configured);
             }
         }
     }
 
     /// Takes in what changed.
-    pub(crate) fn change(&self, published: &Published, config: &BrokerConfig) {
+    pub(crate) fn change(&self, published: &Published, configured: &Configured) {
         let Published { image, changes } = published;
         for topic in changes.deleted_topics.values() {
             self.drop_topic(topic);
@@ -181,7 +182,7 @@ impl Partitions {
                 continue;
             };
             for index in indexes {
-                self.take(topic, *index, image, config);
+                self.take(topic, *index, image, configured);
             }
         }
         let broker_changed = changes
@@ -192,12 +193,12 @@ impl Partitions {
             let is_touched =
                 broker_changed || changes.configs.contains(&Resource::topic(&topic.name));
             if is_touched {
-                self.configure(topic, image, config);
+                self.configure(topic, image, configured);
             }
         }
     }
 
-    fn take(&self, topic: &image::Topic, index: i32, image: &Image, config: &BrokerConfig) {
+    fn take(&self, topic: &image::Topic, index: i32, image: &Image, configured: &Configured) {
         let Some(assigned) = topic.partition(index) else {
             return;
         };
@@ -208,7 +209,7 @@ impl Partitions {
             topic: topic.name.clone(),
             partition: index,
         };
-        let (log, min_in_sync) = self.settings_of(topic, image, config);
+        let (log, min_in_sync) = self.settings_of(topic, image, configured);
         let partition = match self.find(&topic.name, index) {
             Ok(partition) => partition,
             Err(_) => match self.create(&id, topic.id, assigned, log) {
@@ -308,8 +309,8 @@ impl Partitions {
         tracing::info!(topic = %topic.name, id = %topic.id, "topic deleted");
     }
 
-    fn configure(&self, topic: &image::Topic, image: &Image, config: &BrokerConfig) {
-        let (log, min_in_sync) = self.settings_of(topic, image, config);
+    fn configure(&self, topic: &image::Topic, image: &Image, configured: &Configured) {
+        let (log, min_in_sync) = self.settings_of(topic, image, configured);
         let partitions = self
             .by_topic
             .read()
@@ -325,9 +326,9 @@ impl Partitions {
         &self,
         topic: &image::Topic,
         image: &Image,
-        config: &BrokerConfig,
+        configured: &Configured,
     ) -> (LogConfig, i32) {
-        log_settings(&topic.name, image, config)
+        log_settings(&topic.name, image, configured)
     }
 
     /// Takes every log away from its partition. For the end of the node's life.
@@ -341,17 +342,18 @@ impl Partitions {
 }
 
 /// A topic's settings, as its log takes them, and its `min.insync.replicas`.
-pub(crate) fn log_settings(topic: &str, image: &Image, config: &BrokerConfig) -> (LogConfig, i32) {
+pub(crate) fn log_settings(
+    topic: &str,
+    image: &Image,
+    configured: &Configured,
+) -> (LogConfig, i32) {
     let overrides = image.configs.overrides(&Resource::topic(topic));
-    let typed = config.topic_config(&overrides).or_else(|why| {
+    let typed = configured.config.topic_config(&overrides).or_else(|why| {
         // The controller checked them, so another version wrote this one: go on with the defaults.
         tracing::warn!(topic, %why, "topic settings cannot be read; the defaults are used");
-        config.topic_config(&Overrides::new())
+        configured.config.topic_config(&Overrides::new())
     });
-    let expiration = config
-        .node_settings()
-        .ok()
-        .map(|settings| i64::from(settings.producers.id_expiration_ms));
+    let expiration = Some(i64::from(configured.settings.producers.id_expiration_ms));
     match typed {
         Ok(typed) => (log_config(&typed, expiration), typed.min_insync_replicas),
         Err(_) => (LogConfig::default(), 1),
