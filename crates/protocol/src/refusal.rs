@@ -1,7 +1,8 @@
 //! Kafka's error codes, as answers and not as errors: whoever decides returns a `Refusal`, and it
 //! becomes part of the reply.
 //!
-//! Codes 134 to 136 come with Kafka 4.4; we know them and do not send them to older peers.
+//! Codes 134 to 136 are newer than Kafka 4.3: known, so that an answer of a newer node has a name, and
+//! sent by nobody here.
 
 use std::fmt;
 

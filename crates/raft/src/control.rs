@@ -7,78 +7,16 @@
 use bytes::Bytes;
 use ottla_protocol::batch::{Batch, CorruptBatch, OPENED_BYTES_MAX, Record};
 use ottla_protocol::batch_builder::{BatchBuilder, ControlKind};
-use ottla_protocol::{Message, NodeId, Reader, Text, Uuid, Version, Writer};
-
-#[derive(Debug, Clone, PartialEq, Message)]
-#[message(value, versions = "0", flexible = "0+")]
-pub struct LeaderChange {
-    pub version: i16,
-    pub leader_id: NodeId,
-    pub voters: Vec<LeaderChangeVoter>,
-    pub granting_voters: Vec<LeaderChangeVoter>,
-}
-
-#[derive(Debug, Clone, PartialEq, Message)]
-#[message(part)]
-pub struct LeaderChangeVoter {
-    pub voter_id: NodeId,
-}
-
-#[derive(Debug, Clone, PartialEq, Message)]
-#[message(value, versions = "0", flexible = "0+")]
-pub struct SnapshotHeaderRecord {
-    pub version: i16,
-    pub last_contained_log_timestamp: i64,
-}
-
-#[derive(Debug, Clone, PartialEq, Message)]
-#[message(value, versions = "0", flexible = "0+")]
-pub struct SnapshotFooterRecord {
-    pub version: i16,
-}
-
-#[derive(Debug, Clone, PartialEq, Message)]
-#[message(value, versions = "0", flexible = "0+")]
-pub struct KRaftVersionRecord {
-    pub version: i16,
-    pub k_raft_version: i16,
-}
-
-#[derive(Debug, Clone, PartialEq, Message)]
-#[message(value, versions = "0", flexible = "0+")]
-pub struct VotersRecord {
-    pub version: i16,
-    pub voters: Vec<VoterRecord>,
-}
-
-#[derive(Debug, Clone, PartialEq, Message)]
-#[message(part)]
-pub struct VoterRecord {
-    pub voter_id: NodeId,
-    pub voter_directory_id: Uuid,
-    pub endpoints: Vec<VoterEndpoint>,
-    pub k_raft_version_feature: KRaftVersionFeature,
-}
-
-#[derive(Debug, Clone, PartialEq, Message)]
-#[message(part)]
-pub struct VoterEndpoint {
-    pub name: Text,
-    pub host: Text,
-    pub port: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Message)]
-#[message(part)]
-pub struct KRaftVersionFeature {
-    pub min_supported_version: i16,
-    pub max_supported_version: i16,
-}
+use ottla_protocol::messages::{
+    KRaftVersionRecord, LeaderChangeMessage, SnapshotFooterRecord, SnapshotHeaderRecord,
+    VotersRecord,
+};
+use ottla_protocol::{Reader, Versioned, Writer};
 
 /// One control record, read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Control {
-    LeaderChange(LeaderChange),
+    LeaderChange(LeaderChangeMessage),
     SnapshotHeader(SnapshotHeaderRecord),
     SnapshotFooter(SnapshotFooterRecord),
     KraftVersion(KRaftVersionRecord),
@@ -100,11 +38,8 @@ impl std::fmt::Display for CorruptControl {
 
 impl std::error::Error for CorruptControl {}
 
-/// Every message above is version 0 and flexible.
-const SCHEMA: Version = Version {
-    number: 0,
-    flexible: true,
-};
+/// The version in which all of them are written and read, whatever they know besides.
+const SCHEMA: i16 = 0;
 
 impl Control {
     fn kind(&self) -> ControlKind {
@@ -177,9 +112,9 @@ impl Control {
     }
 }
 
-fn encode<M: Message>(message: &M) -> Bytes {
+fn encode<M: Versioned>(message: &M) -> Bytes {
     let mut writer = Writer::new();
-    let written = message.encode(&mut writer, SCHEMA);
+    let written = message.encode(&mut writer, M::version(SCHEMA));
     assert!(
         written.is_ok(),
         "every field exists in version 0: {written:?}"
@@ -187,9 +122,9 @@ fn encode<M: Message>(message: &M) -> Bytes {
     writer.finish()
 }
 
-fn decode<M: Message>(offset: i64, value: &[u8]) -> Result<M, CorruptControl> {
+fn decode<M: Versioned>(offset: i64, value: &[u8]) -> Result<M, CorruptControl> {
     let mut reader = Reader::new(Bytes::copy_from_slice(value));
-    M::decode(&mut reader, SCHEMA).map_err(|malformed| CorruptControl {
+    M::decode(&mut reader, M::version(SCHEMA)).map_err(|malformed| CorruptControl {
         offset,
         why: malformed.to_string(),
     })

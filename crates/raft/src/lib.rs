@@ -33,11 +33,11 @@ pub mod snapshot;
 
 pub use accumulate::MAX_BATCH_BYTES;
 pub use command::Command;
-pub use control::{Control, CorruptControl, LeaderChange};
+pub use control::{Control, CorruptControl};
 pub use describe::{Description, ReplicaProgress};
 pub use log_tail::LogTail;
 pub use opening::{CannotOpen, Opening};
 pub use quorum::{CannotAppend, Identity, Now, Quorum, Settings};
 pub use saved::{NotAQuorumState, ReplicaKey, SavedElection};
 pub use snapshot::SnapshotId;
-pub use voters::{Endpoint, KraftVersions, Voter, VoterHistory, VoterSet};
+pub use voters::{Endpoint, KraftVersions, Voter, VoterSet};

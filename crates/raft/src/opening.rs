@@ -33,6 +33,8 @@ pub enum CannotOpen {
     KraftVersion {
         level: i16,
     },
+    /// File or log claim the last epoch there is: no election can follow.
+    NoEpochLeft,
 }
 
 impl std::fmt::Display for CannotOpen {
@@ -55,6 +57,9 @@ impl std::fmt::Display for CannotOpen {
                     f,
                     "the metadata log has kraft.version {level}, newer than ours"
                 )
+            }
+            Self::NoEpochLeft => {
+                f.write_str("no leader epoch is left: quorum-state or log are damaged")
             }
         }
     }
@@ -94,7 +99,7 @@ impl Opening {
             return Ok(());
         }
         for (offset, control) in Control::of_batch(batch)? {
-            self.note(offset, &control);
+            self.voters.note(offset, &control);
         }
         self.tail.extend(
             batch.next_offset(),
@@ -102,19 +107,5 @@ impl Opening {
             batch.max_timestamp(),
         );
         Ok(())
-    }
-
-    fn note(&mut self, offset: i64, control: &Control) {
-        match control {
-            Control::KraftVersion(record) => {
-                self.voters
-                    .note_kraft_version(offset, record.k_raft_version);
-            }
-            Control::Voters(record) => {
-                self.voters
-                    .note_voters(offset, VoterSet::from_record(record));
-            }
-            Control::LeaderChange(_) | Control::SnapshotHeader(_) | Control::SnapshotFooter(_) => {}
-        }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_protocol::messages::{KRaftVersionRecord, LeaderChangeMessage, LeaderChangeVoter};
 use ottla_protocol::{LeaderEpoch, NodeId, Offset, Uuid};
 
 use crate::accumulate::Accumulator;
 use crate::command::Command;
-use crate::control::{Control, KRaftVersionRecord, LeaderChange, LeaderChangeVoter};
+use crate::control::Control;
 use crate::describe::{Description, ReplicaProgress};
 use crate::log_tail::LogTail;
 use crate::opening::{CannotOpen, Opening};
@@ -81,6 +82,9 @@ impl Quorum {
         check_voters(&opening.voters, key)?;
         let saved = saved.unwrap_or_default();
         let epoch = saved.epoch.max(opening.tail.last_epoch());
+        if epoch == LeaderEpoch::MAX {
+            return Err(CannotOpen::NoEpochLeft);
+        }
         // A vote of an epoch that the log has left behind means nothing any more.
         let is_current = epoch == saved.epoch;
         let mut quorum = Self {
@@ -248,18 +252,8 @@ impl Quorum {
             Accumulator::new(self.epoch, epoch_start, self.settings.append_linger);
         let records = self.start_of_epoch(ballot);
         for (offset, record) in (epoch_start..).zip(&records) {
-            match record {
-                Control::KraftVersion(record) => {
-                    self.voters
-                        .note_kraft_version(offset, record.k_raft_version);
-                }
-                // Voters hold from the moment they are appended.
-                Control::Voters(record) => {
-                    self.voters
-                        .note_voters(offset, VoterSet::from_record(record));
-                }
-                _ => {}
-            }
+            // Voters hold from the moment they are appended.
+            self.voters.note(offset, record);
         }
         accumulator.append_control(&records, now);
         self.become_role(Role::Leader(Box::new(Leader {
@@ -278,8 +272,11 @@ impl Quorum {
     /// LEADER_CHANGE opens every epoch. At kraft.version 1 the voters follow if the log has never
     /// had them, or if our own line in them is out of date.
     fn start_of_epoch(&self, ballot: &Ballot) -> Vec<Control> {
-        let voter = |id: &NodeId| LeaderChangeVoter { voter_id: *id };
-        let mut records = vec![Control::LeaderChange(LeaderChange {
+        let voter = |id: &NodeId| LeaderChangeVoter {
+            voter_id: *id,
+            voter_directory_id: Uuid::ZERO,
+        };
+        let mut records = vec![Control::LeaderChange(LeaderChangeMessage {
             version: 0,
             leader_id: self.me.node_id,
             voters: self.voters().ids().iter().map(voter).collect(),
@@ -298,7 +295,7 @@ impl Quorum {
             if is_unwritten || voters.find(self.me.node_id) != Some(&ours) {
                 records.push(Control::KraftVersion(KRaftVersionRecord {
                     version: 0,
-                    k_raft_version: level,
+                    kraft_version: level,
                 }));
                 records.push(Control::Voters(voters.with(ours).to_record()));
             }

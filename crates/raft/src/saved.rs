@@ -105,10 +105,10 @@ fn narrow(number: i64, field: &str) -> Result<i32, NotAQuorumState> {
 }
 
 fn node(number: i64, field: &str) -> Result<Option<NodeId>, NotAQuorumState> {
-    if number == NOBODY {
-        Ok(None)
-    } else {
-        narrow(number, field).map(Some)
+    match narrow(number, field)? {
+        _ if number == NOBODY => Ok(None),
+        id if id < 0 => Err(refuse(format!("{field} is {id}"))),
+        id => Ok(Some(id)),
     }
 }
 
@@ -183,6 +183,7 @@ mod tests {
             "{}",
             r#"{"leaderId":1,"leaderEpoch":5,"votedId":-1,"data_version":2}"#,
             r#"{"leaderId":1,"leaderEpoch":-5,"votedId":-1,"data_version":0}"#,
+            r#"{"leaderId":-2,"leaderEpoch":5,"votedId":-1,"data_version":0}"#,
             r#"{"leaderId":99999999999,"leaderEpoch":5,"votedId":-1,"data_version":0}"#,
             r#"{"leaderId":1,"leaderEpoch":5,"votedId":2,"votedDirectoryId":"x","data_version":1}"#,
         ] {

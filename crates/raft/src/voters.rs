@@ -3,9 +3,12 @@
 //! kraft.version 0: the set comes from `controller.quorum.voters` and never changes. kraft.version
 //! 1: the last KRAFT_VOTERS record in snapshot or log holds, from the moment it is appended.
 
+use ottla_protocol::messages::{
+    VotersRecord, VotersRecordEndpoint, VotersRecordKRaftVersionFeature, VotersRecordVoter,
+};
 use ottla_protocol::{NodeId, Offset, Text, Uuid};
 
-use crate::control::{KRaftVersionFeature, VoterEndpoint, VoterRecord, VotersRecord};
+use crate::control::Control;
 use crate::saved::ReplicaKey;
 
 /// Where a voter listens, by listener name.
@@ -90,10 +93,6 @@ impl VoterSet {
         self.0.iter().find(|voter| voter.id == id)
     }
 
-    pub fn is_only(&self, key: ReplicaKey) -> bool {
-        self.0.len() == 1 && self.contains(key)
-    }
-
     /// How many votes decide.
     pub fn majority(&self) -> usize {
         self.0.len() / 2 + 1
@@ -127,27 +126,27 @@ impl VoterSet {
     }
 }
 
-fn voter_to_record(voter: &Voter) -> VoterRecord {
-    VoterRecord {
+fn voter_to_record(voter: &Voter) -> VotersRecordVoter {
+    VotersRecordVoter {
         voter_id: voter.id,
         voter_directory_id: voter.directory_id.unwrap_or(Uuid::ZERO),
         endpoints: voter
             .endpoints
             .iter()
-            .map(|endpoint| VoterEndpoint {
+            .map(|endpoint| VotersRecordEndpoint {
                 name: Text::from(endpoint.listener.as_str()),
                 host: Text::from(endpoint.host.as_str()),
                 port: endpoint.port,
             })
             .collect(),
-        k_raft_version_feature: KRaftVersionFeature {
+        kraft_version_feature: VotersRecordKRaftVersionFeature {
             min_supported_version: voter.kraft_versions.min,
             max_supported_version: voter.kraft_versions.max,
         },
     }
 }
 
-fn voter_from_record(record: &VoterRecord) -> Voter {
+fn voter_from_record(record: &VotersRecordVoter) -> Voter {
     Voter {
         id: record.voter_id,
         directory_id: Some(record.voter_directory_id).filter(|id| !id.is_zero()),
@@ -161,8 +160,8 @@ fn voter_from_record(record: &VoterRecord) -> Voter {
             })
             .collect(),
         kraft_versions: KraftVersions {
-            min: record.k_raft_version_feature.min_supported_version,
-            max: record.k_raft_version_feature.max_supported_version,
+            min: record.kraft_version_feature.min_supported_version,
+            max: record.kraft_version_feature.max_supported_version,
         },
     }
 }
@@ -171,7 +170,7 @@ fn voter_from_record(record: &VoterRecord) -> Voter {
 ///
 /// Offset -1 stands for "from the bootstrap snapshot": known, but never written to the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VoterHistory {
+pub(crate) struct VoterHistory {
     fixed: VoterSet,
     sets: Vec<(Offset, VoterSet)>,
     kraft_versions: Vec<(Offset, i16)>,
@@ -179,43 +178,46 @@ pub struct VoterHistory {
 
 impl VoterHistory {
     /// The offset of what only the bootstrap snapshot says.
-    pub const BEFORE_THE_LOG: Offset = -1;
+    pub(crate) const BEFORE_THE_LOG: Offset = -1;
 
     /// `fixed` is `controller.quorum.voters`, or empty.
-    pub fn new(fixed: VoterSet) -> Self {
+    pub(crate) fn new(fixed: VoterSet) -> Self {
         Self {
             fixed,
             ..Self::default()
         }
     }
 
-    pub fn note_kraft_version(&mut self, offset: Offset, level: i16) {
+    /// A control record of the log, at its offset.
+    pub(crate) fn note(&mut self, offset: Offset, control: &Control) {
+        match control {
+            Control::KraftVersion(record) => self.note_kraft_version(offset, record.kraft_version),
+            Control::Voters(record) => self.note_voters(offset, VoterSet::from_record(record)),
+            Control::LeaderChange(_) | Control::SnapshotHeader(_) | Control::SnapshotFooter(_) => {}
+        }
+    }
+
+    pub(crate) fn note_kraft_version(&mut self, offset: Offset, level: i16) {
         self.kraft_versions.push((offset, level));
     }
 
-    pub fn note_voters(&mut self, offset: Offset, voters: VoterSet) {
+    pub(crate) fn note_voters(&mut self, offset: Offset, voters: VoterSet) {
         self.sets.push((offset, voters));
     }
 
-    /// The log was cut: what stood at `end` or later never happened.
-    pub fn truncate(&mut self, end: Offset) {
-        self.sets.retain(|(offset, _)| *offset < end);
-        self.kraft_versions.retain(|(offset, _)| *offset < end);
-    }
-
-    pub fn kraft_version(&self) -> i16 {
+    pub(crate) fn kraft_version(&self) -> i16 {
         self.kraft_versions.last().map_or(0, |(_, level)| *level)
     }
 
     /// The set that holds now, and the offset of its record.
-    pub fn last(&self) -> (&VoterSet, Option<Offset>) {
+    pub(crate) fn last(&self) -> (&VoterSet, Option<Offset>) {
         match self.sets.last() {
             Some((offset, set)) if self.kraft_version() > 0 => (set, Some(*offset)),
             _ => (&self.fixed, None),
         }
     }
 
-    pub fn voters(&self) -> &VoterSet {
+    pub(crate) fn voters(&self) -> &VoterSet {
         self.last().0
     }
 }

@@ -191,7 +191,7 @@ fn contents(batch: &Bytes) -> String {
             Control::Voters(voters) => {
                 format!("Voters({:?})", VoterSet::from_record(&voters).ids())
             }
-            Control::KraftVersion(record) => format!("KraftVersion({})", record.k_raft_version),
+            Control::KraftVersion(record) => format!("KraftVersion({})", record.kraft_version),
             other => format!("{other:?}"),
         })
         .collect();

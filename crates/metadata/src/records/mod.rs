@@ -3,6 +3,10 @@
 //! A record's value is a frame version, the record's key and version (three unsigned varints), and
 //! the message; nothing may follow. Which version is written depends on the finalized
 //! metadata.version, never on what we can do: an older node that finds a newer version stops.
+//!
+//! Tagged fields that we do not know are passed over, and are not there any more when an image is
+//! written as a snapshot. So it is in Kafka, whose images hold objects of their own, not records: a
+//! field that must not be lost is given a version, and an unknown version is refused.
 
 mod topics;
 mod nodes;

@@ -6,9 +6,10 @@
 use bytes::Bytes;
 use ottla_protocol::LeaderEpoch;
 use ottla_protocol::batch::{Batch, CorruptBatch, OPENED_BYTES_MAX, batches};
+use ottla_protocol::messages::{KRaftVersionRecord, SnapshotFooterRecord, SnapshotHeaderRecord};
 
 use crate::accumulate::Accumulator;
-use crate::control::{Control, KRaftVersionRecord, SnapshotFooterRecord, SnapshotHeaderRecord};
+use crate::control::Control;
 use crate::quorum::Now;
 use crate::voters::VoterSet;
 
@@ -50,7 +51,7 @@ impl SnapshotWriter {
         if kraft_version > 0 {
             header.push(Control::KraftVersion(KRaftVersionRecord {
                 version: 0,
-                k_raft_version: kraft_version,
+                kraft_version,
             }));
             if !voters.is_empty() {
                 header.push(Control::Voters(voters.to_record()));
@@ -175,7 +176,7 @@ impl SnapshotContent {
                 }
                 (Control::SnapshotFooter(_), Progress::Header) => *progress = Progress::Footer,
                 (Control::KraftVersion(record), Progress::Header) => {
-                    self.kraft_version = Some(record.k_raft_version);
+                    self.kraft_version = Some(record.kraft_version);
                 }
                 (Control::Voters(record), Progress::Header) => {
                     self.voters = Some(VoterSet::from_record(&record));
