@@ -12,6 +12,8 @@
 //! | `group/classic` | the classic protocol: join, sync, heartbeat, leave, expiry |
 //! | `group/offsets` | commit, fetch, delete and expire offsets |
 //! | `group/describe` | list, describe and delete groups |
+//! | `txn` | [`TxnLedger`]: all transactions of one `__transaction_state` partition |
+//! | `txn/records` | keys and values of `__transaction_state`, as Kafka writes them |
 //!
 //! Requests and replies are the wire structs of `ottla_protocol::messages`: the rules depend on API
 //! versions in a dozen places, and a second set of structs would only be copied field by field.
@@ -28,9 +30,17 @@
 #![warn(missing_docs)]
 
 pub mod ledger;
+mod entry;
+mod placement;
+mod timers;
+mod uncommitted;
 pub mod group;
+pub mod txn;
 
-pub use group::{
-    Client, GroupDecision, GroupLedger, GroupReply, GroupSettings, Topics, partition_for_group,
-};
+pub use entry::Corrupt;
+pub use group::{Client, GroupDecision, GroupLedger, GroupReply, GroupSettings, Topics};
 pub use ledger::{Answer, Batch, Deadline, Decision, Freed, Now, Origin, Read, Ticket, When};
+pub use placement::{partition_for_group, partition_for_transaction};
+pub use txn::{
+    Markers, Partitions, TransactionVersion, TxnDecision, TxnLedger, TxnReply, TxnSettings,
+};

@@ -112,6 +112,8 @@ fn every_api_has_the_versions_of_kafka_4_3() {
         BrokerRegistrationRequest
         BrokerHeartbeatRequest
         UnregisterBrokerRequest
+        DescribeTransactionsRequest
+        ListTransactionsRequest
         AllocateProducerIdsRequest
         ControllerRegistrationRequest
         ListConfigResourcesRequest
@@ -178,6 +180,8 @@ fn every_api_has_the_versions_of_kafka_4_3() {
         62 BrokerRegistration 0-4 0
         63 BrokerHeartbeat 0-2 0
         64 UnregisterBroker 0-0 0
+        65 DescribeTransactions 0-0 0
+        66 ListTransactions 0-2 0
         67 AllocateProducerIds 0-0 0
         70 ControllerRegistration 0-0 0
         74 ListConfigResources 0-1 0

@@ -6,11 +6,9 @@
 
 pub mod records;
 mod settings;
-mod placement;
 mod timers;
 mod turn;
 mod reply;
-mod uncommitted;
 mod log;
 mod requests;
 mod classic;
@@ -29,11 +27,11 @@ use ottla_protocol::{Text, Uuid};
 pub use classic::ClassicState;
 pub use counts::{Counts, Sizes};
 pub use offsets::{offset_fetch_groups, offset_fetch_refused, offset_fetch_response};
-pub use placement::partition_for_group;
 pub use reply::{GroupReply, OtherReply};
 pub use settings::GroupSettings;
 
 use crate::ledger::{Answer, Batch, Deadline, Decision, Now, Origin, When};
+use crate::uncommitted::Uncommitted;
 use classic::ClassicGroup;
 use offsets::{GroupOffsets, OffsetStore};
 use others::OtherGroup;
@@ -41,7 +39,6 @@ use records::{GroupMetadataValue, GroupRecord};
 use reply::GroupReply as Reply;
 use timers::Timers;
 use turn::{Outcome, Turn};
-use uncommitted::Uncommitted;
 
 /// What the group ledger decides.
 pub type GroupDecision = Decision<GroupRecord, GroupReply>;

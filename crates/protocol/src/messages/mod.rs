@@ -49,6 +49,8 @@ mod add_offsets_to_txn;
 mod txn_offset_commit;
 mod end_txn;
 mod write_txn_markers;
+mod describe_transactions;
+mod list_transactions;
 
 // Access.
 mod sasl_handshake;
@@ -118,6 +120,7 @@ pub use describe_log_dirs::*;
 pub use describe_producers::*;
 pub use describe_quorum::*;
 pub use describe_topic_partitions::*;
+pub use describe_transactions::*;
 pub use describe_user_scram_credentials::*;
 pub use elect_leaders::*;
 pub use end_quorum_epoch::*;
@@ -135,6 +138,7 @@ pub use list_config_resources::*;
 pub use list_groups::*;
 pub use list_offsets::*;
 pub use list_partition_reassignments::*;
+pub use list_transactions::*;
 pub use metadata::*;
 pub use offset_commit::*;
 pub use offset_delete::*;

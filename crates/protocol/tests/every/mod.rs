@@ -67,6 +67,8 @@ macro_rules! every_message {
         $apply!(DescribeQuorumResponse);
         $apply!(DescribeTopicPartitionsRequest);
         $apply!(DescribeTopicPartitionsResponse);
+        $apply!(DescribeTransactionsRequest);
+        $apply!(DescribeTransactionsResponse);
         $apply!(DescribeUserScramCredentialsRequest);
         $apply!(DescribeUserScramCredentialsResponse);
         $apply!(ElectLeadersRequest);
@@ -103,6 +105,8 @@ macro_rules! every_message {
         $apply!(ListOffsetsResponse);
         $apply!(ListPartitionReassignmentsRequest);
         $apply!(ListPartitionReassignmentsResponse);
+        $apply!(ListTransactionsRequest);
+        $apply!(ListTransactionsResponse);
         $apply!(MetadataRequest);
         $apply!(MetadataResponse);
         $apply!(OffsetCommitRequest);

@@ -1,4 +1,4 @@
-//! Which groups have records that are not committed yet.
+//! Which groups, or transactional ids, have records that are not committed yet.
 //!
 //! A reply waits for the records it rests on, not for the whole partition: a commit of one group
 //! that is stuck must not hold up the readers of another.
