@@ -6,7 +6,11 @@ use std::fmt::Write;
 use expect_test::expect;
 use ottla_metadata::config::{
     BrokerConfig, ConfigChange, ConfigOperation, Described, Kind, Overrides, Scope, Source,
-    check_min_insync_with_elr,
+};
+use ottla_metadata::controller::{ConfigAlteration, Controller, Outcome, Settings};
+use ottla_metadata::image::{Image, Provenance, Resource, ResourceKind};
+use ottla_metadata::records::{
+    ConfigRecord, FeatureLevelRecord, MetadataVersion, Record, RegisterBrokerRecord,
 };
 
 const ANSWERS: &str = include_str!("../testdata/config/kafka-4.3.1-answers.txt");
@@ -67,11 +71,11 @@ impl Cluster {
             .iter()
             .map(|text| change(text))
             .collect();
-        let elr = match kind {
-            "BROKER" => check_min_insync_with_elr(name, now, &changes),
+        let judged = match kind {
+            "BROKER" => judged_by_controller(&broker, name, now, &changes),
             _ => Ok(()),
         };
-        match elr.and_then(|()| broker.alter(scope(kind), name, now, &changes)) {
+        match judged.and_then(|()| broker.alter(scope(kind), name, now, &changes)) {
             Ok(next) => {
                 *now = next;
                 "OK".to_owned()
@@ -95,6 +99,57 @@ impl Cluster {
             Err(refused) => format!("{}: {}", exception(refused.code()), refused.words()),
         }
     }
+}
+
+/// What the controller of the cluster that answered says of a broker's settings: eligible leader
+/// replicas are on there, and broker 0 is registered.
+fn judged_by_controller(
+    broker: &BrokerConfig,
+    name: &str,
+    now: &Overrides,
+    changes: &[ConfigChange],
+) -> Outcome<()> {
+    let feature = |name: &str, feature_level| -> Record {
+        FeatureLevelRecord {
+            name: name.into(),
+            feature_level,
+        }
+        .into()
+    };
+    let resource = Resource::new(ResourceKind::Broker, name);
+    let set = now.iter().map(|(setting, value)| -> Record {
+        ConfigRecord {
+            resource_type: resource.kind.code(),
+            resource_name: name.into(),
+            name: setting.as_str().into(),
+            value: Some(value.as_str().into()),
+        }
+        .into()
+    });
+    let records: Vec<Record> = [
+        feature(MetadataVersion::FEATURE, MetadataVersion::MAX.level()),
+        feature("eligible.leader.replicas.version", 1),
+        RegisterBrokerRecord::default().into(),
+    ]
+    .into_iter()
+    .chain(set)
+    .collect();
+    let image = Image::from_records(&records, Provenance::default()).unwrap();
+    let settings = Settings {
+        cluster_id: "cluster".into(),
+        node_id: 0,
+        num_partitions: 1,
+        default_replication_factor: 1,
+        min_in_sync: 1,
+        unclean_election: false,
+    };
+    let alteration = ConfigAlteration {
+        resource,
+        changes: changes.to_vec(),
+    };
+    let decision =
+        Controller::new(settings, image).incremental_alter_configs(&[alteration], true, broker);
+    decision.reply.into_iter().next().unwrap()
 }
 
 /// Changes stand side by side with one space between; a value may have spaces around it.

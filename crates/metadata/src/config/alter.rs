@@ -273,31 +273,6 @@ impl BrokerConfig {
     }
 }
 
-/// While eligible leader replicas are on (feature `eligible.leader.replicas.version`), `min.insync.replicas` is
-/// a matter of the whole cluster: it is set there and nowhere lower. `name` is the broker resource's.
-pub fn check_min_insync_with_elr(
-    name: &str,
-    now: &Overrides,
-    changes: &[ConfigChange],
-) -> Result<(), Refused> {
-    let change = changes
-        .iter()
-        .find(|change| change.name == "min.insync.replicas");
-    let sets = change.is_some_and(|change| change.operation != ConfigOperation::Delete);
-    let removes = change.is_some_and(|change| change.operation == ConfigOperation::Delete);
-    if !name.is_empty() && sets {
-        return Err(invalid_config(
-            "Broker-level min.insync.replicas cannot be altered while ELR is enabled.",
-        ));
-    }
-    if name.is_empty() && removes && now.contains_key("min.insync.replicas") {
-        return Err(invalid_config(
-            "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.",
-        ));
-    }
-    Ok(())
-}
-
 fn check_changes(changes: &[ConfigChange]) -> Result<(), Refused> {
     let mut seen = BTreeSet::new();
     if !changes.iter().all(|change| seen.insert(&change.name)) {

@@ -27,7 +27,7 @@ mod alter;
 mod unserved;
 mod markdown;
 
-pub use alter::{ConfigChange, ConfigOperation, check_min_insync_with_elr};
+pub use alter::{ConfigChange, ConfigOperation};
 pub use catalogue::Catalogue;
 pub use definition::{Check, Definition, Dynamic, Kind, Scope, Shown, Start};
 pub use describe::{Described, Source, Synonym};

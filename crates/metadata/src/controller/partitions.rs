@@ -362,7 +362,7 @@ impl Controller {
     fn min_in_sync(&self, topic: &str) -> usize {
         let value = self.topic_setting(topic, "min.insync.replicas");
         let value = value
-            .and_then(|value| value.parse().ok())
+            .and_then(|value| value.trim().parse().ok())
             .unwrap_or(self.settings().min_in_sync);
         usize::try_from(value).unwrap_or(1)
     }

@@ -19,7 +19,7 @@ pub struct Supported {
 /// control record of the quorum.
 pub const SUPPORTED: [Supported; 6] = [
     Supported {
-        name: "eligible.leader.replicas.version",
+        name: ELR_VERSION,
         min: 0,
         max: 1,
     },
@@ -30,8 +30,8 @@ pub const SUPPORTED: [Supported; 6] = [
     },
     Supported {
         name: MetadataVersion::FEATURE,
-        min: 7,
-        max: 30,
+        min: MetadataVersion::MIN.level(),
+        max: MetadataVersion::MAX.level(),
     },
     Supported {
         name: "share.version",

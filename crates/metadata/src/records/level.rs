@@ -41,7 +41,7 @@ impl MetadataVersion {
             .map(|position| Self(Self::MIN.0 + position))
     }
 
-    pub fn level(self) -> i16 {
+    pub const fn level(self) -> i16 {
         self.0
     }
 

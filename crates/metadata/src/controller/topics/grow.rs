@@ -26,13 +26,15 @@ impl Controller {
     ) -> Decision<ByName<()>> {
         let (once, twice) = by_name(topics, |new| &new.topic);
         let mut records = Vec::new();
-        let mut reply: ByName<()> = once
-            .iter()
-            .map(|new| (new.topic.clone(), self.add_partitions(new, &mut records)))
-            .collect();
-        if records.len() > RECORDS_PER_REQUEST_MAX {
-            records.clear();
-            reply = refuse_all(&once, |new| &new.topic, &too_many_records());
+        let mut reply: ByName<()> = Vec::new();
+        for new in &once {
+            reply.push((new.topic.clone(), self.add_partitions(new, &mut records)));
+            // Nothing more is planned: a short request could name thousands of topics.
+            if records.len() > RECORDS_PER_REQUEST_MAX {
+                records.clear();
+                reply = refuse_all(&once, |new| &new.topic, &too_many_records());
+                break;
+            }
         }
         reply.extend(duplicates(twice));
         if validate_only {
