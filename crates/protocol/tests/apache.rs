@@ -1,8 +1,8 @@
 //! Kafka's own classes as a second oracle: for every message at every version, Kafka reads what we
 //! wrote, names every field as we do, and writes the same bytes again.
 //!
-//! Needs `KAFKA_HOME` (an Apache Kafka 4.3 tree) and a JDK; without them only the recorded bytes
-//! are checked. `UPDATE_TESTDATA=1` with `KAFKA_HOME` records them anew.
+//! Needs `KAFKA_HOME` (an Apache Kafka 4.3 tree) and a JDK, and is ignored otherwise; what Kafka
+//! gave back once is recorded and checked everywhere. `UPDATE_TESTDATA=1` records it anew.
 #![allow(clippy::disallowed_methods, reason = "a test feeds another process")]
 
 mod beyond;
@@ -103,11 +103,10 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
+#[ignore = "needs KAFKA_HOME"]
 fn kafka_reads_and_writes_what_we_do() {
-    let Some(home) = std::env::var_os("KAFKA_HOME").map(PathBuf::from) else {
-        eprintln!("no KAFKA_HOME: not asked");
-        return;
-    };
+    let home = std::env::var_os("KAFKA_HOME").expect("KAFKA_HOME names a Kafka");
+    let home = PathBuf::from(home);
     let cases = cases();
     let answers = ask(&home, &cases);
     assert_eq!(answers.len(), cases.len());

@@ -1,6 +1,6 @@
 //! Kafka's own dump tool reads what we write: every codec, headers, markers, control records.
 //!
-//! Needs a Kafka tree, named by `KAFKA_HOME`; without it the test says that it did not run.
+//! Needs a Kafka tree, named by `KAFKA_HOME`, and is ignored otherwise.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,11 +14,9 @@ const BATCHES_A_CODEC: i64 = 3;
 const RECORDS_A_BATCH: i64 = 40;
 
 #[test]
+#[ignore = "needs KAFKA_HOME"]
 fn segment_in_all_codecs() {
-    let Some(home) = env::var_os("KAFKA_HOME") else {
-        eprintln!("not run: KAFKA_HOME names no Kafka tree");
-        return;
-    };
+    let home = env::var_os("KAFKA_HOME").expect("KAFKA_HOME names a Kafka");
     let directory = env::temp_dir().join(format!("ottla-dump-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let file = directory.join("00000000000000000000.log");
