@@ -136,8 +136,23 @@ impl GroupLedger {
         now: Now,
         decide: impl FnOnce(&mut ClassicGroup, &mut Turn<'_>) -> T,
     ) -> Option<(T, Outcome)> {
+        self.live
+            .contains_key(group_id)
+            .then(|| self.on_group_or_new(group_id, now, decide))
+    }
+
+    /// Lets `decide` loose on one group, which is made if it does not exist.
+    fn on_group_or_new<T>(
+        &mut self,
+        group_id: &str,
+        now: Now,
+        decide: impl FnOnce(&mut ClassicGroup, &mut Turn<'_>) -> T,
+    ) -> (T, Outcome) {
         let seen = self.seen(group_id);
-        let group = self.live.get_mut(group_id)?;
+        let known = self.live.get_key_value(group_id).map(|(id, _)| id.clone());
+        let id = known.unwrap_or_else(|| group_id.into());
+        let new = || ClassicGroup::new(id.clone(), now);
+        let group = self.live.entry(id.clone()).or_insert_with(new);
         let mut turn = Turn::new(
             now,
             &self.settings,
@@ -146,7 +161,7 @@ impl GroupLedger {
             seen,
         );
         let verdict = decide(group, &mut turn);
-        Some((verdict, turn.done()))
+        (verdict, turn.done())
     }
 
     fn decision(&self, outcome: Outcome, reply: Answer<Reply>) -> GroupDecision {

@@ -1,7 +1,5 @@
 //! The classic protocol's requests, up to the group they are about.
 
-use std::sync::Arc;
-
 use ottla_protocol::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, LeaveGroupRequest, LeaveGroupResponse,
     MemberIdentity, MemberResponse, SyncGroupRequest,
@@ -39,8 +37,6 @@ impl GroupLedger {
         let is_new = !self.live.contains_key(&*request.group_id);
         if is_new {
             born = self.take_over(&request.group_id);
-            let id: Arc<str> = (*request.group_id).into();
-            self.live.insert(id.clone(), ClassicGroup::new(id, now));
         }
         let joining = Joining {
             request,
@@ -48,7 +44,7 @@ impl GroupLedger {
             client,
             fresh_id,
         };
-        let joined = self.on_group(&request.group_id, now, |group, turn| {
+        let (reply, outcome) = self.on_group_or_new(&request.group_id, now, |group, turn| {
             let reply = group.join(joining, turn);
             // A group that is only just there is written down, or its members would be strangers
             // to the broker that comes after us.
@@ -58,9 +54,6 @@ impl GroupLedger {
             }
             reply
         });
-        let Some((reply, outcome)) = joined else {
-            unreachable!("the group is there")
-        };
         self.decision(outcome, reply)
     }
 
@@ -161,7 +154,12 @@ impl GroupLedger {
         }) {
             Some((responses, outcome)) => {
                 let reply = left(responses, None, version);
-                self.decision(outcome, Answer::Now(reply, When::AtOnce))
+                // Who was the last leaves a record that says so, and waits for it.
+                let when = match outcome.records.is_empty() {
+                    true => When::AtOnce,
+                    false => When::AfterAppend,
+                };
+                self.decision(outcome, Answer::Now(reply, when))
             }
             None => self.at_once(left(leaving.iter().map(stranger).collect(), None, version)),
         }
@@ -189,7 +187,7 @@ impl GroupLedger {
     }
 }
 
-/// v0 has one timeout for both; -1 is a client that leaves it to us.
+/// v0 has one timeout for both.
 fn with_rebalance_timeout(request: &JoinGroupRequest, version: i16) -> JoinGroupRequest {
     let mut request = request.clone();
     if version == 0 {

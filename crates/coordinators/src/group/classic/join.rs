@@ -10,7 +10,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{Refusal, Text, Uuid};
 
 use super::member::{Member, Parked, text};
-use super::{ClassicGroup, ClassicState, Reply, at_once, join_refused};
+use super::{Arriving, ClassicGroup, ClassicState, Reply, at_once, join_refused};
 use crate::group::Client;
 use crate::group::reply::GroupReply;
 use crate::group::settings::NEW_MEMBER_JOIN_TIMEOUT_MS;
@@ -20,6 +20,9 @@ use crate::ledger::{Answer, When};
 
 /// The first version whose newcomers know how to come back with the id they were given.
 const MEMBER_ID_REQUIRED_FROM: i16 = 4;
+/// The longest text that records and responses can hold: a longer member id could not be written
+/// down, nor told to the member.
+const TEXT_BYTES_MAX: usize = i16::MAX as usize;
 /// The first version with `skip_assignment`.
 const SKIP_ASSIGNMENT_FROM: i16 = 9;
 
@@ -44,8 +47,13 @@ impl Joining<'_> {
 
     /// The id of a newcomer: what it calls itself, and something nobody else has.
     fn new_member_id(&self) -> Arc<str> {
+        let unique = hyphenated(self.fresh_id);
         let prefix = self.instance().unwrap_or(self.client.id);
-        format!("{prefix}-{}", hyphenated(self.fresh_id)).into()
+        let mut end = prefix.len().min(TEXT_BYTES_MAX - unique.len() - 1);
+        while !prefix.is_char_boundary(end) {
+            end -= 1;
+        }
+        format!("{}-{unique}", &prefix[..end]).into()
     }
 }
 
@@ -88,11 +96,8 @@ impl ClassicGroup {
     fn join_as_newcomer(&mut self, joining: Joining<'_>, turn: &mut Turn<'_>) -> Reply {
         let new_id = joining.new_member_id();
         match joining.instance() {
-            Some(instance) => match self.static_members.get_key_value(instance) {
-                Some((instance, _)) => {
-                    let instance = instance.clone();
-                    self.join_in_place_of(&instance, joining, new_id, turn)
-                }
+            Some(instance) => match self.static_member(instance).cloned() {
+                Some(old) => self.join_in_place_of(old, instance, joining, new_id, turn),
                 None => self.add(joining, new_id, turn),
             },
             None if joining.version >= MEMBER_ID_REQUIRED_FROM => {
@@ -182,7 +187,8 @@ impl ClassicGroup {
     /// A static member comes back without its member id: it has restarted.
     fn join_in_place_of(
         &mut self,
-        instance: &Arc<str>,
+        old: Member,
+        instance: &str,
         joining: Joining<'_>,
         new_id: Arc<str>,
         turn: &mut Turn<'_>,
@@ -190,10 +196,10 @@ impl ClassicGroup {
         if self.state == ClassicState::Stable {
             let next = self.select_protocol_with(instance, &joining.request.protocols);
             if next.as_deref() == self.protocol() {
-                return self.return_without_rebalance(instance, joining, new_id, turn);
+                return self.return_without_rebalance(old, instance, joining, new_id, turn);
             }
         }
-        self.replace(instance, &new_id, turn);
+        self.replace(instance, old, &new_id, turn);
         let ticket = self.park(&new_id, joining, turn);
         self.saw(&new_id, turn);
         match self.state {
@@ -212,31 +218,26 @@ impl ClassicGroup {
     /// restart the old id would be taken for the member otherwise.
     fn return_without_rebalance(
         &mut self,
-        instance: &Arc<str>,
+        old: Member,
+        instance: &str,
         joining: Joining<'_>,
         new_id: Arc<str>,
         turn: &mut Turn<'_>,
     ) -> Reply {
-        let Some(old) = self
-            .static_members
-            .get(instance)
-            .and_then(|id| self.members.get(id))
-        else {
-            unreachable!("static members are members: {instance}");
-        };
+        let old_id = old.id.clone();
         let mut member = Member {
-            id: new_id.clone(),
+            id: new_id,
             is_new: false,
-            ..old.clone()
+            ..old
         };
         member.update(joining.request);
-        let old_id = old.id.clone();
         let leader = self.leader.clone();
         let was_leader = self.is_leader(&old_id);
         self.session_in(&member, member.session_timeout_ms, turn);
         turn.write(self.record_with(&old_id, &member));
         let reply = self.returned(&member, joining.version, was_leader, leader);
-        self.arriving = Some(member);
+        let instance = instance.into();
+        self.arriving = Some(Arriving { instance, member });
         Answer::Now(reply, When::AfterAppend)
     }
 
@@ -299,15 +300,10 @@ impl ClassicGroup {
 
     /// The record that renames a static member has been appended.
     pub(super) fn take_arriving(&mut self) {
-        let Some(member) = self.arriving.take() else {
+        let Some(Arriving { instance, member }) = self.arriving.take() else {
             return;
         };
-        let Some(instance) = &member.instance else {
-            unreachable!("only static members return: {}", member.id);
-        };
-        let old = self
-            .static_members
-            .insert(instance.clone(), member.id.clone());
+        let old = self.static_members.insert(instance, member.id.clone());
         if let Some(old) = old.and_then(|id| self.members.remove(&id)) {
             super::protocols::uncount(&mut self.support, &old);
             self.pending_syncs.remove(&old.id);
@@ -373,5 +369,27 @@ mod tests {
     fn ids_look_like_javas() {
         let id = Uuid::from_u128(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
         assert_eq!(hyphenated(id), "01234567-89ab-cdef-0011-223344556677");
+    }
+
+    #[test]
+    fn an_id_is_never_longer_than_a_record_can_hold() {
+        let (id, request) = (
+            "x".to_owned() + &"ü".repeat(16_383),
+            JoinGroupRequest::default(),
+        );
+        assert_eq!(id.len(), TEXT_BYTES_MAX, "as long as a header can name it");
+        let client = Client {
+            id: &id,
+            host: "/::1",
+        };
+        let joining = Joining {
+            request: &request,
+            version: 3,
+            client,
+            fresh_id: Uuid::from_u128(1),
+        };
+        let member_id = joining.new_member_id();
+        assert!((TEXT_BYTES_MAX - 1..=TEXT_BYTES_MAX).contains(&member_id.len()));
+        assert!(member_id.ends_with("ü-00000000-0000-0000-0000-000000000001"));
     }
 }

@@ -1,5 +1,6 @@
 //! One member of a classic group.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -97,14 +98,8 @@ impl Member {
 
     /// Whether a request repeats exactly what is known.
     pub(super) fn matches(&self, protocols: &[JoinGroupRequestProtocol]) -> bool {
-        self.protocols.len() == protocols.len()
-            && self
-                .protocols
-                .iter()
-                .zip(protocols)
-                .all(|((name, metadata), asked)| {
-                    **name == *asked.name && *metadata == asked.metadata
-                })
+        let known = self.protocols.iter().map(|(name, bytes)| (&**name, bytes));
+        known.eq(distinct(protocols).map(|asked| (&*asked.name, &asked.metadata)))
     }
 
     /// Waiting in a rebalance counts as a heartbeat, except for a member that is new.
@@ -146,6 +141,17 @@ impl Member {
     }
 }
 
+/// Each protocol once: one that is named twice would have two votes, and would count for two
+/// members that support it.
+pub(super) fn distinct(
+    protocols: &[JoinGroupRequestProtocol],
+) -> impl Iterator<Item = &JoinGroupRequestProtocol> {
+    let mut seen = HashSet::new();
+    protocols
+        .iter()
+        .filter(move |asked| seen.insert(&*asked.name))
+}
+
 /// Copied: the slices would keep the whole request alive.
 fn kept(protocols: &[JoinGroupRequestProtocol]) -> Vec<(Arc<str>, Bytes)> {
     let copy = |asked: &JoinGroupRequestProtocol| {
@@ -154,7 +160,7 @@ fn kept(protocols: &[JoinGroupRequestProtocol]) -> Vec<(Arc<str>, Bytes)> {
             Bytes::copy_from_slice(&asked.metadata),
         )
     };
-    protocols.iter().map(copy).collect()
+    distinct(protocols).map(copy).collect()
 }
 
 /// A name in a reply.

@@ -84,7 +84,14 @@ pub(crate) struct ClassicGroup {
     /// Topics of all members, if they are consumers whose metadata we could read.
     subscribed: Option<BTreeSet<Text>>,
     /// A static member under its new id, while the record that says so is being appended.
-    arriving: Option<Member>,
+    arriving: Option<Arriving>,
+}
+
+/// A static member that comes back: its instance id, and the member under its new id.
+#[derive(Debug)]
+struct Arriving {
+    instance: Arc<str>,
+    member: Member,
 }
 
 /// `group.initial.rebalance.delay.ms` at work: each newcomer prolongs the wait, up to the
@@ -361,26 +368,30 @@ impl ClassicGroup {
         }
     }
 
-    /// The same instance under a new member id. The old id is fenced wherever it waits.
-    fn replace(&mut self, instance: &Arc<str>, new_id: &Arc<str>, turn: &mut Turn<'_>) {
-        let Some(old_id) = self.static_members.insert(instance.clone(), new_id.clone()) else {
-            unreachable!("callers have found the instance {instance}");
-        };
-        let Some(mut member) = self.members.remove(&old_id) else {
-            unreachable!("static members are members: {old_id}");
-        };
-        member.refuse_waiting(Refusal::FencedInstanceId, turn);
+    /// The member of this instance, if it has one.
+    fn static_member(&self, instance: &str) -> Option<&Member> {
+        self.members.get(self.static_members.get(instance)?)
+    }
+
+    /// `old`, a member of the group, under a new id. The old id is fenced wherever it waits.
+    fn replace(&mut self, instance: &str, mut old: Member, new_id: &Arc<str>, turn: &mut Turn<'_>) {
+        self.members.remove(&old.id);
+        self.static_members.insert(instance.into(), new_id.clone());
+        old.refuse_waiting(Refusal::FencedInstanceId, turn);
         turn.timers
-            .cancel(&Timer::Session(self.id.clone(), old_id.clone()));
-        member.id = new_id.clone();
-        member.is_new = false;
-        if self.is_leader(&old_id) {
+            .cancel(&Timer::Session(self.id.clone(), old.id.clone()));
+        if self.is_leader(&old.id) {
             self.leader = Some(new_id.clone());
         }
         // A pending sync of the old id cannot come any more; the rebalance that callers start
         // clears the set, except in a group that is already preparing, where it is empty.
-        self.pending_syncs.remove(&old_id);
-        self.members.insert(new_id.clone(), member);
+        self.pending_syncs.remove(&old.id);
+        let renamed = Member {
+            id: new_id.clone(),
+            is_new: false,
+            ..old
+        };
+        self.members.insert(new_id.clone(), renamed);
     }
 
     fn restart_session(&self, member: &Member, turn: &mut Turn<'_>) {

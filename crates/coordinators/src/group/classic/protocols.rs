@@ -1,6 +1,6 @@
 //! Which protocol a group speaks: supported by all, wanted by most.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -63,7 +63,8 @@ impl ClassicGroup {
         instance: &str,
         protocols: &[JoinGroupRequestProtocol],
     ) -> Option<Arc<str>> {
-        let asked: Vec<Arc<str>> = protocols.iter().map(|asked| (*asked.name).into()).collect();
+        let asked = super::member::distinct(protocols);
+        let asked: Vec<Arc<str>> = asked.map(|asked| (*asked.name).into()).collect();
         elect(self.members.values().map(|member| {
             let names: Vec<&Arc<str>> = if member.instance.as_deref() == Some(instance) {
                 asked.iter().collect()
@@ -98,12 +99,16 @@ where
     Ballot: Iterator<Item = &'a Arc<str>>,
 {
     let ballots: Vec<Vec<&Arc<str>>> = ballots.map(Iterator::collect).collect();
-    let by_all = |name: &Arc<str>| ballots.iter().all(|ballot| ballot.contains(&name));
+    // Sets, not scans: a ballot is as long as its member likes.
+    let (first, others) = ballots.split_first()?;
+    let mut candidates: HashSet<&Arc<str>> = first.iter().copied().collect();
+    for ballot in others {
+        let ballot: HashSet<&Arc<str>> = ballot.iter().copied().collect();
+        candidates.retain(|name| ballot.contains(name));
+    }
     let mut votes: HashMap<&Arc<str>, usize> = HashMap::new();
-    let (first, _) = ballots.split_first()?;
-    let candidates: Vec<&Arc<str>> = first.iter().filter(|name| by_all(name)).copied().collect();
     for ballot in &ballots {
-        let vote = ballot.iter().find(|name| candidates.contains(name))?;
+        let vote = ballot.iter().find(|name| candidates.contains(**name))?;
         *votes.entry(vote).or_default() += 1;
     }
     let most = |(name, n): &(&Arc<str>, usize)| (*n, std::cmp::Reverse((*name).clone()));

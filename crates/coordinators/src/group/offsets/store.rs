@@ -220,11 +220,8 @@ impl Committed {
 
 /// Names are copied out of the frame only where they are new.
 fn entry<'a, V: Default>(map: &'a mut BTreeMap<Arc<str>, V>, name: &str) -> &'a mut V {
-    if !map.contains_key(name) {
-        map.insert(name.into(), V::default());
-    }
-    map.get_mut(name)
-        .unwrap_or_else(|| unreachable!("inserted above"))
+    let known = map.get_key_value(name).map(|(known, _)| known.clone());
+    map.entry(known.unwrap_or_else(|| name.into())).or_default()
 }
 
 /// Removes one leaf and the branches that it leaves empty.
