@@ -69,12 +69,12 @@ mod tests {
         let mut timers = Timers::default();
         let session = "session";
         timers.set(session, at(0), 10);
-        timers.set("retention", at(0), 15);
+        timers.set("retention", at(0), 16);
         timers.set(session, at(5), 10);
         assert_eq!(timers.next(), Some(Deadline(Duration::from_millis(15))));
         assert_eq!(timers.pop_due(at(14)), None);
         assert_eq!(timers.pop_due(at(15)), Some(session));
-        assert_eq!(timers.pop_due(at(15)), Some("retention"));
+        assert_eq!(timers.pop_due(at(16)), Some("retention"));
         assert_eq!(timers.pop_due(at(99)), None);
         assert_eq!(timers.next(), None);
     }

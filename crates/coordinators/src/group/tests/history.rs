@@ -87,7 +87,8 @@ struct Actor {
 struct History {
     host: Host,
     actors: Vec<Actor>,
-    waiting: Vec<(Ticket, usize)>,
+    /// Who waits, and the member id it asked under.
+    waiting: Vec<(Ticket, usize, Text)>,
     topics: SomeTopics,
     last_generation: i32,
 }
@@ -276,27 +277,26 @@ impl History {
 
     fn told(&mut self, asker: usize, step: Step) {
         if let Some(ticket) = step.waits {
-            self.waiting.push((ticket, asker));
+            let asked_as = self.actors[asker].member.clone();
+            self.waiting.push((ticket, asker, asked_as));
         }
         for (to, reply) in step.replies {
-            let actor = match to {
-                To::Asker => asker,
+            let (actor, asked_as) = match to {
+                To::Asker => (asker, self.actors[asker].member.clone()),
                 To::Ticket(ticket) => {
-                    let at = self
+                    let mut waiting = self.waiting.iter();
+                    let at = waiting.position(|(waiting, ..)| *waiting == ticket);
+                    let (_, actor, asked_as) = self
                         .waiting
-                        .iter()
-                        .position(|(waiting, _)| *waiting == ticket);
-                    self.waiting
-                        .swap_remove(at.expect("someone has this ticket"))
-                        .1
+                        .swap_remove(at.expect("someone has this ticket"));
+                    (actor, asked_as)
                 }
             };
             match reply {
                 GroupReply::Join(response) => self.joined(actor, &response),
                 GroupReply::Sync(response) if response.error_code == NONE => {
-                    let me = &self.actors[actor];
                     let to_me = response.assignment.is_empty()
-                        || response.assignment == me.member.as_bytes()
+                        || response.assignment == asked_as.as_bytes()
                         || Self::instance(actor).is_some();
                     assert!(to_me, "an assignment reaches the member it was made for");
                 }
