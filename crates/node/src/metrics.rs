@@ -235,6 +235,8 @@ pub struct Metrics {
     pub metadata_errors: Counter,
     pub flushes: Durations,
     pub appends: Durations,
+    /// Bytes written to all logs, whoever wrote them: upkeep goes by it.
+    pub(crate) log_bytes: Counter,
     requests: Vec<Counter>,
     request_times: Vec<Durations>,
     errors: RwLock<HashMap<(i16, i16), Arc<Counter>>>,
@@ -252,6 +254,7 @@ impl Default for Metrics {
             metadata_errors: Counter::default(),
             flushes: Durations::default(),
             appends: Durations::default(),
+            log_bytes: Counter::default(),
             requests: std::iter::repeat_with(Counter::default)
                 .take(KEYS * VERSIONS)
                 .collect(),

@@ -30,8 +30,6 @@ use crate::upkeep;
 
 /// A controller of one voter is active in milliseconds; much longer means that something is wrong.
 const ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Logs that are closed at a time at the end.
-const CLOSE_THREADS: usize = 4;
 
 /// Why a node does not start, as a sentence.
 #[derive(Debug)]
@@ -104,6 +102,7 @@ pub struct Node {
     flush_threads: Vec<JoinHandle<()>>,
     log_thread: JoinHandle<()>,
     quorum_task: tokio::task::JoinHandle<Result<(), Fault>>,
+    upkeep: Option<tokio::task::JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -190,12 +189,15 @@ impl Node {
             flush_threads,
             log_thread,
             quorum_task: task,
+            upkeep: None,
             stop,
         };
         node.join(&settings).await?;
-        start
-            .control
-            .spawn(upkeep::run(node.services.clone(), stopping));
+        node.upkeep = Some(
+            start
+                .control
+                .spawn(upkeep::run(node.services.clone(), stopping)),
+        );
         Ok(node)
     }
 
@@ -273,6 +275,10 @@ impl Node {
         self.stop.send_replace(true);
         self.services.groups.resign_all();
         self.services.feed.subscribe(Vec::new());
+        // A checkpoint that it writes now would be of logs that are closed.
+        if let Some(upkeep) = self.upkeep {
+            let _ = upkeep.await;
+        }
         let partitions = self.services.partitions.clone();
         let directories = self.directories.clone();
         let flushers = self.flushers;
@@ -448,43 +454,20 @@ fn note_open_transactions(partitions: &Partitions) {
 
 /// Closes every log, then writes what the next start needs, the sign of an orderly end last.
 fn close_logs(partitions: &Partitions, directories: &Directories, epoch: i64) -> Result<(), Fault> {
-    let mut logs = partitions.retire_all();
-    let share = logs.len().div_ceil(CLOSE_THREADS).max(1);
-    let mut shares = Vec::new();
-    while !logs.is_empty() {
-        shares.push(logs.split_off(logs.len().saturating_sub(share)));
-    }
-    let closed: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = shares
-            .into_iter()
-            .map(|share| {
-                scope.spawn(move || {
-                    let close = |(partition, log): (
-                        Arc<crate::partitions::Partition>,
-                        ottla_storage::Log,
-                    )| {
-                        let id = partition.id().clone();
-                        (id, partition.directory().clone(), log.close())
-                    };
-                    share.into_iter().map(close).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_default())
-            .collect()
-    });
+    let logs = partitions.retire_all();
     let mut first_fault = None;
+    let mut logs_of: HashMap<PathBuf, Vec<ottla_storage::Log>> = HashMap::new();
+    for (partition, log) in logs {
+        let path = partition.directory().path().to_owned();
+        logs_of.entry(path).or_default().push(log);
+    }
     for directory in directories.all() {
-        let here = closed
-            .iter()
-            .filter(|(_, of, _)| Arc::ptr_eq(of, directory));
+        let here = directory.close_together(logs_of.remove(directory.path()).unwrap_or_default());
         let mut lines = Vec::new();
         let mut is_whole = directory.is_online();
-        for (id, _, closed) in here {
+        for (id, closed) in here {
             match closed {
-                Ok(closed) => lines.push((id.clone(), *closed)),
+                Ok(closed) => lines.push((id, closed)),
                 Err(fault) => {
                     tracing::error!(partition = %id, %fault, "log not closed in order");
                     is_whole = false;

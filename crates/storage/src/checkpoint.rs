@@ -29,7 +29,7 @@ pub(crate) fn write_offsets(disk: &Disk, path: &Path, offsets: &Offsets) -> Resu
         let TopicPartition { topic, partition } = partition;
         let _ = writeln!(lines, "{topic} {partition} {offset}");
     }
-    write_lines(disk, path, offsets.len(), &lines)
+    disk.replace(path, format_lines(offsets.len(), &lines).as_bytes())
 }
 
 pub(crate) fn read_epochs(disk: &Disk, path: &Path) -> Result<EpochCache, Fault> {
@@ -38,6 +38,10 @@ pub(crate) fn read_epochs(disk: &Disk, path: &Path) -> Result<EpochCache, Fault>
 }
 
 pub(crate) fn write_epochs(disk: &Disk, path: &Path, epochs: &EpochCache) -> Result<(), Fault> {
+    disk.replace(path, format_epochs(epochs).as_bytes())
+}
+
+pub(crate) fn format_epochs(epochs: &EpochCache) -> String {
     let mut lines = String::new();
     for EpochStart {
         epoch,
@@ -46,7 +50,7 @@ pub(crate) fn write_epochs(disk: &Disk, path: &Path, epochs: &EpochCache) -> Res
     {
         let _ = writeln!(lines, "{epoch} {start_offset}");
     }
-    write_lines(disk, path, epochs.entries().len(), &lines)
+    format_lines(epochs.entries().len(), &lines)
 }
 
 fn parse_offset(line: &str) -> Option<(TopicPartition, Offset)> {
@@ -106,8 +110,8 @@ fn read_lines<T, All: FromIterator<T>>(
     }
 }
 
-fn write_lines(disk: &Disk, path: &Path, n_entries: usize, lines: &str) -> Result<(), Fault> {
-    disk.replace(path, format!("{VERSION}\n{n_entries}\n{lines}").as_bytes())
+fn format_lines(n_entries: usize, lines: &str) -> String {
+    format!("{VERSION}\n{n_entries}\n{lines}")
 }
 
 #[cfg(test)]

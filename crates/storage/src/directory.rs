@@ -20,8 +20,9 @@ pub struct Directory {
     path: PathBuf,
     disk: Disk,
     id: Uuid,
-    /// Held, not used: `None` if the directory was unreadable from the start.
-    _lock: Option<DiskFile>,
+    /// `None` if the directory was unreadable from the start. It is open as long as the directory is
+    /// in use, so syncing its file system through it misses no error.
+    lock: Option<DiskFile>,
     offline: Mutex<Option<String>>,
     is_online: AtomicBool,
     /// Partitions placed here, so that a new one goes where there are the fewest.
@@ -58,7 +59,7 @@ impl Directory {
             path: path.to_owned(),
             disk: disk.clone(),
             id,
-            _lock: Some(lock),
+            lock: Some(lock),
             offline: Mutex::new(None),
             is_online: AtomicBool::new(true),
             n_logs: AtomicI64::new(0),
@@ -72,7 +73,7 @@ impl Directory {
             path: path.to_owned(),
             disk: disk.clone(),
             id: Uuid::ZERO,
-            _lock: None,
+            lock: None,
             offline: Mutex::new(Some(why.to_string())),
             is_online: AtomicBool::new(false),
             n_logs: AtomicI64::new(0),
@@ -108,6 +109,18 @@ impl Directory {
     /// (total, usable) bytes of its file system.
     pub fn space(&self) -> Result<(u64, u64), Fault> {
         self.disk.space(&self.path)
+    }
+
+    /// Whether one call can sync all of its file system, and tells of errors. A disk that tests break
+    /// is synced file by file, so that each of them can be broken.
+    pub(crate) fn can_sync_all(&self) -> bool {
+        self.lock.is_some() && self.disk.can_sync_all()
+    }
+
+    /// The device that was synced.
+    pub(crate) fn sync_file_system(&self) -> std::io::Result<u64> {
+        let lock = self.lock.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
+        lock.sync_file_system()
     }
 
     pub fn n_logs(&self) -> usize {
@@ -201,8 +214,12 @@ impl Directory {
     }
 
     fn write(&self, name: &str, held: &mut Offsets, offsets: &Offsets) -> Result<(), Fault> {
+        if held == offsets {
+            return Ok(());
+        }
+        write_offsets(&self.disk, &self.path.join(name), offsets)?;
         held.clone_from(offsets);
-        write_offsets(&self.disk, &self.path.join(name), offsets)
+        Ok(())
     }
 
     /// The last step of a shutdown, after all checkpoints, and only if all logs were closed.

@@ -31,12 +31,14 @@ mod retain;
 mod recover;
 mod leftovers;
 mod producer_files;
+mod epoch_file;
 mod partition_metadata;
 
 // Around the logs.
 mod directory;
 mod meta_properties;
 mod directories;
+mod together;
 mod checkpoint;
 mod metadata_snapshot;
 

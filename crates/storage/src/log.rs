@@ -4,10 +4,12 @@
 //! block for long is not done under it (see `flush`). Time comes in as an argument.
 //!
 //! Opening is in `recover`, reading in `read`. Here: what a log is; in `append` how it grows, in
-//! `shrink` how it loses records at either end, in `durable` how it gets to the disk and is closed.
+//! `shrink` how it loses records at either end, in `durable` how it gets to the disk and is closed,
+//! in `recovery_point` from where on it is read after a crash.
 
 mod append;
 mod durable;
+mod recovery_point;
 mod shrink;
 
 use std::collections::VecDeque;
@@ -19,12 +21,13 @@ use ottla_protocol::{LeaderEpoch, Offset, TopicPartition, Uuid};
 
 use self::append::RecentEnds;
 use self::durable::Unsynced;
+use self::recovery_point::RecoveryPoint;
 use self::shrink::Retired;
-use crate::checkpoint::write_epochs;
 use crate::disk::Disk;
+use crate::epoch_file::EpochFile;
 use crate::error::{Fault, NotDone};
 use crate::events::LogEvents;
-use crate::file_names::LEADER_EPOCHS;
+use crate::flush::UnwrittenEpochs;
 use crate::log_config::LogConfig;
 use crate::log_view::{Ends, LogReader, LogView, Mark, Published, Segments};
 use crate::partition_metadata;
@@ -68,6 +71,9 @@ pub struct Log {
     /// Never empty; bases strictly increase; the last one is the active one.
     segments: Segments,
     epochs: EpochCache,
+    epoch_file: Arc<EpochFile>,
+    /// Counts the changes of `epochs`.
+    n_epoch_changes: u64,
     producers: Producers,
     producer_files: ProducerFiles,
     /// See `Ends::validate`.
@@ -75,6 +81,7 @@ pub struct Log {
     recent: RecentEnds,
     published: Arc<Published>,
     unsynced: Unsynced,
+    recovery_point: RecoveryPoint,
     /// Counts what made offsets mean other records than before.
     n_truncations: u64,
     retired: VecDeque<Retired>,
@@ -117,6 +124,7 @@ impl Log {
             start,
             end,
             flushed,
+            recovery_point,
             ..
         } = recovered;
         let end = Mark {
@@ -132,7 +140,10 @@ impl Log {
             flushed,
         };
         let published = Published::new(partition.clone(), segments.clone(), epochs.clone(), ends);
+        let epoch_file = Arc::new(EpochFile::new(&disk, &directory));
         let mut log = Self {
+            epoch_file,
+            n_epoch_changes: recovered.epochs_changed.into(),
             disk,
             directory,
             partition,
@@ -147,6 +158,7 @@ impl Log {
             recent: RecentEnds::default(),
             published: Arc::new(published),
             unsynced: Unsynced::default(),
+            recovery_point: RecoveryPoint::at(recovery_point, recovered.n_bytes_scanned),
             n_truncations: 0,
             retired: VecDeque::new(),
             poisoned: None,
@@ -248,7 +260,8 @@ impl Log {
 
     /// This node leads from here on. To be called even if nothing is ever written in that epoch.
     pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), Fault> {
-        self.change_epochs(|epochs| epochs.assign(epoch, start))
+        self.note_epochs(|epochs| epochs.assign(epoch, start));
+        Ok(())
     }
 
     /// Moves the high watermark, kept within start and end; returns where it is now.
@@ -287,11 +300,32 @@ impl Log {
     fn change_epochs(&mut self, change: impl FnOnce(&mut EpochCache) -> bool) -> Result<(), Fault> {
         let mut epochs = self.epochs.clone();
         if change(&mut epochs) {
-            write_epochs(&self.disk, &self.directory.join(LEADER_EPOCHS), &epochs)?;
+            self.epoch_file.write(self.n_epoch_changes + 1, &epochs)?;
+            self.n_epoch_changes += 1;
             self.published.publish_epochs(&epochs);
             self.epochs = epochs;
         }
         Ok(())
+    }
+
+    /// A change that the file learns later: see `epoch_file`.
+    fn note_epochs(&mut self, change: impl FnOnce(&mut EpochCache) -> bool) {
+        if change(&mut self.epochs) {
+            self.n_epoch_changes += 1;
+            self.published.publish_epochs(&self.epochs);
+        }
+    }
+
+    /// What the file of epochs lacks. An epoch without a record is none: whoever leads next starts
+    /// at the same offset, and takes its place.
+    fn unwritten_epochs(&self) -> Option<UnwrittenEpochs> {
+        let newest = self.epochs.entries().last();
+        let has_records = newest.is_some_and(|newest| newest.start_offset < self.end());
+        (has_records && self.epoch_file.is_behind(self.n_epoch_changes)).then(|| UnwrittenEpochs {
+            file: Arc::clone(&self.epoch_file),
+            change: self.n_epoch_changes,
+            epochs: self.epochs.clone(),
+        })
     }
 
     fn check_writable(&self) -> Result<(), Fault> {

@@ -1,17 +1,17 @@
 //! Opening a log: after a shutdown in order without looking at the data, after a crash by reading
 //! what may be torn.
 //!
-//! From the recovery point on every batch is checked; indexes, leader epochs, the transaction index
-//! and the producers are made anew from it, and the file is cut behind the last good batch. What
-//! lies behind a cut is no longer part of the log. An index that is missing or cannot be right is
-//! rebuilt in any case.
+//! From the recovery point on every batch is checked; index entries, leader epochs, aborted
+//! transactions and the producers are made anew from it, and the file is cut behind the last good
+//! batch. What lies behind a cut is no longer part of the log. Below the point, sane index entries
+//! are believed; an index that is missing or cannot be right is rebuilt in any case.
 
 use std::sync::Arc;
 
 use ottla_protocol::Offset;
 use ottla_protocol::epochs::EpochCache;
 
-use crate::checkpoint::{read_epochs, write_epochs};
+use crate::checkpoint::read_epochs;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 use crate::file_names::LEADER_EPOCHS;
@@ -32,12 +32,16 @@ pub(crate) struct Recovered {
     pub(crate) start: Offset,
     pub(crate) end: Offset,
     pub(crate) flushed: Offset,
+    pub(crate) recovery_point: Offset,
+    /// The file of leader epochs does not say what `epochs` does.
+    pub(crate) epochs_changed: bool,
     /// Segments whose files were changed and must be synced.
     pub(crate) rebuilt: Vec<Arc<Segment>>,
     pub(crate) snapshots: Vec<DiskFile>,
     /// The directory must be synced too.
     pub(crate) has_new_names: bool,
     pub(crate) n_scanned: usize,
+    pub(crate) n_bytes_scanned: u64,
     pub(crate) n_bytes_cut: u64,
 }
 
@@ -53,7 +57,9 @@ pub(crate) fn recover(how: &OpenLog) -> Result<Recovered, Fault> {
         rebuilt: Vec::new(),
         snapshots: Vec::new(),
         has_new_names: listed.has_changed || !how.is_clean,
+        first_rebuilt: None,
         n_scanned: 0,
+        n_bytes_scanned: 0,
         n_bytes_cut: 0,
     };
     let known_epochs = opening.epochs.clone();
@@ -89,7 +95,10 @@ struct Opening<'a> {
     rebuilt: Vec<Arc<Segment>>,
     snapshots: Vec<DiskFile>,
     has_new_names: bool,
+    /// The first segment whose indexes were made anew.
+    first_rebuilt: Option<Offset>,
     n_scanned: usize,
+    n_bytes_scanned: u64,
     n_bytes_cut: u64,
 }
 
@@ -116,22 +125,48 @@ impl Opening<'_> {
         let (disk, now_ms) = (&self.how.disk, self.how.now_ms);
         let segment = Segment::open(disk, &self.how.directory, base, files.lengths, now_ms)?;
         let segment = Arc::new(segment);
-        let is_sound = files.has_offsets && segment.has_sound_indexes(files.lengths)?;
-        if is_sound && !files.has_times {
-            segment.times.create()?;
-            self.has_new_names = true;
-        }
-        if !is_sound && !is_unflushed {
-            tracing::warn!("{}: its indexes are rebuilt", segment.path().display());
-        }
-        let cut = if is_unflushed || !is_sound {
-            self.scan(&segment, is_unflushed)?
-        } else {
+        let cut = if is_unflushed {
+            self.resume(&segment, files)?
+        } else if files.has_offsets && segment.has_sound_indexes(files.lengths)? {
+            if !files.has_times {
+                segment.times.create()?;
+                self.has_new_names = true;
+            }
             self.producers = None;
             0
+        } else {
+            tracing::warn!("{}: its indexes are rebuilt", segment.path().display());
+            self.scan(&segment, is_unflushed)?
         };
         self.segments.push(segment);
         Ok(is_unflushed && cut > 0)
+    }
+
+    /// Scans a segment from the recovery point on, if it lies inside and all below can be believed;
+    /// else the whole of it.
+    fn resume(&mut self, segment: &Arc<Segment>, files: SegmentFiles) -> Result<u32, Fault> {
+        let point = self.how.recovery_point;
+        let n_indexed = segment.n_index_entries();
+        let is_whole = files.has_offsets && files.has_times && files.lengths.are_of_entries();
+        let resumed = if is_whole && point > segment.base() {
+            segment.resume_at(point, &self.how.config)?
+        } else {
+            None
+        };
+        let Some(position) = resumed else {
+            return self.scan(segment, true);
+        };
+        let is_untouched = segment.n_index_entries() == n_indexed;
+        if position == segment.size() && is_untouched {
+            self.producers = None;
+            return Ok(0);
+        }
+        self.files.delete_above(point)?;
+        let mut above = self.segments.clone();
+        above.push(Arc::clone(segment));
+        let (start, how) = (self.start_of_log(segment.base()), self.remember());
+        let producers = rebuild_producers(&above, &mut self.files, start, point, how)?;
+        self.scan_from(segment, position, point, producers, true)
     }
 
     fn scan(&mut self, segment: &Arc<Segment>, is_unflushed: bool) -> Result<u32, Fault> {
@@ -140,7 +175,7 @@ impl Opening<'_> {
             // What they know may be of batches that are about to be cut.
             self.files.delete_above(base)?;
         }
-        let mut producers = match self.producers.take() {
+        let producers = match self.producers.take() {
             Some(mut producers) => {
                 producers.set_end_offset(base);
                 producers
@@ -151,7 +186,22 @@ impl Opening<'_> {
                 rebuild_producers(&self.segments, &mut self.files, start, base, how)?
             }
         };
-        let cut = scan_segment(segment, self.how, &mut self.epochs, &mut producers)?;
+        segment.reset()?;
+        self.first_rebuilt.get_or_insert(base);
+        self.scan_from(segment, 0, base, producers, is_unflushed)
+    }
+
+    fn scan_from(
+        &mut self,
+        segment: &Arc<Segment>,
+        position: u32,
+        offset: Offset,
+        mut producers: Producers,
+        is_unflushed: bool,
+    ) -> Result<u32, Fault> {
+        let n_bytes = segment.size().saturating_sub(position);
+        let from = (position, offset);
+        let cut = scan_segment(segment, from, self.how, &mut self.epochs, &mut producers)?;
         if is_unflushed {
             let snapshot = self.files.take(&producers)?;
             self.snapshots.extend(snapshot);
@@ -159,6 +209,7 @@ impl Opening<'_> {
         self.producers = Some(producers);
         self.rebuilt.push(Arc::clone(segment));
         self.n_scanned += 1;
+        self.n_bytes_scanned += u64::from(n_bytes);
         self.n_bytes_cut += u64::from(cut);
         if cut > 0 {
             tracing::warn!("{}: {cut} torn bytes are cut off", segment.path().display());
@@ -218,13 +269,7 @@ impl Opening<'_> {
         let start = self.start_of_log(end).min(end);
         self.epochs.truncate_from_end(end);
         self.epochs.truncate_from_start(start);
-        if self.epochs != *known_epochs {
-            write_epochs(
-                self.disk(),
-                &self.how.directory.join(LEADER_EPOCHS),
-                &self.epochs,
-            )?;
-        }
+        let epochs_changed = self.epochs != *known_epochs;
         let producers = self.producers_at(start, end)?;
         // A clean shutdown has synced everything; after a crash only the checkpoint is to be
         // believed, whatever we have read back just now.
@@ -242,10 +287,15 @@ impl Opening<'_> {
             start,
             end,
             flushed,
+            recovery_point: self
+                .first_rebuilt
+                .map_or(flushed, |rebuilt| rebuilt.min(flushed)),
+            epochs_changed,
             rebuilt: self.rebuilt,
             snapshots: self.snapshots,
             has_new_names: self.has_new_names,
             n_scanned: self.n_scanned,
+            n_bytes_scanned: self.n_bytes_scanned,
             n_bytes_cut: self.n_bytes_cut,
         })
     }
@@ -339,18 +389,19 @@ fn replay(
     }
 }
 
-/// Checks every batch of a segment, makes its indexes anew and cuts what is not good. Returns how
-/// many bytes were cut.
+/// Checks every batch of a segment from a position on, at which no batch below `from.1` starts; adds
+/// it to the indexes and cuts what is not good. Returns how many bytes were cut.
 fn scan_segment(
     segment: &Segment,
+    from: (u32, Offset),
     how: &OpenLog,
     epochs: &mut EpochCache,
     producers: &mut Producers,
 ) -> Result<u32, Fault> {
-    segment.reset()?;
-    let mut scan = Scan::new(segment.log_file(), 0, segment.size());
-    let mut last_offset = segment.base() - 1;
-    let mut good = 0;
+    let (position, offset) = from;
+    let mut scan = Scan::new(segment.log_file(), position, segment.size());
+    let mut last_offset = offset - 1;
+    let mut good = position;
     let why = loop {
         let head = match scan.next()? {
             Scanned::End => break None,

@@ -53,6 +53,15 @@ pub(crate) struct Lengths {
     pub(crate) txns: u64,
 }
 
+impl Lengths {
+    /// Whether the indexes are made of whole entries.
+    pub(crate) fn are_of_entries(&self) -> bool {
+        self.offsets.is_multiple_of(8)
+            && self.times.is_multiple_of(12)
+            && self.txns.is_multiple_of(34)
+    }
+}
+
 /// What a roll is decided by; see `Segment::must_roll`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RollCheck {
@@ -151,6 +160,14 @@ impl Segment {
         self.size.load(Ordering::Acquire)
     }
 
+    pub(crate) fn n_index_entries(&self) -> (u32, u32, u32) {
+        (
+            self.offsets.n_entries(),
+            self.times.n_entries(),
+            self.txns.n_entries(),
+        )
+    }
+
     pub(crate) fn log_file(&self) -> &DiskFile {
         &self.log
     }
@@ -161,11 +178,16 @@ impl Segment {
 
     /// Every file that must be synced for this segment to need no recovery.
     pub(crate) fn files(&self) -> Result<Vec<DiskFile>, Fault> {
+        let mut files = self.index_files()?;
+        files.push(self.log.clone());
+        Ok(files)
+    }
+
+    pub(crate) fn index_files(&self) -> Result<Vec<DiskFile>, Fault> {
         let mut files = vec![self.offsets.file()?.clone(), self.times.file()?.clone()];
         if self.txns.n_entries() > 0 {
             files.push(self.txns.file()?.clone());
         }
-        files.push(self.log.clone());
         Ok(files)
     }
 
@@ -427,6 +449,53 @@ impl Segment {
         Ok(())
     }
 
+    /// Where the batch at `point` starts (or would start), if the indexes can be believed below it.
+    /// They keep what they know of batches below, and nothing else; if `None`, they are as before,
+    /// or to be made anew.
+    ///
+    /// All below `point` was synced at some time, so its batches are not looked into: they are
+    /// walked from the last index entry on, which also finds out about an index that lacks entries.
+    pub(crate) fn resume_at(
+        &self,
+        point: Offset,
+        config: &LogConfig,
+    ) -> Result<Option<u32>, Fault> {
+        let (Some(n_offsets), Some(n_times), true) = (
+            self.offsets.n_sane_below(point, self.size())?,
+            self.times.n_sane_below(point)?,
+            self.txns.is_sound()?,
+        ) else {
+            return Ok(None);
+        };
+        self.offsets.keep(n_offsets)?;
+        self.times.keep(n_times)?;
+        self.txns.truncate(point)?;
+        *self.largest.lock() = Some(self.times.last()?);
+        self.since_entry.store(0, Ordering::Relaxed);
+        let indexed = self.offsets.last()?;
+        let mut position = indexed.map_or(0, |entry| entry.position);
+        for head in self.heads(position) {
+            let head = match head {
+                Err(Fault::Corrupt { .. }) => return Ok(None),
+                head => head?,
+            };
+            if head.base_offset >= point {
+                return Ok(Some(position));
+            }
+            if head.last_offset >= point {
+                return Ok(None);
+            }
+            match indexed.filter(|entry| entry.position == head.position) {
+                Some(entry) if entry.offset != head.last_offset => return Ok(None),
+                Some(_) => self.since_entry.store(head.size, Ordering::Relaxed),
+                None => self.index_batch(head, head.position, config)?,
+            }
+            position += head.size;
+        }
+        // What is left is torn, or nothing: scanning tells.
+        Ok(Some(position))
+    }
+
     /// Cuts the file behind the last good batch; returns how many bytes went.
     pub(crate) fn cut(&self, size: u32) -> Result<u32, Fault> {
         let cut = self.size().saturating_sub(size);
@@ -458,9 +527,7 @@ impl Segment {
 
     /// Whether the indexes can be those of this segment, as far as lengths and last entries tell.
     pub(crate) fn has_sound_indexes(&self, lengths: Lengths) -> Result<bool, Fault> {
-        Ok(lengths.offsets.is_multiple_of(8)
-            && lengths.times.is_multiple_of(12)
-            && lengths.txns.is_multiple_of(34)
+        Ok(lengths.are_of_entries()
             && self.offsets.is_sound(self.size())?
             && self.times.is_sound()?
             && self.txns.is_sound()?)

@@ -16,8 +16,8 @@ use ottla_replication::{Acknowledgement, Assignment, Command, Durability, Leader
 use ottla_storage::producer::{Appender, TransactionVersion};
 use ottla_storage::validate::{self, Checked, RecordError, Rejected, Rules};
 use ottla_storage::{
-    Directory, Fault, FetchSlice, Fetched, FoundOffset, Isolation, LeaderAppend, Log, LogConfig,
-    LogReader, LogView, NotDone, OffsetQuery, ReadFrom,
+    Directory, Fault, FetchSlice, Fetched, FlushTarget, FoundOffset, Isolation, LeaderAppend, Log,
+    LogConfig, LogReader, LogView, NotDone, OffsetQuery, ReadFrom,
 };
 use parking_lot::{Mutex, RwLock};
 
@@ -337,6 +337,7 @@ impl Partition {
             .map_err(|not_done| self.not_done(not_done))?;
         leader.handle_appended(writer.log.end());
         let moved = self.noted(writer.carry_out());
+        self.around.metrics.log_bytes.add(outcome.n_bytes as u64);
         let is_dirty = !outcome.is_duplicate
             && (self.around.durability == Durability::Flushed || outcome.flush_is_due);
         drop(guard);
@@ -429,28 +430,51 @@ impl Partition {
     /// Flushes what is not on the disk, and moves the high watermark if it waited for that.
     pub(crate) fn flush(self: &Arc<Self>) {
         let started = std::time::Instant::now();
-        let plan = match self.writer.lock().as_mut() {
-            Some(writer) => writer.log.flush_plan(),
-            None => return,
-        };
-        let target = match plan {
-            Ok(Some(target)) => target,
-            Ok(None) => return,
-            Err(fault) => return self.failed(&fault),
-        };
-        if let Err(fault) = target.sync() {
+        if let Some(target) = self.flush_plan() {
+            self.synced(&target, target.sync());
+            self.around.metrics.flushes.observe(started.elapsed());
+        }
+    }
+
+    /// What `flush` syncs, if there is anything.
+    pub(crate) fn flush_plan(&self) -> Option<FlushTarget> {
+        self.plan(|log| log.flush_plan())
+    }
+
+    /// What must be synced for recovery to start at the end of the log, if that is news.
+    pub(crate) fn recovery_plan(&self) -> Option<FlushTarget> {
+        self.plan(Log::recovery_plan)
+    }
+
+    fn plan(
+        &self,
+        plan: impl FnOnce(&mut Log) -> Result<Option<FlushTarget>, Fault>,
+    ) -> Option<FlushTarget> {
+        match self.with_log(plan)? {
+            Ok(target) => target,
+            Err(fault) => {
+                self.failed(&fault);
+                None
+            }
+        }
+    }
+
+    /// What was planned here has been synced, or has not.
+    pub(crate) fn synced(self: &Arc<Self>, target: &FlushTarget, outcome: Result<(), Fault>) {
+        let mut guard = self.writer.lock();
+        // Whoever took the log away may have renamed or unlinked what was to be synced.
+        let Some(writer) = guard.as_mut() else { return };
+        if let Err(fault) = outcome {
+            drop(guard);
             return self.failed(&fault);
         }
-        let mut guard = self.writer.lock();
-        let Some(writer) = guard.as_mut() else { return };
-        let flushed = writer.log.flushed_to(&target);
+        let flushed = writer.log.flushed_to(target);
         if let Some(leader) = writer.leader.as_mut() {
             leader.handle_flushed(flushed);
         }
         let moved = self.noted(writer.carry_out());
         drop(guard);
         self.after(moved, false);
-        self.around.metrics.flushes.observe(started.elapsed());
     }
 
     /// DeleteRecords: raises the start; the new start.

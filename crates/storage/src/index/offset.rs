@@ -105,6 +105,32 @@ impl OffsetIndex {
         }))
     }
 
+    /// How many entries are below `offset`, if each of them can be right behind the one before and
+    /// lies in a segment of `n_bytes`.
+    pub(crate) fn n_sane_below(&self, offset: Offset, n_bytes: u32) -> Result<Option<u32>, Fault> {
+        let n_entries = self.n_entries();
+        let entries = self.entries.entries(0, n_entries)?;
+        if entries.len() != n_entries as usize {
+            return Ok(None);
+        }
+        let mut before = OffsetPosition {
+            offset: self.base - 1,
+            position: 0,
+        };
+        for (n, entry) in (0..).zip(&entries) {
+            let entry = self.decode(entry);
+            if entry.offset >= offset {
+                return Ok(Some(n));
+            }
+            let follows = entry.offset > before.offset && entry.position > before.position;
+            if !follows || entry.position >= n_bytes {
+                return Ok(None);
+            }
+            before = entry;
+        }
+        Ok(Some(n_entries))
+    }
+
     /// Drops entries at or above `offset`.
     pub(crate) fn truncate(&self, offset: Offset) -> Result<(), Fault> {
         let n = self

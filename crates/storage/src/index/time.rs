@@ -106,6 +106,31 @@ impl TimeIndex {
         }))
     }
 
+    /// How many entries are of batches that end below `offset`, if each of them can be right behind
+    /// the one before.
+    pub(crate) fn n_sane_below(&self, offset: Offset) -> Result<Option<u32>, Fault> {
+        let n_entries = self.n_entries();
+        let entries = self.entries.entries(0, n_entries)?;
+        if entries.len() != n_entries as usize {
+            return Ok(None);
+        }
+        let mut before = TimestampOffset {
+            timestamp: -1,
+            offset: self.base,
+        };
+        for (n, entry) in (0..).zip(&entries) {
+            let entry = self.decode(entry);
+            if entry.offset >= offset {
+                return Ok(Some(n));
+            }
+            if entry.timestamp <= before.timestamp || entry.offset < before.offset {
+                return Ok(None);
+            }
+            before = entry;
+        }
+        Ok(Some(n_entries))
+    }
+
     /// Drops entries at or above `offset`.
     pub(crate) fn truncate(&self, offset: Offset) -> Result<(), Fault> {
         let n = self

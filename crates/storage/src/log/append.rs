@@ -241,6 +241,7 @@ impl Log {
         self.ends.end = end;
         self.recent.push(end);
         self.unsynced.wrote(piece.now_ms);
+        self.recovery_point.wrote(n_bytes);
         Ok(has_rolled)
     }
 

@@ -91,26 +91,37 @@ impl Log {
         if !has_records && self.unsynced.is_empty() {
             return Ok(None);
         }
+        self.target().map(Some)
+    }
+
+    /// All that is not on the disk, besides the indexes of the active segment.
+    pub(super) fn target(&self) -> Result<FlushTarget, Fault> {
         let mut files = Vec::new();
         for (_, segment) in &self.unsynced.segments {
             files.extend(segment.files()?);
         }
         files.extend(self.unsynced.files.iter().map(|(_, file)| file.clone()));
-        files.push(self.active().log_file().clone());
+        let active = self.active();
+        let mut segments = self.unsynced.segments.iter();
+        if !segments.any(|(_, segment)| Arc::ptr_eq(segment, active)) {
+            files.push(active.log_file().clone());
+        }
         let directories: BTreeSet<PathBuf> = self
             .unsynced
             .directories
             .iter()
             .map(|(_, path)| path.clone())
             .collect();
-        Ok(Some(FlushTarget {
+        Ok(FlushTarget {
             disk: self.disk.clone(),
             files,
             directories: directories.into_iter().collect(),
             up_to: self.end(),
             n_truncations: self.n_truncations,
             n_changes: self.unsynced.n_changes,
-        }))
+            epochs: None,
+            recovery: None,
+        })
     }
 
     /// `target` was synced. Returns the flushed end.
@@ -119,6 +130,7 @@ impl Log {
     pub fn flushed_to(&mut self, target: &FlushTarget) -> Offset {
         if target.n_truncations == self.n_truncations && self.poisoned.is_none() {
             self.unsynced.synced(target.n_changes);
+            self.recovery_point.synced(target);
             if target.up_to > self.flushed() {
                 self.ends.flushed = target.up_to;
                 self.publish(None);
@@ -129,18 +141,6 @@ impl Log {
             }
         }
         self.flushed()
-    }
-
-    /// What `recovery-point-offset-checkpoint` may say: segments that lie wholly below are not
-    /// looked at after a crash, so their indexes must be on the disk too.
-    pub fn recovery_point(&self) -> Offset {
-        let oldest = self
-            .unsynced
-            .segments
-            .iter()
-            .map(|(_, segment)| segment.base())
-            .min();
-        oldest.map_or(self.flushed(), |base| base.min(self.flushed()))
     }
 
     /// `flush.messages` or `flush.ms` ask for a flush.
@@ -165,6 +165,15 @@ impl Log {
 
     /// Flushes, takes the producer snapshot, leaves everything as a clean shutdown should.
     pub fn close(mut self) -> Result<Closed, Fault> {
+        if let Some(target) = self.prepare_close()? {
+            target.sync()?;
+            self.flushed_to(&target);
+        }
+        self.finish_close()
+    }
+
+    /// The first half of `close`: what to sync before the second; `None`: nothing.
+    pub(crate) fn prepare_close(&mut self) -> Result<Option<FlushTarget>, Fault> {
         self.check_writable()?;
         self.active().finish(&self.config)?;
         self.producers.set_end_offset(self.end());
@@ -174,7 +183,17 @@ impl Log {
             let directory = self.directory.clone();
             self.unsynced.rolled(active, snapshot, &directory);
         }
-        self.flush()?;
+        let epochs = self.unwritten_epochs();
+        if epochs.is_none() && self.unsynced.is_empty() {
+            return Ok(None);
+        }
+        let mut target = self.target()?;
+        target.epochs = epochs;
+        Ok(Some(target))
+    }
+
+    /// The second half, after the sync.
+    pub(crate) fn finish_close(mut self) -> Result<Closed, Fault> {
         for retired in std::mem::take(&mut self.retired) {
             for path in retired.paths() {
                 self.disk.remove(path)?;

@@ -113,6 +113,7 @@ impl Log {
         self.ends.end = end;
         self.recent.restart(end);
         self.ends.flushed = self.ends.flushed.min(to);
+        self.recovery_point.moved_back_to(to);
         if self.ends.high_watermark.offset >= to {
             self.ends.high_watermark = end;
         }

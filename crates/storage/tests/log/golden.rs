@@ -182,8 +182,9 @@ fn indexes_and_snapshots_are_rebuilt_to_the_same_bytes() {
             start,
             ..how(place.path(), config(), Disk::new())
         };
-        let log = Log::open(how).unwrap();
+        let mut log = Log::open(how).unwrap();
         assert_eq!(log.end(), end);
+        settle(&mut log);
         for (name, bytes) in files(&theirs) {
             let ours = fs::read(place.path().join(&name)).unwrap();
             assert!(ours == bytes, "{topic}: {name} differs");

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
+use ottla_storage::producer::Appender;
 use ottla_storage::{Disk, DiskCall, DiskFaults, DiskVerdict, Log, OpenLog};
 
 use crate::stand::*;
@@ -82,9 +83,8 @@ fn what_lies_below_the_recovery_point_is_not_read() {
     let place = tempfile::tempdir().unwrap();
     let mut log = open(place.path(), small());
     fill(&mut log, 120);
-    log.flush().unwrap();
+    settle(&mut log);
     let point = log.recovery_point();
-    assert_eq!(point, 120);
     fill(&mut log, 150);
     drop(log);
     let watch = Arc::new(Watch::default());
@@ -98,6 +98,176 @@ fn what_lies_below_the_recovery_point_is_not_read() {
     assert!(n_read < total, "{n_read} of {total} bytes were read");
     assert_eq!(log.flushed(), point);
     assert_holds(&log, 0, 150);
+}
+
+/// One segment with an index entry for every few batches.
+fn one_segment() -> ottla_storage::LogConfig {
+    ottla_storage::LogConfig {
+        index_interval_bytes: 200,
+        ..Default::default()
+    }
+}
+
+/// Appends batches of three records of producer 1, in epochs that change now and then.
+fn fill_as_producer(log: &mut Log, end: i64) {
+    while log.end() < end {
+        let first = log.end();
+        let builder = BatchBuilder::data(Codec::None).producer(1, 0, first as i32);
+        let epoch = (first / 90) as i32;
+        append_in(
+            log,
+            &records_with(builder, first, 3),
+            epoch,
+            Appender::Client,
+        )
+        .unwrap();
+    }
+}
+
+fn open_at(place: &std::path::Path, recovery_point: i64, disk: Disk) -> Log {
+    Log::open(OpenLog {
+        recovery_point,
+        ..how(place, one_segment(), disk)
+    })
+    .unwrap()
+}
+
+#[test]
+fn recovery_starts_inside_a_segment_and_finds_what_a_scan_of_all_finds() {
+    let origin = tempfile::tempdir().unwrap();
+    let mut log = open(origin.path(), one_segment());
+    fill_as_producer(&mut log, 600);
+    settle(&mut log);
+    let tail_starts = log.size();
+    fill_as_producer(&mut log, 630);
+    let size = log.size();
+    drop(log);
+    for length in (tail_starts..=size).step_by(151).chain([size]) {
+        let (whole, tail) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for place in [&whole, &tail] {
+            copy_directory(origin.path(), place.path());
+            let log = fs::OpenOptions::new()
+                .write(true)
+                .open(last_file(place.path(), ".log"))
+                .unwrap();
+            log.set_len(length).unwrap();
+        }
+        let mut expected = open_at(whole.path(), 0, Disk::new());
+        let watch = Arc::new(Watch::default());
+        let disk = Disk::breakable(Arc::clone(&watch) as Arc<dyn DiskFaults>);
+        let mut log = open_at(tail.path(), 600, disk);
+        let n_read = watch.of_logs.load(Ordering::Relaxed) as u64;
+        assert!(
+            n_read < size - tail_starts + 8192,
+            "{n_read} bytes were read"
+        );
+        assert_eq!(log.recovery_point(), 600);
+        assert_eq!(log.n_bytes_above_recovery_point(), length - tail_starts);
+        assert_holds(&log, 0, expected.end());
+        assert_eq!(log.epochs(), expected.epochs());
+        assert_eq!(
+            log.producers().get(1).unwrap().last_sequence() + 1,
+            log.end() as i32
+        );
+        for log in [&mut log, &mut expected] {
+            let end = log.end();
+            fill_as_producer(log, end + 60);
+            settle(log);
+        }
+        for ending in [".log", ".index", ".timeindex", "checkpoint"] {
+            let (ours, theirs) = (
+                files_ending(tail.path(), ending),
+                files_ending(whole.path(), ending),
+            );
+            assert!(ours == theirs, "cut at {length}: {ending} differs");
+        }
+    }
+}
+
+#[test]
+fn an_index_that_cannot_be_right_below_the_recovery_point_is_not_believed() {
+    let origin = tempfile::tempdir().unwrap();
+    let mut log = open(origin.path(), one_segment());
+    fill_as_producer(&mut log, 600);
+    settle(&mut log);
+    fill_as_producer(&mut log, 603);
+    drop(log);
+    drop(open_at(origin.path(), 0, Disk::new()));
+    let (index, times) = (
+        last_file(origin.path(), ".index"),
+        last_file(origin.path(), ".timeindex"),
+    );
+    for (path, width, at) in [
+        (&index, 8, 3),
+        (&index, 8, 7),
+        (&times, 12, 5),
+        (&times, 12, 11),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        copy_directory(origin.path(), place.path());
+        let name = path.file_name().unwrap();
+        let whole = fs::read(path).unwrap();
+        let mut bytes = whole.clone();
+        // In the middle, where the last entries tell nothing of it.
+        let entry = whole.len() / width / 2 * width;
+        bytes[entry + at - 3..=entry + at].fill(0);
+        fs::write(place.path().join(name), &bytes).unwrap();
+        let log = open_at(place.path(), 600, Disk::new());
+        assert_holds(&log, 0, 603);
+        assert!(
+            fs::read(place.path().join(name)).unwrap() == whole,
+            "{name:?} at {at}"
+        );
+    }
+}
+
+#[test]
+fn entries_that_an_index_lacks_below_the_recovery_point_are_made() {
+    let origin = tempfile::tempdir().unwrap();
+    let mut log = open(origin.path(), one_segment());
+    fill_as_producer(&mut log, 600);
+    settle(&mut log);
+    drop(log);
+    drop(open_at(origin.path(), 0, Disk::new()));
+    let expected = files_ending(origin.path(), "index");
+    for path in [".index", ".timeindex"].map(|ending| last_file(origin.path(), ending)) {
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 48 * 24]).unwrap();
+    }
+    let log = open_at(origin.path(), 600, Disk::new());
+    assert_holds(&log, 0, 600);
+    assert!(files_ending(origin.path(), "index") == expected);
+}
+
+#[test]
+fn snapshots_of_recovery_points_do_not_pile_up() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), one_segment());
+    for end in (30..600).step_by(30) {
+        fill_as_producer(&mut log, end);
+        settle(&mut log);
+        assert!(log.recovery_plan().unwrap().is_none(), "nothing is new");
+        let snapshots = files_ending(place.path(), ".snapshot");
+        assert!(snapshots.len() <= 2, "{:?}", snapshots.keys());
+        let newest = format!("{end:020}.snapshot");
+        assert!(snapshots.contains_key(&newest), "{newest} is missing");
+    }
+}
+
+#[test]
+fn a_recovery_point_does_not_outlive_a_truncation() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), one_segment());
+    fill(&mut log, 60);
+    let target = log.recovery_plan().unwrap().unwrap();
+    log.truncate(30, NOW).unwrap();
+    fill(&mut log, 60);
+    target.sync().unwrap();
+    log.flushed_to(&target);
+    assert_eq!(log.recovery_point(), 0, "it was planned before the cut");
+    settle(&mut log);
+    log.truncate(45, NOW).unwrap();
+    assert_eq!(log.recovery_point(), 45);
 }
 
 #[test]

@@ -102,6 +102,15 @@ pub(crate) fn fill(log: &mut Log, end: i64) {
     }
 }
 
+/// Moves the recovery point to the end.
+pub(crate) fn settle(log: &mut Log) {
+    if let Some(target) = log.recovery_plan().unwrap() {
+        target.sync().unwrap();
+        log.flushed_to(&target);
+    }
+    assert_eq!(log.recovery_point(), log.end());
+}
+
 pub(crate) fn bytes_of(slice: &FetchSlice) -> Vec<u8> {
     let mut bytes = vec![0; slice.length];
     slice

@@ -1,0 +1,162 @@
+//! Many logs of one directory at once: synced, closed. One after the other, each would wait for
+//! the disk by itself; together they wait as often as one does.
+
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ottla_protocol::TopicPartition;
+use parking_lot::Mutex;
+
+use crate::directory::Directory;
+use crate::error::Fault;
+use crate::flush::FlushTarget;
+use crate::log::{Closed, Log};
+
+/// Syncs under way at once. Measured: eight files in parallel take half of the time of four, sixteen
+/// as long as eight.
+const N_PARALLEL: usize = 8;
+/// Above this many files and directories the whole file system is synced with one call. Measured
+/// on files with a page of news each: 64 of them in parallel take 7 ms and by one call 0.3 ms, 1000
+/// take 70 ms and 6 ms. It also waits for what others have written to that file system, so that a
+/// handful of files is better synced by itself.
+const ALL_AT_ONCE: usize = 64;
+
+impl Directory {
+    /// Makes all targets durable, each as `FlushTarget::sync` would; one outcome for each.
+    pub fn sync_together(&self, targets: &[FlushTarget]) -> Vec<Result<(), Fault>> {
+        let n_calls: usize = targets.iter().map(FlushTarget::n_calls).sum();
+        if n_calls < ALL_AT_ONCE || !self.can_sync_all() {
+            return in_parallel(targets, N_PARALLEL, FlushTarget::sync);
+        }
+        let mut outcomes = in_parallel(targets, N_PARALLEL, FlushTarget::prepare_epochs);
+        self.sync_all(targets, &mut outcomes, FlushTarget::sync_files);
+        if targets.iter().any(FlushTarget::has_epochs) {
+            let named = in_parallel(targets, N_PARALLEL, FlushTarget::name_epochs);
+            for (outcome, named) in outcomes.iter_mut().zip(named) {
+                *outcome = std::mem::replace(outcome, Ok(())).and(named);
+            }
+            self.sync_all(targets, &mut outcomes, FlushTarget::sync_names);
+        }
+        outcomes
+    }
+
+    /// One call for all that is on this directory's file system; `alone` for the rest (partition
+    /// directories may be links to elsewhere).
+    fn sync_all(
+        &self,
+        targets: &[FlushTarget],
+        outcomes: &mut [Result<(), Fault>],
+        alone: impl Fn(&FlushTarget) -> Result<(), Fault>,
+    ) {
+        let device = self.sync_file_system();
+        for (target, outcome) in targets.iter().zip(outcomes) {
+            if outcome.is_err() {
+                continue;
+            }
+            *outcome = match &device {
+                Ok(device) if target.is_on(*device) => Ok(()),
+                Ok(_) => alone(target),
+                Err(error) => Err(Fault::Io {
+                    doing: "sync the file system of",
+                    path: self.path().to_owned(),
+                    source: error.kind().into(),
+                }),
+            };
+        }
+    }
+
+    /// Closes logs of this directory, each as `Log::close` would.
+    pub fn close_together(&self, logs: Vec<Log>) -> Vec<(TopicPartition, Result<Closed, Fault>)> {
+        let closing: Vec<Mutex<Option<Log>>> =
+            logs.into_iter().map(|log| Mutex::new(Some(log))).collect();
+        let planned = in_parallel(&closing, N_PARALLEL, |log| {
+            log.lock().as_mut().map(Log::prepare_close).transpose()
+        });
+        let mut targets = Vec::new();
+        let mut plans = Vec::new();
+        for plan in planned {
+            plans.push(plan.map(|target| {
+                target.flatten().map(|target| {
+                    targets.push(target);
+                    targets.len() - 1
+                })
+            }));
+        }
+        let mut synced: Vec<_> = self.sync_together(&targets).into_iter().map(Some).collect();
+        let mut closed = Vec::new();
+        for (log, plan) in closing.into_iter().zip(plans) {
+            let Some(mut log) = log.into_inner() else {
+                continue;
+            };
+            let id = log.partition().clone();
+            let done = plan.and_then(|target| {
+                if let Some(at) = target {
+                    synced
+                        .get_mut(at)
+                        .and_then(Option::take)
+                        .unwrap_or(Ok(()))?;
+                    if let Some(target) = targets.get(at) {
+                        log.flushed_to(target);
+                    }
+                }
+                log.finish_close()
+            });
+            closed.push((id, done));
+        }
+        closed
+    }
+}
+
+/// Runs `work` on all items, some at a time; the outcomes are in the order of the items.
+pub(crate) fn in_parallel<T: Sync, Out: Send>(
+    items: &[T],
+    n_threads: usize,
+    work: impl Fn(&T) -> Out + Sync,
+) -> Vec<Out> {
+    if items.len() <= 1 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let share = || {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else {
+                return done;
+            };
+            done.push((at, work(item)));
+        }
+    };
+    let mut outcomes: Vec<(usize, Out)> = std::thread::scope(|scope| {
+        let n_threads = n_threads.min(items.len());
+        let threads: Vec<_> = (1..n_threads).map(|_| scope.spawn(share)).collect();
+        let mut outcomes = share();
+        for thread in threads {
+            match thread.join() {
+                Ok(done) => outcomes.extend(done),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        outcomes
+    });
+    outcomes.sort_unstable_by_key(|(at, _)| *at);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// The device that a file is on.
+pub(crate) fn device_of(file: &std::fs::File) -> Option<u64> {
+    file.metadata().ok().map(|metadata| metadata.dev())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_in_the_order_of_the_items() {
+        for n in [0, 1, 2, 100] {
+            let items: Vec<usize> = (0..n).collect();
+            assert_eq!(in_parallel(&items, 4, |item| *item), items);
+        }
+    }
+}
