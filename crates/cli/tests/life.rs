@@ -2,7 +2,7 @@
 
 mod harness;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use harness::{Node, PATIENCE};
@@ -245,6 +245,44 @@ fn metrics_show_what_happened() {
         assert!(page.contains(line), "{line} in\n{page}");
     }
     assert!(node.http("/health/live").unwrap().contains("200 OK"));
+}
+
+/// docs/metrics.md names what a node shows, all of it and nothing else.
+#[test]
+fn every_documented_metric_is_shown() {
+    let documented: BTreeSet<(String, String)> = include_str!("../../../docs/metrics.md")
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.split('|').map(str::trim).skip(1);
+            let name = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+            Some((name.to_owned(), cells.next()?.to_owned()))
+        })
+        .collect();
+    assert!(documented.len() > 50, "{documented:?}");
+    let node = Node::start(&[]);
+    create(&node, "shown", 1, &[]);
+    send(&producer(&node, &[]), "shown", 0..10);
+    // Joining begins with a refusal, MEMBER_ID_REQUIRED: an error to be counted.
+    let reader = consumer(&node, "g");
+    reader.subscribe(&["shown"]).unwrap();
+    assert_all_once(&read(&reader, 10), 10);
+    reader.commit_consumer_state(CommitMode::Sync).unwrap();
+    let page = node.http("/metrics").unwrap();
+    let shown: BTreeSet<(String, String)> = page
+        .lines()
+        .filter_map(|line| {
+            let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+            Some((name.to_owned(), kind.to_owned()))
+        })
+        .collect();
+    assert_eq!(documented, shown);
+    for (name, _) in &shown {
+        let has_sample = page.lines().any(|line| {
+            line.strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        assert!(has_sample, "{name} has no sample in\n{page}");
+    }
 }
 
 #[test]

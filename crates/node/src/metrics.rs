@@ -66,8 +66,8 @@ definitions! {
     OFFLINE_REPLICAS = Gauge "kafka_server_replicamanager_offlinereplicacount" "kafka.server:type=ReplicaManager,name=OfflineReplicaCount" "Replicas in log directories that have failed.";
     LEADER_COUNT = Gauge "kafka_server_replicamanager_leadercount" "kafka.server:type=ReplicaManager,name=LeaderCount" "Partitions led by this node.";
     PARTITION_COUNT = Gauge "kafka_server_replicamanager_partitioncount" "kafka.server:type=ReplicaManager,name=PartitionCount" "Partitions on this node.";
-    ISR_SHRINKS = Counter "kafka_server_replicamanager_isrshrinks_total" "kafka.server:type=ReplicaManager,name=IsrShrinksPerSec" "Times that an in-sync set lost a member.";
-    ISR_EXPANDS = Counter "kafka_server_replicamanager_isrexpands_total" "kafka.server:type=ReplicaManager,name=IsrExpandsPerSec" "Times that an in-sync set won a member.";
+    ISR_SHRINKS = Counter "kafka_server_replicamanager_isrshrinks_total" "kafka.server:type=ReplicaManager,name=IsrShrinksPerSec" "Times that an in-sync set of a partition led here lost members.";
+    ISR_EXPANDS = Counter "kafka_server_replicamanager_isrexpands_total" "kafka.server:type=ReplicaManager,name=IsrExpandsPerSec" "Times that an in-sync set of a partition led here won members.";
     ACTIVE_CONTROLLER = Gauge "kafka_controller_kafkacontroller_activecontrollercount" "kafka.controller:type=KafkaController,name=ActiveControllerCount" "1 on the active controller.";
     ACTIVE_BROKERS = Gauge "kafka_controller_kafkacontroller_activebrokercount" "kafka.controller:type=KafkaController,name=ActiveBrokerCount" "Registered brokers that are not fenced.";
     FENCED_BROKERS = Gauge "kafka_controller_kafkacontroller_fencedbrokercount" "kafka.controller:type=KafkaController,name=FencedBrokerCount" "Registered brokers that are fenced.";
@@ -233,6 +233,8 @@ pub struct Metrics {
     pub invalid_crc: Counter,
     pub no_key_compacted: Counter,
     pub metadata_errors: Counter,
+    pub isr_shrinks: Counter,
+    pub isr_expands: Counter,
     pub flushes: Durations,
     pub appends: Durations,
     /// Bytes written to all logs, whoever wrote them: upkeep goes by it.
@@ -252,6 +254,8 @@ impl Default for Metrics {
             invalid_crc: Counter::default(),
             no_key_compacted: Counter::default(),
             metadata_errors: Counter::default(),
+            isr_shrinks: Counter::default(),
+            isr_expands: Counter::default(),
             flushes: Durations::default(),
             appends: Durations::default(),
             log_bytes: Counter::default(),
@@ -313,6 +317,8 @@ impl Metrics {
         page.plain(INVALID_CRC, self.invalid_crc.get() as f64);
         page.plain(NO_KEY_COMPACTED, self.no_key_compacted.get() as f64);
         page.plain(METADATA_ERRORS, self.metadata_errors.get() as f64);
+        page.plain(ISR_SHRINKS, self.isr_shrinks.get() as f64);
+        page.plain(ISR_EXPANDS, self.isr_expands.get() as f64);
         page.durations(LOG_FLUSH, &[], &self.flushes);
         page.durations(APPEND_TIME, &[], &self.appends);
         for key in 0..KEYS as i16 {

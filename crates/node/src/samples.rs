@@ -59,9 +59,6 @@ impl Services {
             .filter(|directory| !directory.is_online())
             .count();
         page.plain(OFFLINE_DIRECTORIES, n_failed as f64);
-        // One replica has nobody to lose or to win: these begin to move with followers.
-        page.plain(ISR_SHRINKS, 0.0);
-        page.plain(ISR_EXPANDS, 0.0);
     }
 
     fn write_cluster(&self, page: &mut Page, image: &Image) {

@@ -31,6 +31,13 @@ impl InSync {
         &self.committed
     }
 
+    /// Somebody is in this set and not in the other.
+    pub(crate) fn has_other_than(&self, other: &Self) -> bool {
+        self.committed
+            .iter()
+            .any(|node| !other.committed.contains(node))
+    }
+
     /// `min.insync.replicas`, but never more than there are replicas: a topic with one copy stays
     /// writable whatever the setting says.
     pub fn effective_min(&self) -> usize {

@@ -43,6 +43,13 @@ pub enum Acknowledgement {
     TooFew,
 }
 
+/// What an assignment did to the in-sync set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InSyncChange {
+    pub has_shrunk: bool,
+    pub has_grown: bool,
+}
+
 /// The leader of one partition for one leader epoch.
 ///
 /// Invariant: `high_watermark ≤ counted end ≤ end`, `durable_end ≤ end`.
@@ -118,15 +125,19 @@ impl Leader {
 
     /// News from the metadata log in the same leader epoch. An older partition epoch is ignored,
     /// an equal one is fine: a record may arrive before or after the answer that announced it.
-    pub fn handle_assignment(&mut self, assignment: Assignment) {
+    pub fn handle_assignment(&mut self, assignment: Assignment) -> InSyncChange {
         if assignment.leader_epoch != self.leader_epoch
             || assignment.partition_epoch < self.partition_epoch
         {
-            return;
+            return InSyncChange::default();
         }
         self.partition_epoch = assignment.partition_epoch;
-        self.in_sync = in_sync_of(&assignment);
+        let before = std::mem::replace(&mut self.in_sync, in_sync_of(&assignment));
         self.advance();
+        InSyncChange {
+            has_shrunk: before.has_other_than(&self.in_sync),
+            has_grown: self.in_sync.has_other_than(&before),
+        }
     }
 
     /// `min.insync.replicas` of the topic changed.

@@ -22,5 +22,5 @@ mod command;
 
 pub use command::Command;
 pub use in_sync::InSync;
-pub use leader::{Acknowledgement, Assignment, Leader, LogEnds};
+pub use leader::{Acknowledgement, Assignment, InSyncChange, Leader, LogEnds};
 pub use watermark::{Durability, high_watermark, last_stable};

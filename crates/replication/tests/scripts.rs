@@ -2,7 +2,7 @@
 //! what the host must do is the answer. `REWRITE=1 cargo test` writes the answers anew.
 
 use datadriven::{TestCase, walk};
-use ottla_replication::{Assignment, Durability, Leader, LogEnds};
+use ottla_replication::{Assignment, Durability, InSyncChange, Leader, LogEnds};
 
 #[test]
 fn stories() {
@@ -50,7 +50,7 @@ fn tell(leader: &mut Leader, case: &TestCase) -> String {
         "appended" => leader.handle_appended(number(case, "end").unwrap()),
         "flushed" => leader.handle_flushed(number(case, "end").unwrap()),
         "unstable" => leader.handle_first_unstable(number(case, "from")),
-        "metadata" => leader.handle_assignment(assignment(case)),
+        "metadata" => return in_sync_change(leader.handle_assignment(assignment(case))),
         "min" => leader.handle_min_in_sync(number(case, "is").unwrap() as i32),
         "append" => {
             let acks = number(case, "acks").unwrap() as i16;
@@ -63,6 +63,15 @@ fn tell(leader: &mut Leader, case: &TestCase) -> String {
         other => panic!("unknown directive {other}"),
     }
     String::new()
+}
+
+fn in_sync_change(change: InSyncChange) -> String {
+    let words = [
+        (change.has_shrunk, "the in-sync set has shrunk\n"),
+        (change.has_grown, "the in-sync set has grown\n"),
+    ];
+    let said = words.iter().filter(|(is_so, _)| *is_so);
+    said.map(|(_, words)| *words).collect()
 }
 
 fn assignment(case: &TestCase) -> Assignment {

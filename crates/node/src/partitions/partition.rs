@@ -215,7 +215,12 @@ impl Partition {
             .as_mut()
             .filter(|leader| leader.leader_epoch() == epoch)
         {
-            Some(leader) => leader.handle_assignment(assignment),
+            Some(leader) => {
+                let change = leader.handle_assignment(assignment);
+                let metrics = &self.around.metrics;
+                metrics.isr_shrinks.add(u64::from(change.has_shrunk));
+                metrics.isr_expands.add(u64::from(change.has_grown));
+            }
             None => {
                 let ends = LogEnds {
                     end: writer.log.end(),
