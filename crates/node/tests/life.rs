@@ -5,12 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_coordinators::{GroupDecision, GroupLedger, GroupReply, Now};
 use ottla_metadata::config::{BrokerConfig, Overrides};
 use ottla_metadata::controller::NewTopic;
 use ottla_metadata::image::Endpoint;
-use ottla_node::{Acknowledgement, Disk, Node, Partition, Start, auto_format, random_uuid};
+use ottla_node::{
+    Acknowledgement, Disk, GroupTopics, Node, Pace, Partition, Start, auto_format,
+    create_group_topic, random_uuid,
+};
 use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
+use ottla_protocol::messages::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+};
+use ottla_protocol::{Refusal, Text, Uuid};
 use tokio::runtime::{Handle, Runtime};
 
 fn config(directory: &Path, more: &[(&str, &str)]) -> BrokerConfig {
@@ -228,6 +237,98 @@ fn a_refusal_tells_where_the_log_starts_unless_it_is_not_about_the_log() {
         *damaged.last_mut().unwrap() ^= 1;
         let damaged = partition.append(&damaged.into(), 1, true).unwrap_err();
         assert_eq!((damaged.refused.refusal.code(), damaged.log_start), (2, -1));
+        node.stop().await.unwrap();
+    });
+}
+
+struct OneTopic(Uuid);
+
+impl GroupTopics for OneTopic {
+    fn id(&self, name: &str) -> Option<Uuid> {
+        (name == "t").then_some(self.0)
+    }
+
+    fn name(&self, id: Uuid) -> Option<Text> {
+        (id == self.0).then(|| Text::from_static("t"))
+    }
+
+    fn has_partition(&self, name: &str, partition: i32) -> bool {
+        name == "t" && partition == 0
+    }
+}
+
+fn commit(offset: i64) -> OffsetCommitRequest {
+    OffsetCommitRequest {
+        group_id: Text::from_static("g"),
+        generation_id_or_member_epoch: -1,
+        topics: vec![OffsetCommitRequestTopic {
+            name: Text::from_static("t"),
+            partitions: vec![OffsetCommitRequestPartition {
+                committed_offset: offset,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// Asks the coordinator of group `g` until there is one.
+async fn ask<R: TryFrom<GroupReply>>(
+    node: &Node,
+    ask: impl Fn(&mut GroupLedger, Now) -> GroupDecision + Clone + Send + 'static,
+) -> R {
+    for _ in 0..1000 {
+        match node
+            .services()
+            .groups()
+            .decide("g", Pace::InLine, ask.clone())
+            .await
+        {
+            Ok(reply) => return reply,
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+    panic!("no coordinator");
+}
+
+#[test]
+fn groups_that_contradict_themselves_are_loaded_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let few = [
+        ("offsets.topic.num.partitions", "1"),
+        ("offsets.topic.replication.factor", "1"),
+    ];
+    let config = config(directory.path(), &few);
+    runtime().block_on(async {
+        let node = start(&config).await;
+        create(&node, "t").await;
+        create_group_topic(node.services()).await.unwrap();
+        let id = node
+            .services()
+            .image()
+            .topics
+            .find("t")
+            .map(|topic| topic.id);
+        let topic = move || OneTopic(id.unwrap());
+        let committed: OffsetCommitResponse = ask(&node, move |ledger, now| {
+            ledger.commit_offsets(&commit(7), 8, &topic(), now)
+        })
+        .await;
+        assert_eq!(committed.topics[0].partitions[0].error_code, 0);
+        let groups = node.services().groups();
+        let panicked: Result<OffsetCommitResponse, Refusal> = groups
+            .decide("g", Pace::InLine, |_, _| panic!("on purpose"))
+            .await;
+        assert_eq!(panicked, Err(Refusal::NotCoordinator));
+        // Until the groups are there again the coordinator is not; then it knows what it knew.
+        let again: OffsetCommitResponse = ask(&node, move |ledger, now| {
+            let described = ledger.describe_group("g", 6).reply;
+            assert_eq!(&*described.group_state, "Empty");
+            ledger.commit_offsets(&commit(8), 8, &topic(), now)
+        })
+        .await;
+        assert_eq!(again.topics[0].partitions[0].error_code, 0);
         node.stop().await.unwrap();
     });
 }

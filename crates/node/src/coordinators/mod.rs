@@ -10,7 +10,7 @@ mod internal_topics;
 mod producer_ids;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ottla_coordinators::{
@@ -19,10 +19,11 @@ use ottla_coordinators::{
 use ottla_protocol::Refusal;
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::partitions::Partition;
-use shard::{Op, Shard, ShardState};
+use shard::{Op, RELOAD_PAUSE, Shard, ShardState};
 
 pub use internal_topics::{
     GROUP_METADATA_TOPIC, SHARE_STATE_TOPIC, TRANSACTION_STATE_TOPIC, create_group_topic,
@@ -59,6 +60,19 @@ struct ShardHandle {
     state: Arc<ShardState>,
 }
 
+impl ShardHandle {
+    /// The queue of a partition that is loaded and has room.
+    fn queue(&self, pace: Pace) -> Result<mpsc::Sender<Op>, Refusal> {
+        if let Some(refusal) = self.state.refusal() {
+            return Err(refusal);
+        }
+        if pace == Pace::InLine && self.state.n_in_line() >= QUEUE_MAX {
+            return Err(Refusal::CoordinatorNotAvailable);
+        }
+        Ok(self.queue.clone())
+    }
+}
+
 impl GroupHost {
     pub(crate) fn new(
         control: Handle,
@@ -92,7 +106,7 @@ impl GroupHost {
     }
 
     /// Takes the chair of a partition: its groups are loaded from the log.
-    pub(crate) fn lead(&self, n_partitions: i32, partition: Arc<Partition>) {
+    pub(crate) fn lead(self: &Arc<Self>, n_partitions: i32, partition: Arc<Partition>) {
         self.n_partitions
             .store(n_partitions, std::sync::atomic::Ordering::Release);
         let index = partition.id().partition;
@@ -100,19 +114,41 @@ impl GroupHost {
         if shards.contains_key(&index) {
             return;
         }
+        let (handle, shard) = self.shard(partition.clone());
+        let kept = keep(Arc::downgrade(self), partition, shard, handle.state.clone());
+        shards.insert(index, handle);
+        self.control.spawn(kept);
+    }
+
+    fn shard(&self, partition: Arc<Partition>) -> (ShardHandle, Shard) {
         let (queue, incoming) = mpsc::channel(QUEUE_MAX);
         let state = Arc::new(ShardState::default());
-        let settings = self.settings.read().clone();
         let shard = Shard::new(
             partition,
-            settings,
+            self.settings.read().clone(),
             incoming,
             state.clone(),
             self.clock.clone(),
             self.commit_timeout,
         );
-        self.control.spawn(shard.run());
-        shards.insert(index, ShardHandle { queue, state });
+        (ShardHandle { queue, state }, shard)
+    }
+
+    /// Another shard in the place of one that ended, unless the chair was left meanwhile.
+    fn seat_again(
+        &self,
+        partition: &Arc<Partition>,
+        ended: &Arc<ShardState>,
+    ) -> Option<(Shard, Arc<ShardState>)> {
+        let mut shards = self.shards.write();
+        let seat = shards.get_mut(&partition.id().partition)?;
+        if !Arc::ptr_eq(&seat.state, ended) {
+            return None;
+        }
+        let (handle, shard) = self.shard(partition.clone());
+        let state = handle.state.clone();
+        *seat = handle;
+        Some((shard, state))
     }
 
     /// Leaves the chair: everyone who waits is told to look elsewhere.
@@ -128,8 +164,7 @@ impl GroupHost {
         }
         *self.settings.write() = settings.clone();
         for shard in self.shards.read().values() {
-            let settings = settings.clone();
-            let _ = shard.queue.try_send(Op::Tune(settings));
+            shard.state.tune(settings.clone());
         }
     }
 
@@ -145,8 +180,12 @@ impl GroupHost {
                 ledger.topic_deleted(&name, id)
             })
             .0;
-            // A full queue means a disk that stalls; the retention of offsets forgets them later.
-            let _ = shard.queue.try_send(op);
+            // A full queue means a disk that stalls: wait for it, but hold nobody up.
+            if let Err(TrySendError::Full(op)) = shard.queue.try_send(op) {
+                let queue = shard.queue.clone();
+                self.control
+                    .spawn(async move { drop(queue.send(op).await) });
+            }
         }
     }
 
@@ -166,7 +205,8 @@ impl GroupHost {
         if group_id.is_empty() && pace == Pace::AtOnce {
             return Err(Refusal::InvalidGroupId);
         }
-        let queue = self.active(self.partition_of(group_id).ok_or(Refusal::NotCoordinator)?)?;
+        let index = self.partition_of(group_id).ok_or(Refusal::NotCoordinator)?;
+        let queue = self.active(index, pace)?;
         let (op, reply) = Op::decide(pace, run);
         queue
             .try_send(op)
@@ -210,7 +250,7 @@ impl GroupHost {
         index: i32,
         look: impl FnOnce(&GroupLedger) -> Read<T> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let queue = self.active(index)?;
+        let queue = self.active(index, Pace::InLine)?;
         let (sender, answer) = oneshot::channel();
         let op = Op::look(move |ledger| {
             let Read { reply, when } = look(ledger);
@@ -222,13 +262,10 @@ impl GroupHost {
         answer.await.map_err(|_| Refusal::NotCoordinator)
     }
 
-    fn active(&self, index: i32) -> Result<mpsc::Sender<Op>, Refusal> {
+    fn active(&self, index: i32, pace: Pace) -> Result<mpsc::Sender<Op>, Refusal> {
         let shards = self.shards.read();
         let shard = shards.get(&index).ok_or(Refusal::NotCoordinator)?;
-        shard
-            .state
-            .refusal()
-            .map_or_else(|| Ok(shard.queue.clone()), Err)
+        shard.queue(pace)
     }
 
     /// What metrics show of the partitions led here.
@@ -238,5 +275,29 @@ impl GroupHost {
             .values()
             .map(|shard| shard.state.counts())
             .collect()
+    }
+}
+
+/// Runs a partition's groups until the chair is left. A contradiction in them ends only what was
+/// going on: the log, which knows all that counts, is read again.
+async fn keep(
+    host: Weak<GroupHost>,
+    partition: Arc<Partition>,
+    mut shard: Shard,
+    mut state: Arc<ShardState>,
+) {
+    loop {
+        match tokio::spawn(shard.run()).await {
+            Err(ended) if ended.is_panic() => {
+                tracing::error!(partition = %partition.id(), why = %ended, "the groups of a partition contradict themselves; they are loaded again");
+            }
+            _ => return,
+        }
+        tokio::time::sleep(RELOAD_PAUSE).await;
+        let Some(host) = host.upgrade() else { return };
+        match host.seat_again(&partition, &state) {
+            Some(again) => (shard, state) = again,
+            None => return,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,8 +22,8 @@ use crate::Clock;
 use crate::parked::Waiter;
 use crate::partitions::{AppendRefused, Partition};
 
-/// Between two attempts to load a partition whose log could not be read.
-const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+/// Between two attempts to load a partition whose log could not be read, or whose groups ended.
+pub(super) const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often the groups of a partition are counted for metrics.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
@@ -40,8 +40,6 @@ pub(super) enum Op {
         reply: oneshot::Sender<GroupReply>,
     },
     Look(Look),
-    /// Settings changed: nobody waits for this.
-    Tune(GroupSettings),
 }
 
 impl Op {
@@ -71,6 +69,10 @@ impl Op {
 #[derive(Debug, Default)]
 pub(super) struct ShardState {
     stage: AtomicU8,
+    /// Requests that wait behind an append.
+    n_in_line: AtomicUsize,
+    /// Settings that changed and are not in force yet.
+    tuned: Mutex<Option<GroupSettings>>,
     counts: Mutex<ShardCounts>,
 }
 
@@ -97,6 +99,15 @@ impl ShardState {
         }
     }
 
+    pub(super) fn n_in_line(&self) -> usize {
+        self.n_in_line.load(Ordering::Acquire)
+    }
+
+    /// Puts other settings in force with the next request or timer.
+    pub(super) fn tune(&self, settings: GroupSettings) {
+        *self.tuned.lock() = Some(settings);
+    }
+
     pub(super) fn counts(&self) -> ShardCounts {
         let is_active = self.stage.load(Ordering::Acquire) == ACTIVE;
         ShardCounts {
@@ -117,7 +128,7 @@ struct Parked {
 
 /// An append under way, and the decision that waits for it.
 struct InFlight {
-    task: JoinHandle<(GroupDecision, Result<Offset, AppendRefused>)>,
+    task: JoinHandle<(GroupDecision, Written)>,
     reply: Option<oneshot::Sender<GroupReply>>,
 }
 
@@ -170,6 +181,7 @@ impl Shard {
             return;
         }
         loop {
+            self.take_settings();
             self.decide_next();
             self.release_committed();
             self.publish_counts();
@@ -193,9 +205,12 @@ impl Shard {
 
     async fn load(&mut self) -> bool {
         loop {
+            if self.incoming.is_closed() {
+                return false;
+            }
+            self.take_settings();
             let mut ledger = GroupLedger::new(self.settings.clone());
             let partition = self.partition.clone();
-            let now = self.clock.now();
             let loaded = tokio::task::spawn_blocking(move || {
                 read_log(&partition, &mut ledger).map(|n_records| (ledger, n_records))
             })
@@ -203,7 +218,8 @@ impl Shard {
             match loaded {
                 Ok(Ok((ledger, n_records))) => {
                     self.ledger = ledger;
-                    let decision = self.ledger.loaded(now);
+                    // Sessions begin now: a long load costs nobody its membership.
+                    let decision = self.ledger.loaded(self.clock.now());
                     self.carry_out(decision, None);
                     self.state.stage.store(ACTIVE, Ordering::Release);
                     if n_records > 0 {
@@ -247,14 +263,15 @@ impl Shard {
                 debug_assert!(decision.writes_nothing());
                 self.carry_out(decision, Some(reply));
             }
-            Op::Tune(settings) => self.tune(settings),
             op => self.line.push_back(op),
         }
     }
 
-    fn tune(&mut self, settings: GroupSettings) {
-        self.settings = settings.clone();
-        self.ledger.change_settings(settings);
+    fn take_settings(&mut self) {
+        if let Some(settings) = self.state.tuned.lock().take() {
+            self.settings = settings.clone();
+            self.ledger.change_settings(settings);
+        }
     }
 
     /// Decides what stands at the head of the line, unless an append is under way.
@@ -277,7 +294,6 @@ impl Shard {
                     // An answer that waits too long is dropped: the caller hears NOT_COORDINATOR.
                     self.send(after, deliver, Box::new(|| ()));
                 }
-                Op::Tune(settings) => self.tune(settings),
             }
         }
     }
@@ -289,26 +305,24 @@ impl Shard {
         let partition = self.partition.clone();
         let now = self.clock.now();
         let task = tokio::task::spawn_blocking(move || {
-            let appended = append(&partition, &decision, now);
-            (decision, appended)
+            let written = append(&partition, &decision, now);
+            (decision, written)
         });
         self.in_flight = Some(InFlight { task, reply });
     }
 
     fn appended(&mut self, done: Finished) {
-        let (decision, result, reply) = done;
-        match result {
-            Ok(first) => {
-                let mut offset = first;
-                for batch in &decision.batches {
-                    for record in &batch.records {
-                        self.ledger.replay(offset, batch.origin, record);
-                        offset += 1;
-                    }
-                }
-                self.answer(decision, reply, Some(offset - 1));
+        let (decision, written, reply) = done;
+        let mut last = None;
+        for (batch, first) in decision.batches.iter().zip(written.firsts) {
+            for (record, offset) in batch.records.iter().zip(first..) {
+                self.ledger.replay(offset, batch.origin, record);
+                last = Some(offset);
             }
-            Err(refused) => {
+        }
+        match written.refused {
+            None => self.answer(decision, reply, last),
+            Some(refused) => {
                 let refusal = refused.refused.refusal;
                 tracing::warn!(partition = %self.partition.id(), refusal = refusal.name(), "a decision about groups could not be written");
                 let instead = self.ledger.abandoned(decision, refusal, self.clock.now());
@@ -432,6 +446,7 @@ impl Shard {
 
     fn publish_counts(&mut self) {
         let state = self.state.clone();
+        state.n_in_line.store(self.line.len(), Ordering::Release);
         let mut counts = state.counts.lock();
         // Walking all groups is for those who look, not for every request.
         if self.counted.elapsed() >= COUNT_INTERVAL {
@@ -460,11 +475,15 @@ impl Shard {
     }
 }
 
-type Finished = (
-    GroupDecision,
-    Result<Offset, AppendRefused>,
-    Option<oneshot::Sender<GroupReply>>,
-);
+type Finished = (GroupDecision, Written, Option<oneshot::Sender<GroupReply>>);
+
+/// What an append came to.
+struct Written {
+    /// The first offset of each batch that stands in the log now.
+    firsts: Vec<Offset>,
+    /// Why the batch after these does not.
+    refused: Option<AppendRefused>,
+}
 
 /// Resolves when the append under way is done. Never, if there is none.
 async fn finished(in_flight: &mut Option<InFlight>) -> Finished {
@@ -474,7 +493,7 @@ async fn finished(in_flight: &mut Option<InFlight>) -> Finished {
     let done = (&mut flight.task).await;
     let reply = in_flight.take().and_then(|flight| flight.reply);
     match done {
-        Ok((decision, appended)) => (decision, appended, reply),
+        Ok((decision, written)) => (decision, written, reply),
         // The append panicked: whatever it held is lost, and so is the truth about the log.
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
@@ -487,27 +506,27 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Writes the batches of a decision; the offset of the first record.
-fn append(
-    partition: &Arc<Partition>,
-    decision: &GroupDecision,
-    now: Now,
-) -> Result<Offset, AppendRefused> {
-    let mut first = None;
-    for batch in decision
-        .batches
-        .iter()
-        .filter(|batch| !batch.records.is_empty())
-    {
+/// Writes the batches of a decision, up to the first that is refused.
+fn append(partition: &Arc<Partition>, decision: &GroupDecision, now: Now) -> Written {
+    let mut written = Written {
+        firsts: Vec::with_capacity(decision.batches.len()),
+        refused: None,
+    };
+    for batch in &decision.batches {
         let mut builder = BatchBuilder::internal(0, 0);
         for record in &batch.records {
             let (key, value) = record.encode();
             builder.push(now.wall_ms, Some(&key), value.as_deref());
         }
-        let appended = partition.append_internal(builder.finish())?;
-        first.get_or_insert(appended.base_offset);
+        match partition.append_internal(builder.finish()) {
+            Ok(appended) => written.firsts.push(appended.base_offset),
+            Err(refused) => {
+                written.refused = Some(refused);
+                break;
+            }
+        }
     }
-    Ok(first.unwrap_or_default())
+    written
 }
 
 enum LoadFailed {
