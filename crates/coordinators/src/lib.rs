@@ -32,8 +32,11 @@
 pub mod ledger;
 mod entry;
 mod placement;
+mod refused_append;
 mod timers;
 mod uncommitted;
+#[cfg(test)]
+mod story;
 pub mod group;
 pub mod txn;
 

@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn setting_again_moves_and_each_fires_once() {
         let mut timers = Timers::default();
-        let session = "session";
+        let session = "a session";
         timers.set(session, at(0), 10);
         timers.set("retention", at(0), 16);
         timers.set(session, at(5), 10);

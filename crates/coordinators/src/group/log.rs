@@ -7,11 +7,11 @@ use ottla_protocol::{Offset, Refusal, Text};
 
 use super::classic::ClassicGroup;
 use super::records::{Corrupt, GroupMetadataValue, GroupRecord, MemberMetadata};
-use super::reply::append_refusal;
 use super::timers::Timer;
 use super::turn::Turn;
 use super::{GroupDecision, GroupLedger, GroupReply, Saved, others};
 use crate::ledger::{Answer, Freed, Now, Origin, When};
+use crate::refused_append::append_refusal;
 
 impl GroupLedger {
     /// One record of the log while loading, from its start to its end. For a control batch, one

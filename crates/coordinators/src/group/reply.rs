@@ -105,20 +105,6 @@ fn refuse(granted: &mut i16, code: i16) {
     }
 }
 
-/// What a failed append looks like to a group's clients, who only know a coordinator's words.
-pub(crate) fn append_refusal(cause: Refusal) -> Refusal {
-    use Refusal::*;
-    match cause {
-        UnknownTopicOrPartition
-        | NotEnoughReplicas
-        | NotEnoughReplicasAfterAppend
-        | RequestTimedOut => CoordinatorNotAvailable,
-        NotLeaderOrFollower | KafkaStorageError | FencedLeaderEpoch => NotCoordinator,
-        MessageTooLarge | RecordListTooLarge | InvalidFetchSize => UnknownServerError,
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,25 +119,5 @@ mod tests {
         );
         assert_eq!(refused.clone().refused(Refusal::UnknownMemberId), refused);
         assert_eq!(SyncGroupResponse::try_from(refused), Err(OtherReply));
-    }
-
-    #[test]
-    fn storage_errors_become_coordinator_errors() {
-        assert_eq!(
-            append_refusal(Refusal::KafkaStorageError),
-            Refusal::NotCoordinator
-        );
-        assert_eq!(
-            append_refusal(Refusal::NotEnoughReplicas),
-            Refusal::CoordinatorNotAvailable
-        );
-        assert_eq!(
-            append_refusal(Refusal::MessageTooLarge),
-            Refusal::UnknownServerError
-        );
-        assert_eq!(
-            append_refusal(Refusal::InvalidRecord),
-            Refusal::InvalidRecord
-        );
     }
 }

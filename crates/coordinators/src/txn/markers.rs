@@ -6,8 +6,9 @@ use ottla_protocol::{Offset, ProducerEpoch, ProducerId};
 
 use super::partitions::Partitions;
 use super::settings::TransactionVersion;
-use super::{TxnDecision, TxnLedger};
-use crate::ledger::Now;
+use super::states::TransactionState;
+use super::{TxnDecision, TxnLedger, TxnRecord};
+use crate::ledger::{Answer, Now};
 
 /// A demand: write this marker at the end of each of these partitions. It is good until every
 /// partition is reported, or until the ledger is dropped; the host repeats what fails.
@@ -42,7 +43,24 @@ impl TxnLedger {
     /// A demand that has not been handed out; `None` while loading, or if there is nothing to do.
     /// A demand is handed out once its Prepare is committed.
     pub fn next_markers(&mut self) -> Option<Markers> {
-        todo!()
+        if self.is_loading {
+            return None;
+        }
+        let (prepared_at, _) = self.unsent.first_key_value()?;
+        if *prepared_at >= self.committed_end {
+            return None;
+        }
+        let (_, id) = self.unsent.pop_first()?;
+        let transaction = self.saved.get(&id)?;
+        Some(Markers {
+            producer_id: transaction.producer_id,
+            producer_epoch: transaction.epoch,
+            coordinator_epoch: self.coordinator_epoch,
+            committed: transaction.state == TransactionState::PrepareCommit,
+            transaction_version: transaction.client_version.marker_version(),
+            partitions: transaction.partitions.clone(),
+            transactional_id: id,
+        })
     }
 
     /// These partitions of a demand have their marker, or have no need of one: the cluster's
@@ -60,15 +78,49 @@ impl TxnLedger {
         level: TransactionVersion,
         now: Now,
     ) -> TxnDecision {
-        let _ = (demand, done, level, now);
-        todo!()
+        let id = &demand.transactional_id;
+        if !self.is_current(demand) {
+            return self.decision(Vec::new(), Answer::Nobody);
+        }
+        if let Some(owed) = self.owed.get_mut(id) {
+            for (topic, partition) in done.iter() {
+                owed.left.remove(topic, partition);
+            }
+        }
+        let complete = self.complete(id, level, now);
+        self.decision(complete.into_iter().collect(), Answer::Nobody)
     }
 
     /// A leader answered `INVALID_PRODUCER_EPOCH` or `TRANSACTION_COORDINATOR_FENCED`: somebody else
     /// has gone on with this producer. The host stops carrying this demand; the transaction stays
     /// prepared until the partition is loaded again, as in Kafka.
     pub fn handle_markers_refused(&mut self, demand: &Markers) {
-        let _ = demand;
-        todo!()
+        if self.is_current(demand) {
+            self.counts.refused_markers += 1;
+        }
+    }
+
+    /// The record that ends a prepared transaction, if nothing is owed any more.
+    pub(super) fn complete(
+        &self,
+        id: &str,
+        level: TransactionVersion,
+        now: Now,
+    ) -> Option<TxnRecord> {
+        self.owed.get(id).filter(|owed| owed.left.is_empty())?;
+        let prepared = self.saved.get(id)?;
+        Some(self.record(id, prepared.completed(now), level))
+    }
+
+    /// Whether a demand is about the transaction that is prepared now.
+    fn is_current(&self, demand: &Markers) -> bool {
+        let id = &demand.transactional_id;
+        self.owed.contains_key(id)
+            && self.coordinator_epoch == demand.coordinator_epoch
+            && self.saved.get(id).is_some_and(|transaction| {
+                transaction.producer_id == demand.producer_id
+                    && transaction.epoch == demand.producer_epoch
+                    && (transaction.state == TransactionState::PrepareCommit) == demand.committed
+            })
     }
 }

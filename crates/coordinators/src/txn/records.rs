@@ -3,19 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_protocol::{Message, ProducerEpoch, ProducerId, Text};
+use ottla_protocol::{Message, Text};
 
 use super::partitions::Partitions;
 use super::settings::TransactionVersion;
 use super::states::TransactionState;
+use super::transaction::{NO_EPOCH, Transaction};
 use crate::entry::{Corrupt, decode_key, decode_value, number, with_number};
-
-/// No producer id, or none that is known.
-pub(crate) const NO_PRODUCER_ID: ProducerId = -1;
-/// No epoch, or none that is known.
-pub(crate) const NO_EPOCH: ProducerEpoch = -1;
-/// A transaction that has not begun.
-pub(crate) const NO_TIME: i64 = -1;
 
 /// The only type of key.
 const TRANSACTION: i16 = 0;
@@ -71,34 +65,6 @@ pub struct PartitionsSchema {
     pub topic: Text,
     /// Its partitions.
     pub partition_ids: Vec<i32>,
-}
-
-/// What is known of a transactional id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transaction {
-    /// The producer id in use.
-    pub producer_id: ProducerId,
-    /// The one before the latest change.
-    pub previous_producer_id: ProducerId,
-    /// The one that takes its place when the transaction is complete; -1 none.
-    pub next_producer_id: ProducerId,
-    /// The epoch in use.
-    pub epoch: ProducerEpoch,
-    /// The epoch before, which a retried request may still carry; -1 none. Records have no place
-    /// for it: after a load it is -1, and such a retry is refused, as in Kafka.
-    pub last_epoch: ProducerEpoch,
-    /// How long a transaction may be open.
-    pub timeout_ms: i32,
-    /// Where it stands.
-    pub state: TransactionState,
-    /// Where its records and offsets are.
-    pub partitions: Partitions,
-    /// When it began, or -1.
-    pub start_ms: i64,
-    /// When it last changed.
-    pub update_ms: i64,
-    /// What the client went by at the latest change that it asked for.
-    pub client_version: TransactionVersion,
 }
 
 /// One record of `__transaction_state`.

@@ -57,6 +57,15 @@ impl TransactionVersion {
         }
     }
 
+    /// As `WriteTxnMarkers` v2 carries it.
+    pub(crate) fn marker_version(self) -> i8 {
+        match self {
+            Self::V0 => 0,
+            Self::V1 => 1,
+            Self::V2 => 2,
+        }
+    }
+
     /// The version that records of `__transaction_state` are written in.
     pub(crate) fn value_version(self) -> i16 {
         self.level().min(1)

@@ -22,6 +22,7 @@ use super::host::{Host, SomeTopics, Step, To};
 use crate::group::records::GroupRecord;
 use crate::group::{Client, GroupReply, GroupSettings};
 use crate::ledger::Ticket;
+use crate::story::Args;
 
 #[test]
 fn stories() {
@@ -565,55 +566,4 @@ fn subscription(topics: &str) -> Bytes {
     bytes.extend((-1i32).to_be_bytes());
     bytes.extend(0u32.to_be_bytes());
     bytes.into()
-}
-
-/// The arguments of a directive; every one must be used.
-struct Args(BTreeMap<String, Vec<String>>, Vec<String>);
-
-impl Args {
-    fn of(case: &TestCase) -> Self {
-        let mut flags = BTreeMap::new();
-        let mut names = Vec::new();
-        for (key, values) in &case.args {
-            if values.is_empty() && key.starts_with(char::is_uppercase) {
-                names.push(key.clone());
-            } else {
-                flags.insert(key.clone(), values.clone());
-            }
-        }
-        Self(flags, names)
-    }
-
-    fn name(&mut self) -> String {
-        self.take("name")
-            .or_else(|| self.1.pop())
-            .unwrap_or_default()
-    }
-
-    fn take(&mut self, key: &str) -> Option<String> {
-        let given = self.0.remove(key).map(|values| values.join(","))?;
-        Some(if given == "none" {
-            String::new()
-        } else {
-            given
-        })
-    }
-
-    fn number(&mut self, key: &str) -> Option<i64> {
-        self.take(key)
-            .map(|text| text.parse().unwrap_or_else(|_| panic!("{key}={text}")))
-    }
-
-    fn version(&mut self, newest: i16) -> i16 {
-        self.number("v").map_or(newest, |version| version as i16)
-    }
-
-    fn finish(self) {
-        assert!(
-            self.0.is_empty() && self.1.is_empty(),
-            "unused: {:?} {:?}",
-            self.0,
-            self.1
-        );
-    }
 }

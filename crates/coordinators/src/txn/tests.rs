@@ -1,0 +1,4 @@
+//! The ledger as a whole: scripts, random histories, and bytes that a real Kafka wrote.
+
+mod host;
+mod script;
