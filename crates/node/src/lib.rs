@@ -13,7 +13,7 @@
 //! | groups and producer ids | `coordinators` |
 //! | topics that are made because somebody asked | `on_demand` |
 //! | what happens unasked | `upkeep` |
-//! | what is measured | `metrics`, `samples` |
+//! | what is measured and said | `metrics`, `samples`, `log_levels` |
 
 mod node;
 mod format;
@@ -28,6 +28,7 @@ mod on_demand;
 mod upkeep;
 mod metrics;
 mod samples;
+mod log_levels;
 mod clock;
 mod host;
 
@@ -42,6 +43,7 @@ pub use format::{
     standalone,
 };
 pub use host::{host_name, node_name};
+pub use log_levels::{LogLevel, LogLevels, ROOT_LOGGER};
 pub use metrics::{
     Counter, DEFINITIONS, Definition, Gauge, Metrics, Page, TopicCounters, metrics_markdown,
 };

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -172,6 +172,7 @@ impl Node {
             producer_ids: ProducerIds::default(),
             on_demand: OnDemand::default(),
             metrics,
+            log_levels: OnceLock::new(),
             broker_epoch: AtomicI64::new(-1),
             state: AtomicU8::new(BrokerState::Starting as u8),
         });

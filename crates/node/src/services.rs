@@ -1,7 +1,7 @@
 //! The handles that an API file may touch.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use ottla_metadata::config::{BrokerConfig, NodeSettings};
@@ -11,6 +11,7 @@ use ottla_protocol::{NodeId, Refusal, Uuid};
 
 use crate::clock::Clock;
 use crate::coordinators::{GroupHost, ProducerIds};
+use crate::log_levels::LogLevels;
 use crate::metrics::Metrics;
 use crate::on_demand::OnDemand;
 use crate::partitions::{FetchSessions, Partition, Partitions};
@@ -47,6 +48,7 @@ pub struct Services {
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) on_demand: OnDemand,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log_levels: OnceLock<Box<dyn LogLevels>>,
     pub(crate) broker_epoch: AtomicI64,
     pub(crate) state: AtomicU8,
 }
@@ -106,6 +108,16 @@ impl Services {
 
     pub fn metrics_handle(&self) -> Arc<Metrics> {
         self.metrics.clone()
+    }
+
+    /// The log of the process, where it can be changed.
+    pub fn log_levels(&self) -> Option<&dyn LogLevels> {
+        self.log_levels.get().map(AsRef::as_ref)
+    }
+
+    /// Hand over the log of the process; the first one counts.
+    pub fn take_log_levels(&self, levels: Box<dyn LogLevels>) {
+        let _ = self.log_levels.set(levels);
     }
 
     pub fn clock(&self) -> &Clock {

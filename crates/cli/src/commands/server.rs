@@ -1,6 +1,5 @@
 //! `ottla server`: run a node until a signal ends it.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,15 +9,13 @@ use ottla_node::{Disk, Node, Start};
 use ottla_server::{Bound, Server};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::commands::format;
+use crate::log::{self, Levels};
 use crate::settings::{Given, Settings, load, process_environment};
 
 /// Quorum, coordinators and timers: little work, but it must never wait for a disk.
 const CONTROL_THREADS: usize = 2;
-/// Which log lines are shown; `OTTLA_LOG` in the notation of `tracing` overrides.
-const LOG_VARIABLE: &str = "OTTLA_LOG";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -30,7 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    start_log();
+    let levels = log::start();
     raise_file_limit();
     let given = Given {
         file: args.file,
@@ -44,7 +41,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let control = runtime("control", CONTROL_THREADS)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let data = runtime("data", cores)?;
-    let code = control.block_on(serve(&settings, &control, &data))?;
+    let code = control.block_on(serve(&settings, levels, &control, &data))?;
     // A connection that hangs must not hold up the end: its answers were waited for already.
     data.shutdown_background();
     control.shutdown_background();
@@ -64,16 +61,6 @@ fn raise_file_limit() {
     }
 }
 
-fn start_log() {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
-    let stderr = std::io::stderr;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(stderr().is_terminal())
-        .with_writer(stderr)
-        .init();
-}
-
 fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(threads.max(1))
@@ -82,7 +69,12 @@ fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
         .build()
 }
 
-async fn serve(settings: &Settings, control: &Runtime, data: &Runtime) -> anyhow::Result<ExitCode> {
+async fn serve(
+    settings: &Settings,
+    levels: Levels,
+    control: &Runtime,
+    data: &Runtime,
+) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     format::prepare_if_empty(settings)?;
@@ -96,6 +88,7 @@ async fn serve(settings: &Settings, control: &Runtime, data: &Runtime) -> anyhow
         control: control.handle().clone(),
     };
     let mut node = Node::start(start).await?;
+    node.services().take_log_levels(Box::new(levels));
     let server = Server::open(
         bound,
         node.services().clone(),

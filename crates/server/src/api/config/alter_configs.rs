@@ -2,6 +2,8 @@
 //! back to its default.
 //! v2 flexible.
 
+use std::collections::HashSet;
+
 use ottla_metadata::controller::ConfigReplacement;
 use ottla_node::Services;
 use ottla_protocol::messages::{
@@ -19,11 +21,11 @@ pub(crate) async fn handle(
     call: &Call,
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
-    let all: Vec<Named<'_>> = request.resources.iter().map(named).collect();
+    let repeated = altering::repeated(request.resources.iter().map(named));
     let checked: Vec<Checked<ConfigReplacement>> = request
         .resources
         .iter()
-        .map(|resource| replacement(resource, &all))
+        .map(|resource| replacement(resource, &repeated))
         .collect();
     let outcomes = replace(
         services,
@@ -57,12 +59,15 @@ fn named(resource: &AlterConfigsResource) -> Named<'_> {
     (resource.resource_type, &resource.resource_name)
 }
 
-fn replacement(resource: &AlterConfigsResource, all: &[Named<'_>]) -> Checked<ConfigReplacement> {
+fn replacement(
+    resource: &AlterConfigsResource,
+    repeated: &HashSet<Named<'_>>,
+) -> Checked<ConfigReplacement> {
     let settings = resource
         .configs
         .iter()
         .map(|config| (&*config.name, config.value.is_none()));
-    altering::check(named(resource), all, settings)?;
+    altering::check(named(resource), repeated, settings)?;
     let value = |config: &AlterableConfig| {
         (
             config.name.to_string(),

@@ -1,7 +1,7 @@
 //! What AlterConfigs and IncrementalAlterConfigs share: each resource once, and the controller's
 //! verdicts back in the order of the request.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use ottla_metadata::image::{Resource, ResourceKind};
 use ottla_protocol::{Refusal, Refused};
@@ -11,21 +11,27 @@ use super::BROKER_LOGGER;
 /// One resource of a request, by kind and name.
 pub(super) type Named<'a> = (i8, &'a str);
 
+/// The resources that are named more than once.
+pub(super) fn repeated<'a>(all: impl Iterator<Item = Named<'a>>) -> HashSet<Named<'a>> {
+    let mut seen = HashSet::new();
+    all.filter(|resource| !seen.insert(*resource)).collect()
+}
+
 /// Kafka's checks before anything is asked of the controller. `settings` are the names that the
 /// resource wants to change and whether each comes without a value that it needs.
 pub(super) fn check<'a>(
     resource: Named<'_>,
-    all: &[Named<'_>],
+    repeated: &HashSet<Named<'_>>,
     settings: impl Iterator<Item = (&'a str, bool)>,
 ) -> Result<(), Refused> {
     let refuse = |why: String| Err(Refused::new(Refusal::InvalidRequest, why));
-    if all.iter().filter(|other| **other == resource).count() > 1 {
+    if repeated.contains(&resource) {
         return refuse("Each resource must appear at most once.".to_owned());
     }
     let mut nulls = Vec::new();
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     for (name, lacks_value) in settings {
-        if seen.insert(name, ()).is_some() {
+        if !seen.insert(name) {
             return refuse("Error due to duplicate config keys".to_owned());
         }
         if lacks_value {
@@ -90,7 +96,8 @@ mod tests {
     use super::*;
 
     fn why(all: &[Named<'_>], settings: &[(&str, bool)]) -> String {
-        let checked = check(all[0], all, settings.iter().copied());
+        let repeated = repeated(all.iter().copied());
+        let checked = check(all[0], &repeated, settings.iter().copied());
         checked.map_or_else(|refused| refused.words().to_owned(), |()| "fine".to_owned())
     }
 

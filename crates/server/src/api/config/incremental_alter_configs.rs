@@ -1,6 +1,8 @@
 //! IncrementalAlterConfigs (key 44, versions 0-1): change single settings and leave the others
 //! (KIP-339).
-//! v1 flexible. Loggers are judged here, everything else by the controller.
+//! v1 flexible. Loggers are changed here (KIP-412), everything else by the controller.
+
+use std::collections::HashSet;
 
 use ottla_metadata::config::{ConfigChange, ConfigOperation};
 use ottla_metadata::controller::ConfigAlteration;
@@ -22,12 +24,22 @@ pub(crate) async fn handle(
     call: &Call,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let all: Vec<Named<'_>> = request.resources.iter().map(named).collect();
+    let repeated = altering::repeated(request.resources.iter().map(named));
     let node_id = services.node_id();
+    let log = services.log_levels();
     let checked: Vec<Checked<ConfigAlteration>> = request
         .resources
         .iter()
-        .map(|resource| alteration(resource, &all, node_id))
+        .map(|resource| {
+            if altering::is_logger(named(resource)) {
+                let changes = logger_changes(resource, &repeated, node_id)?;
+                if !request.validate_only {
+                    loggers::change(log, &changes)?;
+                }
+                return Ok(None);
+            }
+            alteration(resource, &repeated)
+        })
         .collect();
     let outcomes = alter(
         services,
@@ -63,11 +75,10 @@ fn named(resource: &IncrementalAlterConfigsResource) -> Named<'_> {
     (resource.resource_type, &resource.resource_name)
 }
 
-fn alteration(
+fn check(
     resource: &IncrementalAlterConfigsResource,
-    all: &[Named<'_>],
-    node_id: i32,
-) -> Checked<ConfigAlteration> {
+    repeated: &HashSet<Named<'_>>,
+) -> Result<(), Refused> {
     let lacks_value = |config: &IncrementalAlterableConfig| {
         config.value.is_none() && operation(config) != Some(ConfigOperation::Delete)
     };
@@ -75,10 +86,14 @@ fn alteration(
         .configs
         .iter()
         .map(|config| (&*config.name, lacks_value(config)));
-    altering::check(named(resource), all, settings)?;
-    if altering::is_logger(named(resource)) {
-        return check_loggers(resource, node_id).map(|()| None);
-    }
+    altering::check(named(resource), repeated, settings)
+}
+
+fn alteration(
+    resource: &IncrementalAlterConfigsResource,
+    repeated: &HashSet<Named<'_>>,
+) -> Checked<ConfigAlteration> {
+    check(resource, repeated)?;
     let changes: Result<Vec<ConfigChange>, Refused> = resource.configs.iter().map(change).collect();
     let resource = altering::resource(named(resource))?;
     Ok(Some(ConfigAlteration {
@@ -87,11 +102,18 @@ fn alteration(
     }))
 }
 
-fn check_loggers(resource: &IncrementalAlterConfigsResource, node_id: i32) -> Result<(), Refused> {
+/// All of them, or none: one that is wrong leaves the others undone.
+fn logger_changes(
+    resource: &IncrementalAlterConfigsResource,
+    repeated: &HashSet<Named<'_>>,
+    node_id: i32,
+) -> Result<Vec<loggers::Change>, Refused> {
+    check(resource, repeated)?;
     loggers::check_node(&resource.resource_name, node_id)?;
-    resource.configs.iter().try_for_each(|config| {
+    let judged = resource.configs.iter().map(|config| {
         loggers::check_change(&config.name, operation(config), config.value.as_deref())
-    })
+    });
+    judged.collect()
 }
 
 fn operation(config: &IncrementalAlterableConfig) -> Option<ConfigOperation> {

@@ -1,13 +1,10 @@
-//! Loggers as a resource that has settings (KIP-412). Ours are the targets of `tracing`, one for
-//! each crate; their levels are set at start and only shown here.
-
-use ottla_protocol::{Refusal, Refused};
-use tracing::level_filters::LevelFilter;
+//! Loggers as a resource that has settings (KIP-412). Ours are the targets of `tracing`: one for
+//! each crate that says anything, and one for all of them. A change lasts as long as the process.
 
 use ottla_metadata::config::ConfigOperation;
+use ottla_node::{LogLevel, LogLevels, ROOT_LOGGER};
+use ottla_protocol::{Refusal, Refused};
 
-/// What Kafka calls the logger of everything.
-const ROOT: &str = "root";
 /// Kafka's levels, as its message lists them.
 const LEVELS: [&str; 6] = ["DEBUG", "ERROR", "FATAL", "INFO", "TRACE", "WARN"];
 
@@ -33,23 +30,43 @@ pub(super) fn levels() -> Vec<(&'static str, &'static str)> {
         }};
     }
     vec![
-        level_of!("ottla_metadata"),
+        // The others begin with this name, so that it speaks for those without a level of their own.
+        level_of!("ottla"),
         level_of!("ottla_node"),
         level_of!("ottla_server"),
         level_of!("ottla_storage"),
-        (ROOT, name_of(LevelFilter::current())),
+        // No target has this name: it has what is left for all that is not named.
+        level_of!("root"),
     ]
 }
 
-fn name_of(level: LevelFilter) -> &'static str {
-    match level.into_level() {
-        Some(tracing::Level::TRACE) => "TRACE",
-        Some(tracing::Level::DEBUG) => "DEBUG",
-        Some(tracing::Level::INFO) => "INFO",
-        Some(tracing::Level::WARN) => "WARN",
-        Some(tracing::Level::ERROR) => "ERROR",
-        None => "OFF",
+/// One change of a level, `None` to take back what was changed.
+pub(super) type Change = (String, Option<LogLevel>);
+
+/// tracing has nothing worse than an error.
+fn level(name: &str) -> Option<LogLevel> {
+    Some(match name {
+        "FATAL" | "ERROR" => LogLevel::Error,
+        "WARN" => LogLevel::Warn,
+        "INFO" => LogLevel::Info,
+        "DEBUG" => LogLevel::Debug,
+        "TRACE" => LogLevel::Trace,
+        _ => return None,
+    })
+}
+
+/// Does what was judged.
+pub(super) fn change(log: Option<&dyn LogLevels>, changes: &[Change]) -> Result<(), Refused> {
+    let refuse = |why: String| Refused::new(Refusal::InvalidRequest, why);
+    let log = log.ok_or_else(|| refuse("the log of this process cannot be changed".to_owned()))?;
+    log.set(changes).map_err(refuse)?;
+    for (logger, level) in changes {
+        match level {
+            Some(level) => tracing::warn!("updated the log level of {logger} to {level}"),
+            None => tracing::warn!("unset the log level of {logger}"),
+        }
     }
+    Ok(())
 }
 
 /// Whether the name is that of this node, in Kafka's words for loggers.
@@ -64,12 +81,12 @@ pub(super) fn check_node(name: &str, node_id: i32) -> Result<(), Refused> {
     }
 }
 
-/// Judges a change of one logger, in Kafka's order. None succeeds: what would be left is to do it.
+/// Judges a change of one logger, in Kafka's order.
 pub(super) fn check_change(
     logger: &str,
     operation: Option<ConfigOperation>,
     value: Option<&str>,
-) -> Result<(), Refused> {
+) -> Result<Change, Refused> {
     let invalid_request = |why: String| Err(Refused::new(Refusal::InvalidRequest, why));
     let invalid_config = |why: String| Err(Refused::new(Refusal::InvalidConfig, why));
     let exists = levels().iter().any(|(name, _)| *name == logger);
@@ -78,24 +95,20 @@ pub(super) fn check_change(
             invalid_config(format!("Logger {logger} does not exist!"))
         }
         Some(ConfigOperation::Set) => {
-            let level = value.unwrap_or_default();
-            if !LEVELS.contains(&level) {
-                return invalid_config(format!(
-                    "Cannot set the log level of {logger} to {level} as it is not a supported log \
+            let name = value.unwrap_or_default();
+            match level(name) {
+                Some(level) => Ok((logger.to_owned(), Some(level))),
+                None => invalid_config(format!(
+                    "Cannot set the log level of {logger} to {name} as it is not a supported log \
                      level. Valid log levels are {}",
                     LEVELS.join(", ")
-                ));
+                )),
             }
-            invalid_request(format!(
-                "the level of {logger} cannot be changed while the node runs (log levels)"
-            ))
         }
-        Some(ConfigOperation::Delete) if logger == ROOT => invalid_request(format!(
-            "Removing the log level of the {ROOT} logger is not allowed"
+        Some(ConfigOperation::Delete) if logger == ROOT_LOGGER => invalid_request(format!(
+            "Removing the log level of the {ROOT_LOGGER} logger is not allowed"
         )),
-        Some(ConfigOperation::Delete) => invalid_request(format!(
-            "the level of {logger} cannot be changed while the node runs (log levels)"
-        )),
+        Some(ConfigOperation::Delete) => Ok((logger.to_owned(), None)),
         Some(ConfigOperation::Append) => invalid_request(
             "APPEND operation is not allowed for the BROKER_LOGGER resource".to_owned(),
         ),
@@ -113,17 +126,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loggers_of_java_do_not_exist_here() {
-        let set = |logger, level| {
-            let refused = check_change(logger, Some(ConfigOperation::Set), Some(level));
-            refused.expect_err("nothing can be set").to_string()
+    fn changes_are_judged_in_kafkas_words() {
+        use ConfigOperation::{Append, Delete, Set};
+        let judged = |logger, operation, level| {
+            check_change(logger, Some(operation), Some(level)).map_err(|why| why.to_string())
         };
         assert_eq!(
-            set("kafka.server.KafkaApis", "INFO"),
+            judged("kafka.server.KafkaApis", Set, "INFO").unwrap_err(),
             "INVALID_CONFIG: Logger kafka.server.KafkaApis does not exist!"
         );
-        assert!(set("root", "LOUD").starts_with("INVALID_CONFIG: Cannot set the log level"));
-        assert!(set("root", "INFO").starts_with("INVALID_REQUEST"));
+        let refused = judged("root", Set, "LOUD").unwrap_err();
+        assert!(refused.starts_with("INVALID_CONFIG: Cannot set the log level"));
+        let refused = judged("root", Delete, "").unwrap_err();
+        assert!(refused.starts_with("INVALID_REQUEST: Removing the log level"));
+        assert!(judged("root", Append, "INFO").is_err());
+        let set = ("ottla_node".to_owned(), Some(LogLevel::Error));
+        assert_eq!(judged("ottla_node", Set, "FATAL"), Ok(set.clone()));
+        let unset = ("ottla_node".to_owned(), None);
+        assert_eq!(judged("ottla_node", Delete, ""), Ok(unset));
+        assert!(change(None, &[set]).is_err());
     }
 
     #[test]
