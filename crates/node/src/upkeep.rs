@@ -31,7 +31,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 fn every(ms: i64, first: Duration) -> tokio::time::Interval {
     let period = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     let period = period.clamp(Duration::from_millis(1), INTERVAL_MAX);
-    let mut interval = interval_at(Instant::now() + first.max(period.min(first)), period);
+    let mut interval = interval_at(Instant::now() + first.min(INTERVAL_MAX), period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }

@@ -162,12 +162,15 @@ impl Connection {
                 return Ok(());
             }
             self.start_frames()?;
-            self.write_due().await?;
+            if self.write_due().await? {
+                idle.as_mut().reset(Instant::now() + self.shared.idle_max);
+            }
             if self.owed.is_empty() && self.has_frame()? {
                 continue;
             }
             let may_read = self.owed.len() < UNANSWERED_MAX && self.held.is_none();
-            if *stopping.borrow() && self.owed.is_empty() {
+            let is_stopping = *stopping.borrow_and_update();
+            if is_stopping && self.owed.is_empty() {
                 return Err(End::Stopped);
             }
             if may_read && self.inbox.is_empty() {
@@ -182,7 +185,7 @@ impl Connection {
                     self.read().await?;
                     idle.as_mut().reset(Instant::now() + self.shared.idle_max);
                 }
-                _ = stopping.changed() => {}
+                _ = stopping.changed(), if !is_stopping => {}
                 () = &mut idle => {
                     if !owes { return Err(End::Idle) }
                     idle.as_mut().reset(Instant::now() + self.shared.idle_max);
@@ -305,8 +308,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes the answers at the head of the line that are ready.
-    async fn write_due(&mut self) -> Result<(), End> {
+    /// Writes the answers at the head of the line that are ready; whether there was one.
+    async fn write_due(&mut self) -> Result<bool, End> {
         let mut due = Vec::new();
         std::future::poll_fn(|context| {
             while self
@@ -331,6 +334,7 @@ impl Connection {
             Poll::Ready(())
         })
         .await;
+        let is_any = !due.is_empty();
         let mut out = Vec::with_capacity(due.len());
         for answer in due {
             match answer {
@@ -342,7 +346,8 @@ impl Connection {
                 }
             }
         }
-        self.write(out).await
+        self.write(out).await?;
+        Ok(is_any)
     }
 
     /// Writes pieces in order; a client that takes nothing for the idle time is let go.

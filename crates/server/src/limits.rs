@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_metadata::config::NodeSettings;
+use ottla_metadata::config::BrokerConfig;
+use ottla_node::Configured;
 
 /// What to do with a connection that has just been accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,14 +21,65 @@ pub(crate) enum Admission {
     TooFast(Duration),
 }
 
+/// Who waits looks again after this time at the latest: the limit may have been raised.
+pub(crate) const RECHECK: Duration = Duration::from_secs(1);
+
+/// What the whole node allows, or one listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) connections: usize,
+    /// New connections a second.
+    pub(crate) creation_rate: f64,
+}
+
+impl Limit {
+    const NONE: Self = Self {
+        connections: usize::MAX,
+        creation_rate: f64::MAX,
+    };
+}
+
 /// Kafka's connection limits, already typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Allowed {
-    pub(crate) connections: usize,
+    pub(crate) node: Limit,
+    /// By the listener's name.
+    pub(crate) listeners: HashMap<String, Limit>,
     pub(crate) per_address: usize,
     pub(crate) per_address_overrides: HashMap<IpAddr, usize>,
-    /// New connections a second.
-    pub(crate) creation_rate: f64,
+}
+
+/// The connections that came through one gate: the node's, or a listener's.
+#[derive(Debug, Default)]
+struct Gate {
+    n_open: usize,
+    /// A second's worth of creations; refilled as time passes.
+    tokens: f64,
+    refilled: Option<Instant>,
+}
+
+impl Gate {
+    /// How long the next one has to wait at this rate.
+    fn pause(&mut self, rate: f64, now: Instant) -> Option<Duration> {
+        let refill = |then: Instant| now.saturating_duration_since(then).as_secs_f64() * rate;
+        let tokens = self
+            .refilled
+            .map_or(rate, |then| self.tokens + refill(then));
+        self.tokens = tokens.min(rate.max(1.0));
+        self.refilled = Some(now);
+        // A rate of 0 lets nobody in, for an endless time.
+        let wait = || Duration::try_from_secs_f64((1.0 - self.tokens) / rate);
+        (self.tokens < 1.0).then(|| wait().map_or(RECHECK, |wait| wait.min(RECHECK)))
+    }
+
+    fn enter(&mut self) {
+        self.tokens -= 1.0;
+        self.n_open += 1;
+    }
+
+    fn leave(&mut self) {
+        self.n_open = self.n_open.saturating_sub(1);
+    }
 }
 
 /// The connections that are open, counted.
@@ -34,26 +87,22 @@ pub(crate) struct Allowed {
 pub(crate) struct ConnectionLimits {
     allowed: Allowed,
     by_address: HashMap<IpAddr, usize>,
-    n_open: usize,
-    /// A second's worth of creations; refilled as time passes.
-    tokens: f64,
-    refilled: Option<Instant>,
+    node: Gate,
+    listeners: HashMap<Arc<str>, Gate>,
 }
 
 impl ConnectionLimits {
     pub(crate) fn new(allowed: Allowed) -> Self {
-        let tokens = allowed.creation_rate;
         Self {
             allowed,
             by_address: HashMap::new(),
-            n_open: 0,
-            tokens,
-            refilled: None,
+            node: Gate::default(),
+            listeners: HashMap::new(),
         }
     }
 
     pub(crate) fn n_open(&self) -> usize {
-        self.n_open
+        self.node.n_open
     }
 
     /// Replaces the limits; open connections stay.
@@ -62,32 +111,36 @@ impl ConnectionLimits {
     }
 
     /// Decides on one accepted connection, and counts it if it is admitted.
-    pub(crate) fn admit(&mut self, _listener: &str, ip: IpAddr, now: Instant) -> Admission {
+    pub(crate) fn admit(&mut self, listener: &Arc<str>, ip: IpAddr, now: Instant) -> Admission {
         let held = self.by_address.get(&ip).copied().unwrap_or(0);
-        let may_hold = self
-            .allowed
-            .per_address_overrides
-            .get(&ip)
-            .copied()
-            .unwrap_or(self.allowed.per_address);
-        if held >= may_hold {
+        let allowed = &self.allowed;
+        let may_hold = allowed.per_address_overrides.get(&ip).copied();
+        if held >= may_hold.unwrap_or(allowed.per_address) {
             return Admission::TooManyOfAddress;
         }
-        if self.n_open >= self.allowed.connections {
+        let limit = allowed.listeners.get(&**listener).copied();
+        let limit = limit.unwrap_or(Limit::NONE);
+        let gate = self.listeners.entry(listener.clone()).or_default();
+        if gate.n_open >= limit.connections || self.node.n_open >= allowed.node.connections {
             return Admission::Full;
         }
-        if let Some(pause) = self.pause(now) {
+        let own = gate.pause(limit.creation_rate, now);
+        let pause = own.max(self.node.pause(allowed.node.creation_rate, now));
+        if let Some(pause) = pause {
             return Admission::TooFast(pause);
         }
-        self.tokens -= 1.0;
-        self.n_open += 1;
+        gate.enter();
+        self.node.enter();
         *self.by_address.entry(ip).or_default() += 1;
         Admission::Admitted
     }
 
     /// A connection closed.
-    pub(crate) fn left(&mut self, ip: IpAddr) {
-        self.n_open = self.n_open.saturating_sub(1);
+    pub(crate) fn left(&mut self, listener: &str, ip: IpAddr) {
+        self.node.leave();
+        if let Some(gate) = self.listeners.get_mut(listener) {
+            gate.leave();
+        }
         if let Some(held) = self.by_address.get_mut(&ip) {
             *held -= 1;
             if *held == 0 {
@@ -95,34 +148,47 @@ impl ConnectionLimits {
             }
         }
     }
-
-    fn pause(&mut self, now: Instant) -> Option<Duration> {
-        let rate = self.allowed.creation_rate;
-        let passed = self
-            .refilled
-            .map_or(Duration::ZERO, |then| now.duration_since(then));
-        self.refilled = Some(now);
-        self.tokens = (self.tokens + passed.as_secs_f64() * rate).min(rate.max(1.0));
-        (self.tokens < 1.0).then(|| Duration::from_secs_f64((1.0 - self.tokens) / rate))
-    }
 }
 
 /// The limits that the settings ask for.
-pub(crate) fn allowed(settings: &NodeSettings) -> Allowed {
-    let count = |n: i32| usize::try_from(n).unwrap_or(0);
-    let limits = &settings.connections;
+pub(crate) fn allowed(configured: &Configured) -> Allowed {
+    let limits = &configured.settings.connections;
     let mut per_address_overrides = HashMap::new();
     for (host, most) in limits.per_ip_overrides().unwrap_or_default() {
         for ip in addresses_of(&host) {
             per_address_overrides.insert(ip, count(most));
         }
     }
+    let listeners = configured.settings.listeners.iter();
     Allowed {
-        connections: count(limits.max),
+        node: Limit {
+            connections: count(limits.max),
+            creation_rate: f64::from(limits.max_creation_rate),
+        },
+        listeners: listeners
+            .map(|one| (one.name.clone(), of_listener(&configured.config, &one.name)))
+            .collect(),
         per_address: count(limits.max_per_ip),
         per_address_overrides,
-        creation_rate: f64::from(limits.max_creation_rate),
     }
+}
+
+/// The settings with the listener's prefix; where they are not set, the listener has no limit.
+fn of_listener(config: &BrokerConfig, listener: &str) -> Limit {
+    let prefix = format!("listener.name.{}", listener.to_lowercase());
+    let number = |name: &str| -> Option<i32> {
+        let value = config.merged().get(&format!("{prefix}.{name}"))?;
+        value.trim().parse().ok()
+    };
+    let (connections, rate) = ("max.connections", "max.connection.creation.rate");
+    Limit {
+        connections: number(connections).map_or(Limit::NONE.connections, count),
+        creation_rate: number(rate).map_or(Limit::NONE.creation_rate, f64::from),
+    }
+}
+
+fn count(n: i32) -> usize {
+    usize::try_from(n).unwrap_or(0)
 }
 
 fn addresses_of(host: &str) -> Vec<IpAddr> {
@@ -145,43 +211,88 @@ mod tests {
 
     fn limits(connections: usize, per_address: usize, creation_rate: f64) -> ConnectionLimits {
         ConnectionLimits::new(Allowed {
-            connections,
+            node: Limit {
+                connections,
+                creation_rate,
+            },
+            listeners: HashMap::new(),
             per_address,
             per_address_overrides: HashMap::new(),
-            creation_rate,
         })
+    }
+
+    fn listener(name: &str) -> Arc<str> {
+        Arc::from(name)
     }
 
     #[test]
     fn a_full_node_makes_the_next_one_wait_until_one_leaves() {
-        let mut limits = limits(1, 10, 1e9);
+        let (mut limits, a) = (limits(1, 10, 1e9), listener("A"));
         let now = Instant::now();
-        assert_eq!(limits.admit("A", IP, now), Admission::Admitted);
-        assert_eq!(limits.admit("A", IP, now), Admission::Full);
-        limits.left(IP);
-        assert_eq!(limits.admit("A", IP, now), Admission::Admitted);
+        assert_eq!(limits.admit(&a, IP, now), Admission::Admitted);
+        assert_eq!(limits.admit(&a, IP, now), Admission::Full);
+        limits.left("A", IP);
+        assert_eq!(limits.admit(&a, IP, now), Admission::Admitted);
     }
 
     #[test]
     fn an_address_with_too_many_is_refused_unless_overridden() {
-        let mut limits = limits(10, 1, 1e9);
+        let (mut limits, a) = (limits(10, 1, 1e9), listener("A"));
         let now = Instant::now();
-        assert_eq!(limits.admit("A", IP, now), Admission::Admitted);
-        assert_eq!(limits.admit("A", IP, now), Admission::TooManyOfAddress);
+        assert_eq!(limits.admit(&a, IP, now), Admission::Admitted);
+        assert_eq!(limits.admit(&a, IP, now), Admission::TooManyOfAddress);
         limits.allowed.per_address_overrides.insert(IP, 2);
-        assert_eq!(limits.admit("A", IP, now), Admission::Admitted);
+        assert_eq!(limits.admit(&a, IP, now), Admission::Admitted);
     }
 
     #[test]
     fn the_creation_rate_is_a_second_of_burst_and_then_a_pace() {
-        let mut limits = limits(100, 100, 2.0);
+        let (mut limits, a) = (limits(100, 100, 2.0), listener("A"));
         let start = Instant::now();
-        assert_eq!(limits.admit("A", IP, start), Admission::Admitted);
-        assert_eq!(limits.admit("A", IP, start), Admission::Admitted);
-        let Admission::TooFast(pause) = limits.admit("A", IP, start) else {
+        assert_eq!(limits.admit(&a, IP, start), Admission::Admitted);
+        assert_eq!(limits.admit(&a, IP, start), Admission::Admitted);
+        let Admission::TooFast(pause) = limits.admit(&a, IP, start) else {
             panic!("a pause")
         };
         assert_eq!(pause, Duration::from_millis(500));
-        assert_eq!(limits.admit("A", IP, start + pause), Admission::Admitted);
+        assert_eq!(limits.admit(&a, IP, start + pause), Admission::Admitted);
+    }
+
+    #[test]
+    fn a_rate_of_0_lets_nobody_in_until_it_is_raised() {
+        let (mut limits, a) = (limits(100, 100, 0.0), listener("A"));
+        let start = Instant::now();
+        let waits = Admission::TooFast(RECHECK);
+        assert_eq!(limits.admit(&a, IP, start), waits);
+        assert_eq!(limits.admit(&a, IP, start + RECHECK), waits);
+        limits.allowed.node.creation_rate = 1.0;
+        assert_eq!(
+            limits.admit(&a, IP, start + 3 * RECHECK),
+            Admission::Admitted
+        );
+    }
+
+    #[test]
+    fn a_listener_has_limits_of_its_own() {
+        let (mut limits, a, b) = (limits(100, 100, 1e9), listener("A"), listener("B"));
+        let fixed = [
+            ("listener.name.a.max.connections", "1"),
+            ("listener.name.b.max.connection.creation.rate", "1"),
+        ];
+        let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = BrokerConfig::new(fixed.into());
+        for name in ["A", "B"] {
+            let limit = of_listener(&config, name);
+            limits.allowed.listeners.insert(name.to_owned(), limit);
+        }
+        let start = Instant::now();
+        assert_eq!(limits.admit(&a, IP, start), Admission::Admitted);
+        assert_eq!(limits.admit(&a, IP, start), Admission::Full);
+        assert_eq!(limits.admit(&b, IP, start), Admission::Admitted);
+        let waits = Admission::TooFast(Duration::from_secs(1));
+        assert_eq!(limits.admit(&b, IP, start), waits);
+        limits.left("A", IP);
+        assert_eq!(limits.admit(&a, IP, start), Admission::Admitted);
+        assert_eq!(limits.n_open(), 2);
     }
 }

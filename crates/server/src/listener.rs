@@ -13,21 +13,29 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::connection::{Connection, End, Outcome, Shared};
-use crate::limits::{Admission, ConnectionLimits, allowed};
+use crate::limits::{Admission, ConnectionLimits, RECHECK, allowed};
 use crate::session::{Session, canonical};
+
+/// What a listening socket is made with; connections inherit the buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SocketOptions {
+    pub(crate) backlog: i32,
+    /// Where it is set, and not left to the system.
+    pub(crate) receive_buffer: Option<usize>,
+}
 
 /// Binds `host:port`; no host is every address, IPv4 and IPv6.
 pub(crate) fn bind(
     host: Option<&str>,
     port: u16,
-    backlog: i32,
+    options: SocketOptions,
 ) -> io::Result<std::net::TcpListener> {
     let Some(host) = host else {
-        return bind_all(port, backlog);
+        return bind_all(port, options);
     };
     let mut last = None;
     for address in (host, port).to_socket_addrs()? {
-        match bind_one(address, backlog, false) {
+        match bind_one(address, options, false) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = Some(error),
         }
@@ -36,10 +44,10 @@ pub(crate) fn bind(
 }
 
 /// One socket for both families; a machine without IPv6 gets IPv4 alone.
-fn bind_all(port: u16, backlog: i32) -> io::Result<std::net::TcpListener> {
-    match bind_one(SocketAddr::from(([0u16; 8], port)), backlog, true) {
+fn bind_all(port: u16, options: SocketOptions) -> io::Result<std::net::TcpListener> {
+    match bind_one(SocketAddr::from(([0u16; 8], port)), options, true) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            bind_one(SocketAddr::from(([0u8; 4], port)), backlog, false)
+            bind_one(SocketAddr::from(([0u8; 4], port)), options, false)
         }
         result => result,
     }
@@ -47,7 +55,7 @@ fn bind_all(port: u16, backlog: i32) -> io::Result<std::net::TcpListener> {
 
 fn bind_one(
     address: SocketAddr,
-    backlog: i32,
+    options: SocketOptions,
     is_dual_stack: bool,
 ) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
@@ -59,9 +67,13 @@ fn bind_one(
     if is_dual_stack {
         socket.set_only_v6(false)?;
     }
+    if let Some(size) = options.receive_buffer {
+        // Before it listens: the window that a connection may grow to is agreed on at its start.
+        socket.set_recv_buffer_size(size)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(backlog)?;
+    socket.listen(options.backlog)?;
     Ok(socket.into())
 }
 
@@ -77,7 +89,7 @@ pub(crate) struct Connections {
 impl Connections {
     pub(crate) fn new(configured: Arc<Configured>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            limits: Mutex::new(ConnectionLimits::new(allowed(&configured.settings))),
+            limits: Mutex::new(ConnectionLimits::new(allowed(&configured))),
             taken_from: Mutex::new(configured),
             closed: Notify::new(),
             metrics,
@@ -88,7 +100,7 @@ impl Connections {
     fn refresh(&self, configured: Arc<Configured>) {
         let mut taken_from = self.taken_from.lock();
         if !Arc::ptr_eq(&taken_from, &configured) {
-            self.limits.lock().allow(allowed(&configured.settings));
+            self.limits.lock().allow(allowed(&configured));
             *taken_from = configured;
         }
     }
@@ -111,8 +123,8 @@ impl Connections {
         .await;
     }
 
-    fn left(&self, ip: IpAddr) {
-        self.limits.lock().left(ip);
+    fn left(&self, listener: &str, ip: IpAddr) {
+        self.limits.lock().left(listener, ip);
         self.metrics.connections.sub(1);
         self.closed.notify_waiters();
     }
@@ -121,12 +133,13 @@ impl Connections {
 /// A connection's place among the open ones, given back when it is dropped.
 struct Place {
     connections: Arc<Connections>,
+    listener: Arc<str>,
     ip: IpAddr,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.connections.left(self.ip);
+        self.connections.left(&self.listener, self.ip);
     }
 }
 
@@ -138,6 +151,8 @@ pub(crate) struct Listener {
     pub(crate) shared: Arc<Shared>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) data_plane: Handle,
+    /// Where it is set, and not left to the system.
+    pub(crate) send_buffer: Option<usize>,
 }
 
 impl Listener {
@@ -185,6 +200,7 @@ impl Listener {
                     self.connections.metrics.connections_created.add(1);
                     return Some(Place {
                         connections: self.connections.clone(),
+                        listener: self.name.clone(),
                         ip,
                     });
                 }
@@ -192,7 +208,7 @@ impl Listener {
                     tracing::info!(listener = %self.name, %ip, "connection refused: too many connections from this address (max.connections.per.ip)");
                     return None;
                 }
-                Admission::Full => closed.await,
+                Admission::Full => drop(tokio::time::timeout(RECHECK, closed).await),
                 Admission::TooFast(pause) => tokio::time::sleep(pause).await,
             }
         }
@@ -200,6 +216,9 @@ impl Listener {
 
     fn open(&self, stream: TcpStream, peer: SocketAddr, place: Place) {
         let _ = stream.set_nodelay(true);
+        if let Some(size) = self.send_buffer {
+            let _ = socket2::SockRef::from(&stream).set_send_buffer_size(size);
+        }
         let Ok(local) = stream.local_addr() else {
             return;
         };

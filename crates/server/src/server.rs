@@ -14,13 +14,15 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::connection::Shared;
 use crate::http;
-use crate::listener::{Connections, Listener, bind};
+use crate::listener::{Connections, Listener, SocketOptions, bind};
 
 /// Request frames above 64 KiB that may be in memory at once, in KiB, over all connections; one
 /// frame of the largest size must always fit.
 const BUDGET_KIB: usize = 256 * 1024;
 /// How long answers that are owed may take to leave at the end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+const SEND_BUFFER: &str = "socket.send.buffer.bytes";
+const RECEIVE_BUFFER: &str = "socket.receive.buffer.bytes";
 const HTTP_SETTING: &str = "ottla.http.listener";
 
 /// Why a port cannot be opened, as a sentence.
@@ -86,8 +88,7 @@ impl Bound {
                 ),
                 source,
             };
-            let socket =
-                bind(host, listener.port, settings.connections.listen_backlog).map_err(failed)?;
+            let socket = bind(host, listener.port, options(settings, config)).map_err(failed)?;
             let port = socket.local_addr().map_err(failed)?.port();
             listeners.push(BoundListener {
                 name: Arc::from(&*listener.name),
@@ -143,6 +144,23 @@ impl Bound {
     }
 }
 
+fn options(settings: &NodeSettings, config: &BrokerConfig) -> SocketOptions {
+    let limits = &settings.connections;
+    SocketOptions {
+        backlog: limits.listen_backlog,
+        receive_buffer: buffer(config, RECEIVE_BUFFER, limits.receive_buffer_bytes),
+    }
+}
+
+/// The size of a socket's buffer if somebody has set one. The default is Kafka's word, but no more:
+/// a size that the system may adapt to each connection is faster.
+fn buffer(config: &BrokerConfig, name: &str, bytes: i32) -> Option<usize> {
+    let is_set = config.merged().contains_key(name);
+    usize::try_from(bytes)
+        .ok()
+        .filter(|bytes| is_set && *bytes > 0)
+}
+
 fn bind_http(
     settings: &NodeSettings,
     config: &BrokerConfig,
@@ -159,7 +177,7 @@ fn bind_http(
             bind(
                 Some(host).filter(|host| !host.is_empty()),
                 port,
-                settings.connections.listen_backlog,
+                options(settings, config),
             )
         });
     match bound {
@@ -209,6 +227,11 @@ impl Server {
             budget: Arc::new(Semaphore::new(BUDGET_KIB.max(frame_max.div_ceil(1024) + 1))),
             stopping: stopping.clone(),
         });
+        let send_buffer = buffer(
+            &configured.config,
+            SEND_BUFFER,
+            settings.connections.send_buffer_bytes,
+        );
         let _inside = control_plane.enter();
         for listener in bound.listeners {
             let listener = Listener {
@@ -218,6 +241,7 @@ impl Server {
                 shared: shared.clone(),
                 connections: connections.clone(),
                 data_plane: data_plane.clone(),
+                send_buffer,
             };
             control_plane.spawn(listener.run(stopping.clone()));
         }
@@ -243,4 +267,44 @@ fn idle_max(ms: i64) -> Duration {
     /// Longer than any process lives; a timer cannot be longer still.
     const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     u64::try_from(ms).map_or(NEVER, |ms| Duration::from_millis(ms).min(NEVER))
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn buffers_have_the_size_that_was_set_and_else_the_systems() {
+        let bound = |values: &[(&str, &str)]| {
+            let common = [("node.id", "1"), ("process.roles", "broker,controller")];
+            let quorum = [
+                (
+                    "listeners",
+                    "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0",
+                ),
+                ("controller.listener.names", "CONTROLLER"),
+                ("controller.quorum.voters", "1@localhost:9093"),
+                ("ottla.http.listener", ""),
+            ];
+            let all = common.iter().chain(&quorum).chain(values);
+            let all = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let config = BrokerConfig::new(all.collect());
+            let settings = config.node_settings().unwrap();
+            let send = buffer(&config, SEND_BUFFER, settings.connections.send_buffer_bytes);
+            let bound = Bound::bind(&settings, &config).unwrap();
+            let socket = &bound.listeners[0].socket;
+            (send, SockRef::from(socket).recv_buffer_size().unwrap())
+        };
+        let (send, system) = bound(&[]);
+        assert_eq!(send, None);
+        assert_eq!(
+            bound(&[(RECEIVE_BUFFER, "-1"), (SEND_BUFFER, "-1")]),
+            (None, system)
+        );
+        let (send, receive) = bound(&[(RECEIVE_BUFFER, "20000"), (SEND_BUFFER, "30000")]);
+        // Linux keeps as much again for itself.
+        assert_eq!((send, receive), (Some(30_000), 40_000));
+    }
 }

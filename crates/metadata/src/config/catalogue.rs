@@ -75,8 +75,6 @@ impl Catalogue {
 const UNREAD: &[&str] = &[
     "inter.broker.listener.name",
     "security.inter.broker.protocol",
-    "socket.send.buffer.bytes",
-    "socket.receive.buffer.bytes",
     "controller.quorum.election.timeout.ms",
     "controller.quorum.fetch.timeout.ms",
     "controller.quorum.election.backoff.max.ms",

@@ -100,14 +100,18 @@ const FREE_PREFIXES: &[&str] = &[
     "confluent.",
     "metrics.jmx.",
 ];
+/// Settings that are read with the prefix of a listener, too.
+const PER_LISTENER: &[&str] = &["max.connections", "max.connection.creation.rate"];
 const FREE_NAMES: &[&str] = &["super.users", "allow.everyone.if.no.acl.found"];
 
 impl Standing {
     /// How a node's setting of this name stands.
     pub fn of(name: &str) -> Self {
-        use super::{Catalogue, Scope};
+        use super::{Catalogue, Scope, synonyms};
+        let of_listener = synonyms::without_listener(name);
         // Super users are read when the authorizer is judged.
         if name == "super.users"
+            || of_listener.is_some_and(|name| PER_LISTENER.contains(&name))
             || name.starts_with("config.providers.")
             || Catalogue::is_honoured(Scope::Node, name)
         {
