@@ -2,3 +2,6 @@
 
 mod host;
 mod script;
+mod judge;
+mod history;
+mod golden;

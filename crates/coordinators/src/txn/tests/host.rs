@@ -71,16 +71,16 @@ impl Host {
         ) -> TxnDecision,
     ) -> Step {
         let mut hand = self.next_id;
-        let before = format!("{:?}", self.ledger.saved);
+        let before = self.ledger.saved.clone();
         let mut decision = decide(&mut self.ledger, self.level, &mut hand, self.now);
-        assert_eq!(before, format!("{:?}", self.ledger.saved), "decided only");
+        assert!(before == self.ledger.saved, "deciding changes nothing");
         if hand.is_none() {
             self.next_id = self.next_id.map(|id| id + 1);
         }
         if let Some(refusal) = self.fail.take_if(|_| !decision.writes_nothing()) {
             decision = self.ledger.abandoned(decision, refusal, self.now);
             assert!(decision.writes_nothing(), "nothing comes of a failure");
-            assert_eq!(before, format!("{:?}", self.ledger.saved), "nor of this");
+            assert!(before == self.ledger.saved, "a failure changes nothing");
         }
         let mut step = Step::default();
         for record in decision.records() {
