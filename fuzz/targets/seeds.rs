@@ -17,13 +17,6 @@ use ottla_protocol::testing::{Sample, Sampler};
 mod every;
 
 const RESPONSES_FROM: i16 = 0x4000;
-const CODECS: [Codec; 5] = [
-    Codec::None,
-    Codec::Gzip,
-    Codec::Snappy,
-    Codec::Lz4,
-    Codec::Zstd,
-];
 
 fn main() -> std::io::Result<()> {
     let folder = PathBuf::from(std::env::args().nth(1).expect("seeds FOLDER"));
@@ -83,7 +76,7 @@ fn framed<M: Versioned + Sample>(version: i16, api_key: i16, with_client: bool) 
 
 fn batches(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    for codec in CODECS {
+    for codec in Codec::ALL {
         let mut builder = BatchBuilder::data(codec).producer(7, 1, 3);
         builder.push(1_000, Some(b"key"), Some(&[b'v'; 100]));
         builder.push(1_001, None, None);

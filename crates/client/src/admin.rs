@@ -10,3 +10,11 @@ mod topics;
 pub use self::configs::{ConfigEntry, ConfigSource};
 pub use self::groups::{GroupDescription, GroupListing, MemberDescription};
 pub use self::topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription};
+
+use crate::error::ClientError;
+
+/// The broker left out what it was asked for: that is no success.
+fn lacks(api: &'static str) -> ClientError {
+    let why = "it does not say what was asked".to_owned();
+    ClientError::BadAnswer { api, why }
+}

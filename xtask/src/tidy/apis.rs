@@ -19,19 +19,17 @@ struct Line {
 
 pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
     let Some(registry) = sources.iter().find(|source| source.path == REGISTRY) else {
-        return Vec::new(); // The doors are not built yet.
+        return vec![Finding::new(REGISTRY, "is not there")];
     };
-    let lines = lines(&registry.text);
+    let (lines, unread) = lines(&registry.text);
     let mut findings: Vec<Finding> = lines
         .iter()
         .filter_map(|line| compare(line, sources))
         .collect();
-    if lines.is_empty() {
-        findings.push(Finding::new(
-            REGISTRY,
-            "has no line `api!(NAMERequest, FIRST..=LAST, …`",
-        ));
-    }
+    findings.extend(unread.into_iter().map(|call| {
+        let what = format!("`{call}` is no `api!(NAMERequest, FIRST..=LAST, …`");
+        Finding::new(REGISTRY, what)
+    }));
     for source in sources.iter().filter(|source| is_handler(source)) {
         if !lines.iter().any(|line| line.file == source.path) {
             findings.push(Finding::new(
@@ -43,36 +41,39 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
-/// `api!(MetadataRequest, 0..=13, Broker, api::cluster::metadata::handle)`, as rustfmt or a table lays it out.
-fn lines(registry: &str) -> Vec<Line> {
+/// The lines of the table, and the calls in it that cannot be read as one.
+fn lines(registry: &str) -> (Vec<Line>, Vec<String>) {
     let mut lines = Vec::new();
-    for call in registry.split("api!(").skip(1) {
-        let words: Vec<&str> = call.splitn(5, [',', ')']).map(str::trim).collect();
-        let [request, range, _door, handler, ..] = words[..] else {
-            continue;
-        };
-        let Some(name) = request.strip_suffix("Request") else {
-            continue;
-        };
-        let Some((first, last)) = range.split_once("..=") else {
-            continue;
-        };
-        let (Ok(first), Ok(last)) = (first.trim().parse(), last.trim().parse()) else {
-            continue;
-        };
-        let path = handler.rsplit(' ').next().unwrap_or_default();
-        let modules: Vec<&str> = path.split("::").collect();
-        let [.., folder, file, _function] = modules[..] else {
-            continue;
-        };
-        let file = format!("{HANDLERS}{folder}/{file}.rs");
-        lines.push(Line {
-            name: name.to_owned(),
-            versions: (first, last),
-            file,
-        });
+    let mut unread = Vec::new();
+    // The macro calls itself with a mark in front.
+    let calls = registry.split("api!(").skip(1);
+    for call in calls.filter(|call| !call.starts_with('@')) {
+        match line(call) {
+            Some(line) => lines.push(line),
+            None => unread.push(call.lines().next().unwrap_or_default().to_owned()),
+        }
     }
-    lines
+    (lines, unread)
+}
+
+/// `MetadataRequest, 0..=13, Broker, api::cluster::metadata::handle)`, as rustfmt or a table lays it out.
+fn line(call: &str) -> Option<Line> {
+    let words: Vec<&str> = call.splitn(5, [',', ')']).map(str::trim).collect();
+    let [request, range, _door, handler, ..] = words[..] else {
+        return None;
+    };
+    let name = request.strip_suffix("Request")?;
+    let (first, last) = range.split_once("..=")?;
+    let path = handler.rsplit(' ').next()?;
+    let modules: Vec<&str> = path.split("::").collect();
+    let [.., folder, file, _function] = modules[..] else {
+        return None;
+    };
+    Some(Line {
+        name: name.to_owned(),
+        versions: (first.trim().parse().ok()?, last.trim().parse().ok()?),
+        file: format!("{HANDLERS}{folder}/{file}.rs"),
+    })
 }
 
 fn compare(line: &Line, sources: &[Source]) -> Option<Finding> {
@@ -170,6 +171,17 @@ mod tests {
                 "crates/server/src/api/data/produce.rs: should open with `//! Produce (key 0, versions 3-13)`"
             ]
         );
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_found() {
+        let found = |text: &str| check(&[source(REGISTRY, text)]).len();
+        assert_eq!(found("api!(@ $request, $served, $door, |services|"), 0);
+        assert_eq!(
+            found("api!(VoteRequest, FIRST..=2, Both, api::quorum::vote::handle),"),
+            1
+        );
+        assert_eq!(check(&[]).len(), 1);
     }
 
     #[test]

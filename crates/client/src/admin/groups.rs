@@ -10,6 +10,7 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::{NodeId, Refusal, Text, TopicPartition};
 
+use super::lacks;
 use crate::cluster::{Ask, Cluster};
 use crate::error::ClientError;
 use crate::offsets::OffsetAnswers;
@@ -164,11 +165,12 @@ impl Cluster {
             groups_names: vec![Text::from(group)],
         };
         let answer = connection.ask(&request, self.patience()).await?;
-        let code = answer
+        let answer = answer
             .results
             .first()
-            .map_or(ottla_protocol::NONE, |group| group.error_code);
-        ClientError::from_code(&format!("group {group} was not deleted"), code, None)
+            .ok_or_else(|| lacks("DeleteGroups"))?;
+        let what = format!("group {group} was not deleted");
+        ClientError::from_code(&what, answer.error_code, None)
     }
 
     /// Forget what a group committed of these partitions.

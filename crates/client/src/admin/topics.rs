@@ -11,6 +11,7 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::{NodeId, Refusal, Text, TopicPartition, Uuid};
 
+use super::lacks;
 use crate::cluster::{Ask, Cluster, TopicView, serves};
 use crate::error::ClientError;
 use crate::pool::Lane;
@@ -274,11 +275,6 @@ impl Cluster {
     pub(super) fn request_timeout_ms(&self) -> i32 {
         i32::try_from(self.patience().as_millis()).unwrap_or(i32::MAX)
     }
-}
-
-fn lacks(api: &'static str) -> ClientError {
-    let why = "it does not say what was asked".to_owned();
-    ClientError::BadAnswer { api, why }
 }
 
 fn not_described(name: &str, refusal: Refusal) -> ClientError {

@@ -94,18 +94,8 @@ impl Member {
         if self.topics != topics || self.seen != *seen {
             self.topics = topics;
             self.seen = seen.clone();
-            self.tell(Pulse::Rejoin);
+            tell(&self.pulse, Pulse::Rejoin);
         }
-    }
-
-    fn tell(&self, pulse: Pulse) {
-        self.pulse.send_if_modified(|current| {
-            let is_worse = *current != Pulse::Lost && *current != pulse;
-            if is_worse {
-                *current = pulse;
-            }
-            is_worse
-        });
     }
 
     /// Be part of the next generation; what we have in it.
@@ -131,7 +121,12 @@ impl Member {
                 Err(error) => error,
             };
             let is_again = match error.refusal() {
-                Some(Refusal::MemberIdRequired | Refusal::RebalanceInProgress) => continue,
+                // What every join may meet; only a broker that does not mean it says so for ever.
+                Some(Refusal::MemberIdRequired | Refusal::RebalanceInProgress)
+                    if Instant::now() < deadline =>
+                {
+                    continue;
+                }
                 Some(Refusal::UnknownMemberId | Refusal::IllegalGeneration) => {
                     self.forget();
                     true
@@ -332,18 +327,18 @@ impl Heart {
                 Err(error) => match error.refusal() {
                     Some(Refusal::RebalanceInProgress) => {
                         last = Instant::now();
-                        self.tell(Pulse::Rejoin);
+                        tell(&self.pulse, Pulse::Rejoin);
                     }
                     Some(
                         Refusal::UnknownMemberId
                         | Refusal::IllegalGeneration
                         | Refusal::FencedInstanceId,
                     ) => {
-                        self.tell(Pulse::Lost);
+                        tell(&self.pulse, Pulse::Lost);
                         return;
                     }
                     _ if last.elapsed() > self.session => {
-                        self.tell(Pulse::Lost);
+                        tell(&self.pulse, Pulse::Lost);
                         return;
                     }
                     _ => {
@@ -355,16 +350,6 @@ impl Heart {
         }
     }
 
-    fn tell(&self, pulse: Pulse) {
-        self.pulse.send_if_modified(|current| {
-            let is_worse = *current != Pulse::Lost && *current != pulse;
-            if is_worse {
-                *current = pulse;
-            }
-            is_worse
-        });
-    }
-
     async fn once(&self) -> Result<(), ClientError> {
         let connection = self
             .cluster
@@ -373,6 +358,17 @@ impl Heart {
         let answer = connection.ask(&self.request, self.session).await?;
         ClientError::from_code("a heartbeat was refused", answer.error_code, None)
     }
+}
+
+/// News of the membership; that it is lost is the last there can be.
+fn tell(pulse: &watch::Sender<Pulse>, news: Pulse) {
+    pulse.send_if_modified(|current| {
+        let is_news = *current != Pulse::Lost && *current != news;
+        if is_news {
+            *current = news;
+        }
+        is_news
+    });
 }
 
 fn millis(duration: Duration) -> i32 {

@@ -321,7 +321,8 @@ impl Pending {
             memory,
             since: self.since,
             is_in_flight: false,
-            n_attempts: 0,
+            // It was sent: its sequences are the broker's business from here on.
+            n_attempts: self.n_attempts,
             not_before: None,
         };
         let memory = self.memory / 2;
@@ -430,6 +431,7 @@ mod tests {
         let (mut queue, mut receivers) = filled(3, 1000);
         assert_eq!(take(&mut queue), Some((0, 0)));
         assert!(queue.split(0, Compression::default(), 1000));
+        assert_eq!((queue.n_attempts(1), queue.n_attempts(2)), (1, 1));
         assert_eq!(take(&mut queue), Some((1, 0)));
         assert_eq!(take(&mut queue), Some((2, 1)));
         assert!(!queue.split(1, Compression::default(), 1000));

@@ -25,7 +25,7 @@ pub(in crate::config) static TOPIC: &[Definition] = &[
     int("min.insync.replicas", "1").at_least(1).doc("How many replicas must have a batch before `acks=all` is answered; with fewer in sync, such a produce is refused."),
     string("compression.type", "producer").check(Check::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"])).doc("The codec in which batches are kept; `producer` keeps what the producer chose."),
     int("compression.gzip.level", "-1").check(Check::GzipLevel).doc("Level for `gzip`; -1 is the codec's default."),
-    int("compression.lz4.level", "9").between(1, 17).doc("Level for `lz4`."),
+    int("compression.lz4.level", "9").between(1, 17).doc("Level for `lz4`. Every level compresses alike here: the fast way, which is Kafka's default."),
     int("compression.zstd.level", "3").between(-131072, 22).doc("Level for `zstd`."),
     boolean("preallocate", "false").doc("Whether a new segment file gets its full size at once."),
     string("message.timestamp.type", "CreateTime").check(Check::OneOf(&["CreateTime", "LogAppendTime"])).doc("Whether a record keeps the producer's time (`CreateTime`) or gets the time of the append (`LogAppendTime`)."),

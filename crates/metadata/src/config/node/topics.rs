@@ -12,7 +12,7 @@ pub(in crate::config) static TOPICS: &[Definition] = &[
     int("message.max.bytes", "1048588").at_least(0).cluster_wide().doc("The largest record batch that is accepted."),
     string("compression.type", "producer").check(Check::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"])).cluster_wide().doc("The codec in which batches are kept; `producer` keeps what the producer chose."),
     int("compression.gzip.level", "-1").check(Check::GzipLevel).cluster_wide().doc("Level for `gzip`; -1 is the codec's default."),
-    int("compression.lz4.level", "9").between(1, 17).cluster_wide().doc("Level for `lz4`."),
+    int("compression.lz4.level", "9").between(1, 17).cluster_wide().doc("Level for `lz4`. Every level compresses alike here: the fast way, which is Kafka's default."),
     int("compression.zstd.level", "3").between(-131072, 22).cluster_wide().doc("Level for `zstd`."),
     int("min.insync.replicas", "1").at_least(1).cluster_wide().doc("How many replicas must have a batch before `acks=all` is answered; with fewer in sync, such a produce is refused."),
     boolean("unclean.leader.election.enable", "false").cluster_wide().doc("Whether a replica that may lack records can become leader when nobody else can."),
