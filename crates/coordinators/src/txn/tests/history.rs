@@ -270,6 +270,9 @@ impl<'a> History<'a> {
                 .step(|ledger, level, fresh, now| ledger.end(request, *version, level, fresh, now)),
         };
         let reply = step.reply.clone();
+        if let Request::Init(..) = request {
+            self.judge.shut_out(&step.records);
+        }
         self.appended(step);
         if let Some(reply) = reply {
             self.told(request, &reply);
@@ -310,6 +313,7 @@ impl<'a> History<'a> {
             .dice
             .pick(&[0, 100, 5_000, 20_000, 70_000, 1_000_000, 8_000_000]);
         for step in self.host.pass(ms) {
+            self.judge.shut_out(&step.records);
             self.appended(step);
         }
     }

@@ -69,6 +69,24 @@ impl Judge {
         (from, next.state.name())
     }
 
+    /// These records are no producer's wish: whoever has a transaction open is to be shut out.
+    pub(super) fn shut_out(&self, records: &[TxnRecord]) {
+        for record in records {
+            let former = self.latest.get(&record.transactional_id);
+            if let (Some((former, ..)), Some(next)) = (former, &record.transaction)
+                && former.state == TransactionState::Ongoing
+                && next.state.is_prepared()
+            {
+                assert_eq!(next.state, TransactionState::PrepareAbort);
+                let is_last = former.epoch == ProducerEpoch::MAX;
+                assert!(
+                    next.epoch > former.epoch || is_last,
+                    "{former:?} is not shut out"
+                );
+            }
+        }
+    }
+
     fn check_step(&self, id: &Arc<str>, former: &Transaction, next: &Transaction) {
         use TransactionState::*;
         match next.state {

@@ -171,6 +171,12 @@ impl Story {
             producer_epoch: held.epoch,
         };
         let version = args.version(5);
+        // The last answer is told.
+        for _ in 1..args.number("times").unwrap_or(1) {
+            let _ = self.host.step(|ledger, level, fresh, now| {
+                ledger.init(&request, version, level, fresh, now)
+            });
+        }
         let step = self
             .host
             .step(|ledger, level, fresh, now| ledger.init(&request, version, level, fresh, now));
