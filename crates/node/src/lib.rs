@@ -12,7 +12,7 @@
 //! | the control plane: metadata log, controller, image | `quorum` |
 //! | groups and producer ids | `coordinators` |
 //! | topics that are made because somebody asked | `on_demand` |
-//! | what happens unasked | `upkeep` |
+//! | what happens unasked | `upkeep`, `cleaner` |
 //! | what is measured and said | `metrics`, `samples`, `log_levels` |
 
 mod node;
@@ -26,6 +26,7 @@ mod quorum;
 mod coordinators;
 mod on_demand;
 mod upkeep;
+mod cleaner;
 mod metrics;
 mod samples;
 mod log_levels;

@@ -93,6 +93,15 @@ definitions! {
     LOG_END = Gauge "kafka_log_log_logendoffset" "kafka.log:type=Log,name=LogEndOffset,topic=,partition=" "Offset after the last record of a partition.";
     LOG_START = Gauge "kafka_log_log_logstartoffset" "kafka.log:type=Log,name=LogStartOffset,topic=,partition=" "First offset of a partition.";
     LOG_FLUSH = Summary "kafka_log_logflushstats_logflushrateandtimems" "kafka.log:type=LogFlushStats,name=LogFlushRateAndTimeMs" "Milliseconds of each flush of a log to the disk.";
+    CLEANER_BUFFER = Gauge "kafka_log_logcleaner_max_buffer_utilization_percent" "kafka.log:type=LogCleaner,name=max-buffer-utilization-percent" "How full the table of keys was in the last compaction of a thread, the largest of all.";
+    CLEANER_RECOPY = Gauge "kafka_log_logcleaner_cleaner_recopy_percent" "kafka.log:type=LogCleaner,name=cleaner-recopy-percent" "Bytes that the last compactions wrote, per cent of what they read.";
+    CLEANER_TIME = Gauge "kafka_log_logcleaner_max_clean_time_secs" "kafka.log:type=LogCleaner,name=max-clean-time-secs" "Seconds that the last compaction of a thread took, the largest of all.";
+    CLEANER_DELAY = Gauge "kafka_log_logcleaner_max_compaction_delay_secs" "kafka.log:type=LogCleaner,name=max-compaction-delay-secs" "Seconds by which max.compaction.lag.ms was overrun when the last compactions began.";
+    CLEANER_DEAD = Gauge "kafka_log_logcleaner_deadthreadcount" "kafka.log:type=LogCleaner,name=DeadThreadCount" "Threads of the log cleaner that have died.";
+    UNCLEANABLE = Gauge "kafka_log_logcleanermanager_uncleanable_partitions_count" "kafka.log:type=LogCleanerManager,name=uncleanable-partitions-count,logDirectory=" "Partitions that are not compacted any more because it failed, by log directory.";
+    UNCLEANABLE_BYTES = Gauge "kafka_log_logcleanermanager_uncleanable_bytes" "kafka.log:type=LogCleanerManager,name=uncleanable-bytes,logDirectory=" "Bytes in them that wait for compaction.";
+    MAX_DIRTY = Gauge "kafka_log_logcleanermanager_max_dirty_percent" "kafka.log:type=LogCleanerManager,name=max-dirty-percent" "Per cent of the dirtiest log that wait for compaction.";
+    CLEANER_LAST_RUN = Gauge "kafka_log_logcleanermanager_time_since_last_run_ms" "kafka.log:type=LogCleanerManager,name=time-since-last-run-ms" "Milliseconds since the log cleaner last looked for work.";
     PURGATORY = Gauge "kafka_server_delayedoperationpurgatory_purgatorysize" "kafka.server:type=DelayedOperationPurgatory,name=PurgatorySize,delayedOperation=" "Requests that wait, by kind.";
     FETCH_SESSIONS = Gauge "kafka_server_fetchsessioncache_numincrementalfetchsessions" "kafka.server:type=FetchSessionCache,name=NumIncrementalFetchSessions" "Incremental fetch sessions.";
     FETCH_SESSION_PARTITIONS = Gauge "kafka_server_fetchsessioncache_numincrementalfetchpartitionscached" "kafka.server:type=FetchSessionCache,name=NumIncrementalFetchPartitionsCached" "Partitions in incremental fetch sessions.";

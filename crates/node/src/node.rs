@@ -18,6 +18,7 @@ use ottla_storage::{Directories, Disk, Fault, LoadedLogs, NoEvents, OpenDirector
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::cleaner::Cleaner;
 use crate::clock::Clock;
 use crate::coordinators::{GROUP_METADATA_TOPIC, GroupHost, ProducerIds};
 use crate::group_flush::GroupFlush;
@@ -164,6 +165,7 @@ impl Node {
             fetch_sessions: FetchSessions::new(
                 usize::try_from(settings.logs.fetch_session_slots).unwrap_or(0),
             ),
+            cleaner: Cleaner::new(&partitions, clock.clone(), settings.cleaner.clone()),
             clock,
             partitions,
             feed,
@@ -194,6 +196,7 @@ impl Node {
             stop,
         };
         node.join(&settings).await?;
+        node.services.cleaner.start();
         node.upkeep = Some(
             start
                 .control
@@ -281,10 +284,12 @@ impl Node {
             let _ = upkeep.await;
         }
         let partitions = self.services.partitions.clone();
+        let cleaner = self.services.cleaner.clone();
         let directories = self.directories.clone();
         let flushers = self.flushers;
         let threads = self.flush_threads;
         let closed = tokio::task::spawn_blocking(move || {
+            cleaner.stop();
             for flusher in flushers.values() {
                 flusher.stop();
             }
@@ -404,6 +409,7 @@ fn refresh_config(services: &Services) {
     match config.node_settings() {
         Ok(settings) => {
             services.groups.change_settings(group_settings(&settings));
+            services.cleaner.configure(&settings.cleaner);
             services
                 .configured
                 .store(Arc::new(Configured { settings, config }));

@@ -18,6 +18,7 @@ impl Services {
             self.fetch_sessions.n_partitions() as f64,
         );
         self.write_logs(page);
+        self.write_cleaner(page);
         self.write_cluster(page, &self.image());
         self.write_quorum(page);
         self.write_groups(page);
@@ -59,6 +60,26 @@ impl Services {
             .filter(|directory| !directory.is_online())
             .count();
         page.plain(OFFLINE_DIRECTORIES, n_failed as f64);
+    }
+
+    fn write_cleaner(&self, page: &mut Page) {
+        let cleaner = &self.cleaner;
+        // Whole per cents and seconds, as Kafka shows them.
+        let percent = |ratio: f64| (ratio * 100.0).trunc();
+        page.plain(CLEANER_BUFFER, percent(cleaner.max_utilization()));
+        page.plain(CLEANER_RECOPY, percent(cleaner.recopy_ratio()));
+        page.plain(CLEANER_TIME, cleaner.max_seconds().trunc());
+        page.plain(CLEANER_DELAY, cleaner.max_delay_seconds().trunc());
+        page.plain(CLEANER_DEAD, cleaner.n_dead() as f64);
+        page.plain(MAX_DIRTY, percent(cleaner.max_dirty_ratio()));
+        page.plain(CLEANER_LAST_RUN, cleaner.since_last_run_ms() as f64);
+        for directory in self.partitions.directories().all() {
+            let (n, n_bytes) = cleaner.uncleanable(directory.path());
+            let path = directory.path().to_string_lossy();
+            let labels = [("logDirectory", &*path)];
+            page.labelled(UNCLEANABLE, &labels, n as f64);
+            page.labelled(UNCLEANABLE_BYTES, &labels, n_bytes as f64);
+        }
     }
 
     fn write_cluster(&self, page: &mut Page, image: &Image) {

@@ -9,6 +9,7 @@ use ottla_metadata::controller::{ByName, CreatedTopic, NewTopic};
 use ottla_metadata::image::Image;
 use ottla_protocol::{NodeId, Refusal, Uuid};
 
+use crate::cleaner::Cleaner;
 use crate::clock::Clock;
 use crate::coordinators::{GroupHost, ProducerIds};
 use crate::log_levels::LogLevels;
@@ -45,6 +46,7 @@ pub struct Services {
     pub(crate) controller: ControllerHandle,
     pub(crate) groups: Arc<GroupHost>,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) cleaner: Arc<Cleaner>,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) on_demand: OnDemand,
     pub(crate) metrics: Arc<Metrics>,

@@ -3,7 +3,11 @@
 //! Records are encoded as they are pushed; [`BatchBuilder::finish`] compresses, fills the header in
 //! and seals it. Offsets are dense unless a caller says otherwise.
 
+mod survivors;
+
 use bytes::Bytes;
+
+pub use self::survivors::{emptied, survivors};
 
 use crate::batch::{
     APPEND_TIME_BIT, Batch, CONTROL_BIT, CorruptBatch, HEADER_LEN, HeaderFields, NO_LEADER_EPOCH,
@@ -22,6 +26,8 @@ pub struct BatchBuilder {
     bytes: Vec<u8>,
     fields: HeaderFields,
     append_time: Option<i64>,
+    /// What timestamps count from; else the first record's.
+    base_timestamp: Option<i64>,
 }
 
 impl BatchBuilder {
@@ -43,6 +49,7 @@ impl BatchBuilder {
                 n_records: 0,
             },
             append_time: None,
+            base_timestamp: None,
         }
     }
 
@@ -132,7 +139,7 @@ impl BatchBuilder {
     ) {
         let fields = &mut self.fields;
         if fields.n_records == 0 {
-            fields.base_timestamp = timestamp;
+            fields.base_timestamp = self.base_timestamp.unwrap_or(timestamp);
         }
         fields.n_records += 1;
         fields.last_offset_delta = fields.last_offset_delta.max(offset_delta);
@@ -174,6 +181,7 @@ impl BatchBuilder {
             mut bytes,
             mut fields,
             append_time,
+            base_timestamp: _,
         } = self;
         fields.attributes |= compression.codec.bits();
         if let Some(time) = append_time {

@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use crate::checkpoint::{Offsets, read_offsets, write_offsets};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
-use crate::file_names::{CLEAN_SHUTDOWN, HIGH_WATERMARKS, LOCK, LOG_STARTS, RECOVERY_POINTS};
+use crate::file_names::{
+    CLEAN_SHUTDOWN, CLEANED, HIGH_WATERMARKS, LOCK, LOG_STARTS, RECOVERY_POINTS,
+};
 use crate::log::Closed;
 use crate::meta_properties::MetaProperties;
 
@@ -43,6 +45,8 @@ pub(crate) struct Checkpoints {
     pub(crate) recovery_points: Offsets,
     pub(crate) log_starts: Offsets,
     pub(crate) high_watermarks: Offsets,
+    /// Where the part of each log begins that was never compacted.
+    pub(crate) cleaned: Offsets,
 }
 
 /// Takes the lock of a directory, which is made if it is not there.
@@ -178,6 +182,39 @@ impl Directory {
         )
     }
 
+    /// What `cleaner-offset-checkpoint` says of a log: the first offset that was never compacted.
+    pub fn cleaned(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.checkpoints.lock().cleaned.get(partition).copied()
+    }
+
+    /// Writes it: a log was compacted below `offset`.
+    pub fn write_cleaned(&self, partition: &TopicPartition, offset: Offset) -> Result<(), Fault> {
+        let mut held = self.checkpoints.lock();
+        let mut offsets = held.cleaned.clone();
+        if offsets.insert(partition.clone(), offset) == Some(offset) {
+            return Ok(());
+        }
+        self.write(CLEANED, &mut held.cleaned, &offsets)
+    }
+
+    /// A log was truncated to `to`: what comes there now was never compacted.
+    pub fn cut_cleaned(&self, partition: &TopicPartition, to: Offset) -> Result<(), Fault> {
+        match self.cleaned(partition) {
+            Some(offset) if offset > to => self.write_cleaned(partition, to),
+            _ => Ok(()),
+        }
+    }
+
+    /// The log that was compacted is gone.
+    pub fn forget_cleaned(&self, partition: &TopicPartition) -> Result<(), Fault> {
+        let mut held = self.checkpoints.lock();
+        let mut offsets = held.cleaned.clone();
+        if offsets.remove(partition).is_none() {
+            return Ok(());
+        }
+        self.write(CLEANED, &mut held.cleaned, &offsets)
+    }
+
     /// All three for logs that were closed: the step before `write_clean_shutdown`.
     pub fn write_closed(&self, closed: &[(TopicPartition, Closed)]) -> Result<(), Fault> {
         let offsets = |of: &dyn Fn(&Closed) -> Option<Offset>| -> Offsets {
@@ -199,8 +236,10 @@ impl Directory {
             recovery_points,
             log_starts,
             high_watermarks,
+            cleaned,
         } = &mut *held;
         let files = [
+            (CLEANED, cleaned),
             (RECOVERY_POINTS, recovery_points),
             (LOG_STARTS, log_starts),
             (HIGH_WATERMARKS, high_watermarks),
@@ -261,6 +300,7 @@ impl Directory {
         let checkpoints = Checkpoints {
             recovery_points: or_empty(RECOVERY_POINTS),
             log_starts: or_empty(LOG_STARTS),
+            cleaned: or_empty(CLEANED),
             high_watermarks: read_offsets(&self.disk, &self.path.join(HIGH_WATERMARKS))?,
         };
         self.checkpoints.lock().clone_from(&checkpoints);
@@ -348,6 +388,30 @@ mod tests {
             broker_epoch: None,
         };
         assert_eq!(directory.take_clean_shutdown().unwrap(), clean);
+    }
+
+    #[test]
+    fn how_far_a_log_was_compacted_is_written_cut_and_forgotten() {
+        let place = tempfile::tempdir().unwrap();
+        let log = TopicPartition::new("a", 3);
+        let file = place.path().join("cleaner-offset-checkpoint");
+        let held = |directory: &Directory| {
+            directory.read_checkpoints().unwrap();
+            directory.cleaned(&log)
+        };
+        let directory = directory(place.path());
+        assert_eq!(held(&directory), None);
+        directory.write_cleaned(&log, 17).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "0\n1\na 3 17\n");
+        directory.cut_cleaned(&log, 20).unwrap();
+        assert_eq!(held(&directory), Some(17));
+        directory.cut_cleaned(&log, 5).unwrap();
+        assert_eq!(held(&directory), Some(5));
+        std::fs::write(&file, "0\nx\n").unwrap();
+        assert_eq!(held(&directory), None, "then everything is dirty");
+        directory.write_cleaned(&log, 17).unwrap();
+        directory.forget(&log).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "0\n0\n");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::Fault;
 
@@ -189,11 +189,10 @@ impl Disk {
 
     /// When a file was last written, in milliseconds since 1970.
     pub(crate) fn modified_ms(&self, path: &Path) -> Result<i64, Fault> {
-        let modified = fs::metadata(path)
+        fs::metadata(path)
             .and_then(|m| m.modified())
-            .map_err(|e| Fault::io("look at", path, e))?;
-        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+            .map(ms_since_1970)
+            .map_err(|e| Fault::io("look at", path, e))
     }
 
     pub(crate) fn set_read_only(&self, path: &Path) -> Result<(), Fault> {
@@ -252,6 +251,11 @@ fn version_of(release: &str) -> (u32, u32) {
         .split(|c: char| !c.is_ascii_digit())
         .map(|number| number.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+fn ms_since_1970(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// One name in a directory.
@@ -315,6 +319,23 @@ impl DiskFile {
             .metadata()
             .map(|m| m.len())
             .map_err(|e| Fault::io("measure", &self.path, e))
+    }
+
+    /// When it was last written, in milliseconds since 1970.
+    pub(crate) fn modified_ms(&self) -> Result<i64, Fault> {
+        self.file
+            .metadata()
+            .and_then(|m| m.modified())
+            .map(ms_since_1970)
+            .map_err(|e| Fault::io("look at", &self.path, e))
+    }
+
+    /// Makes it look as if it had been written then.
+    pub(crate) fn set_modified_ms(&self, ms: i64) -> Result<(), Fault> {
+        let since = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        self.file
+            .set_modified(UNIX_EPOCH + since)
+            .map_err(|e| Fault::io("date", &self.path, e))
     }
 
     pub(crate) fn write_all_at(&self, mut bytes: &[u8], mut position: u64) -> Result<(), Fault> {

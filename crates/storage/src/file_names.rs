@@ -12,6 +12,7 @@ pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
 pub(crate) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 const REMOTE_INDEX_CACHE: &str = "remote-log-index-cache";
@@ -120,6 +121,16 @@ impl OffsetName {
 /// The path of a segment's file.
 pub(crate) fn segment_file(directory: &Path, base: Offset, kind: FileKind) -> PathBuf {
     directory.join(OffsetName::new(base, kind).format())
+}
+
+/// The path of a segment's file at a step of its replacement.
+pub(crate) fn staged_file(directory: &Path, base: Offset, kind: FileKind, stage: Stage) -> PathBuf {
+    let name = OffsetName {
+        offset: base,
+        kind,
+        stage,
+    };
+    directory.join(name.format())
 }
 
 /// A snapshot of the metadata log: what is contained, and the epoch of the last record in it.

@@ -168,6 +168,7 @@ pub(crate) struct Scan<'a> {
     /// Where in the file `buffer` starts.
     buffer_at: u64,
     position: u64,
+    chunk: usize,
 }
 
 /// The next thing a scan found.
@@ -182,8 +183,14 @@ pub(crate) enum Scanned<'a> {
 
 impl<'a> Scan<'a> {
     pub(crate) fn new(file: &'a DiskFile, start: u32, end: u32) -> Self {
+        Self::in_chunks(file, start, end, SCAN_BYTES)
+    }
+
+    /// A scan that reads `chunk` bytes at a time, or a whole batch where that is more.
+    pub(crate) fn in_chunks(file: &'a DiskFile, start: u32, end: u32, chunk: usize) -> Self {
         let start = u64::from(start);
         Self {
+            chunk,
             file,
             end: end.into(),
             buffer: Vec::new(),
@@ -251,7 +258,7 @@ impl<'a> Scan<'a> {
         self.buffer.drain(..start.min(self.buffer.len()));
         self.buffer_at = self.position;
         let present = self.buffer.len();
-        self.buffer.resize(n_bytes.max(SCAN_BYTES).min(left), 0);
+        self.buffer.resize(n_bytes.max(self.chunk).min(left), 0);
         let rest = self.buffer.get_mut(present..).unwrap_or_default();
         let n_read = self.file.read_at(rest, self.position + present as u64)?;
         self.buffer.truncate(present + n_read);

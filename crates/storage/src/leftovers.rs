@@ -88,7 +88,8 @@ fn complete_swaps(
 ) -> Result<(), Fault> {
     let mut replaced: Option<(Offset, Offset)> = None;
     for swap in swaps.iter().filter(|swap| swap.kind == FileKind::Log) {
-        let end = end_of(disk, directory, *swap)?;
+        // Nothing may be left in it; the segment that it replaces goes all the same.
+        let end = end_of(disk, directory, *swap)?.max(swap.offset + 1);
         let (low, high) = replaced.unwrap_or((swap.offset, end));
         replaced = Some((low.min(swap.offset), high.max(end)));
     }

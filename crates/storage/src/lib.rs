@@ -4,7 +4,7 @@
 //! power cut; an append that fails has not happened; readers never wait for the writer.
 //!
 //! No async, sockets or clocks here, and nothing above a partition: no groups, users, topics as
-//! metadata. Compaction and tiering come to stand beside `retain`.
+//! metadata. Tiering comes to stand beside `retain`.
 //!
 //! | to know | read |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | how it gets out | `log_view`, `read` |
 //! | what a crash leaves and how it is put in order | `recover` |
 //! | when it is on the disk | `flush` |
+//! | what goes because it is old, or because something newer replaces it | `retain`, `compact` |
 //! | what lies around the logs | `directory`, `directories`, `checkpoint` |
 
 // A batch on its way in.
@@ -28,6 +29,7 @@ mod log_view;
 mod read;
 mod flush;
 mod retain;
+mod compact;
 mod recover;
 mod leftovers;
 mod producer_files;
@@ -49,6 +51,7 @@ mod events;
 mod error;
 
 pub use checkpoint::Offsets;
+pub use compact::{Cleaned, Dirt, Figures, Host, Newest, Outcome, Picture, Round, compact};
 pub use directories::{Directories, LoadedLog, LoadedLogs, OpenDirectories, new_id};
 pub use directory::Directory;
 pub use disk::{Disk, DiskCall, DiskFaults, DiskFile, DiskVerdict};

@@ -4,12 +4,14 @@
 //! block for long is not done under it (see `flush`). Time comes in as an argument.
 //!
 //! Opening is in `recover`, reading in `read`. Here: what a log is; in `append` how it grows, in
-//! `shrink` how it loses records at either end, in `durable` how it gets to the disk and is closed,
-//! in `recovery_point` from where on it is read after a crash.
+//! `shrink` how it loses records at either end, in `replace` how compacted segments take the place
+//! of old ones, in `durable` how it gets to the disk and is closed, in `recovery_point` from where
+//! on it is read after a crash.
 
 mod append;
 mod durable;
 mod recovery_point;
+mod replace;
 mod shrink;
 
 use std::collections::VecDeque;
@@ -22,6 +24,7 @@ use ottla_protocol::{LeaderEpoch, Offset, TopicPartition, Uuid};
 use self::append::RecentEnds;
 use self::durable::Unsynced;
 use self::recovery_point::RecoveryPoint;
+use self::replace::Replacing;
 use self::shrink::Retired;
 use crate::disk::Disk;
 use crate::epoch_file::EpochFile;
@@ -39,6 +42,7 @@ use crate::segment::Segment;
 pub(crate) use self::append::note_aborted;
 pub use self::append::{AppendOutcome, LeaderAppend};
 pub use self::durable::Closed;
+pub(crate) use self::replace::Replacement;
 
 /// How to open a log.
 #[derive(Clone)]
@@ -85,6 +89,8 @@ pub struct Log {
     /// Counts what made offsets mean other records than before.
     n_truncations: u64,
     retired: VecDeque<Retired>,
+    /// Compacted segments that are about to take their place.
+    replacing: Option<Replacing>,
     /// Why no more is written, if so.
     poisoned: Option<String>,
 }
@@ -161,6 +167,7 @@ impl Log {
             recovery_point: RecoveryPoint::at(recovery_point, recovered.n_bytes_scanned),
             n_truncations: 0,
             retired: VecDeque::new(),
+            replacing: None,
             poisoned: None,
         };
         log.recent.push(end);
@@ -184,6 +191,10 @@ impl Log {
     /// The partition's own directory.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// As `partition.metadata` has it.

@@ -29,7 +29,12 @@ pub struct LogConfig {
     pub cleanup_delete: bool,
     /// `cleanup.policy` contains `compact`.
     pub cleanup_compact: bool,
+    pub min_compaction_lag_ms: i64,
     pub max_compaction_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio`
+    pub min_cleanable_dirty_ratio: f64,
+    /// How long compaction keeps a tombstone or a marker once it came upon it.
+    pub delete_retention_ms: i64,
     /// `flush.messages`: a flush is due after that many unflushed records.
     pub flush_messages: i64,
     /// `flush.ms`: a flush is due when the oldest unflushed record is that old.
@@ -58,7 +63,10 @@ impl Default for LogConfig {
             compression: None,
             cleanup_delete: true,
             cleanup_compact: false,
+            min_compaction_lag_ms: 0,
             max_compaction_lag_ms: i64::MAX,
+            min_cleanable_dirty_ratio: 0.5,
+            delete_retention_ms: 86_400_000,
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
             file_delete_delay_ms: 60_000,

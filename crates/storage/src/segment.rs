@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
-use crate::file_names::{FileKind, Stage, segment_file};
+use crate::file_names::{FileKind, Stage, segment_file, staged_file};
 use crate::heads::{Head, Heads};
 use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TxnIndex};
 use crate::log_config::LogConfig;
@@ -97,14 +97,36 @@ impl Segment {
         if config.preallocate {
             log.set_length(u64::from(config.segment_bytes))?;
         }
-        let segment = Self::over(disk, directory, base, log, Lengths::default(), now_ms);
-        segment.offsets.create()?;
-        segment.times.create()?;
-        *segment.largest.lock() = Some(TimestampOffset {
-            timestamp: -1,
-            offset: base,
-        });
+        let place = (directory, base, Stage::Final);
+        let segment = Self::over(disk, place, log, Lengths::default(), now_ms);
+        segment.prepare()?;
         Ok(segment)
+    }
+
+    /// A new, empty segment under the names of one that compaction is writing.
+    pub(crate) fn create_cleaned(
+        disk: &Disk,
+        directory: &Path,
+        base: Offset,
+        now_ms: i64,
+    ) -> Result<Self, Fault> {
+        let name = |kind| staged_file(directory, base, kind, Stage::Cleaned);
+        disk.remove(&name(FileKind::TxnIndex))?;
+        let log = disk.create(&name(FileKind::Log))?;
+        let place = (directory, base, Stage::Cleaned);
+        let segment = Self::over(disk, place, log, Lengths::default(), now_ms);
+        segment.prepare()?;
+        Ok(segment)
+    }
+
+    fn prepare(&self) -> Result<(), Fault> {
+        self.offsets.create()?;
+        self.times.create()?;
+        *self.largest.lock() = Some(TimestampOffset {
+            timestamp: -1,
+            offset: self.base,
+        });
+        Ok(())
     }
 
     /// An existing segment. No data is read.
@@ -123,18 +145,18 @@ impl Segment {
                 format!("{} bytes are too many", lengths.log),
             ));
         }
-        Ok(Self::over(disk, directory, base, log, lengths, now_ms))
+        let place = (directory, base, Stage::Final);
+        Ok(Self::over(disk, place, log, lengths, now_ms))
     }
 
     fn over(
         disk: &Disk,
-        directory: &Path,
-        base: Offset,
+        (directory, base, stage): (&Path, Offset, Stage),
         log: DiskFile,
         lengths: Lengths,
         now_ms: i64,
     ) -> Self {
-        let name = |kind| segment_file(directory, base, kind);
+        let name = |kind| staged_file(directory, base, kind, stage);
         Self {
             base,
             disk: disk.clone(),
@@ -189,6 +211,31 @@ impl Segment {
             files.push(self.txns.file()?.clone());
         }
         Ok(files)
+    }
+
+    /// How long its files are.
+    pub(crate) fn lengths(&self) -> Lengths {
+        Lengths {
+            log: self.size().into(),
+            offsets: self.offsets.n_bytes(),
+            times: self.times.n_bytes(),
+            txns: self.txns.n_bytes(),
+        }
+    }
+
+    /// When its data was last written.
+    pub(crate) fn modified_ms(&self) -> Result<i64, Fault> {
+        self.log.modified_ms()
+    }
+
+    /// What says since when its records wait for compaction: the largest timestamp of its first
+    /// batch; `None` if there is no batch.
+    pub(crate) fn first_timestamp(&self) -> Result<Option<i64>, Fault> {
+        let first = match self.first_timestamp.load(Ordering::Relaxed) {
+            UNKNOWN => self.load_first_timestamp()?,
+            known => known,
+        };
+        Ok(Some(first).filter(|first| *first != UNKNOWN))
     }
 
     /// Kafka's four reasons; any of them is enough.
@@ -339,7 +386,7 @@ impl Segment {
         if largest.timestamp >= 0 {
             Ok(largest.timestamp)
         } else {
-            self.disk.modified_ms(self.path())
+            self.log.modified_ms()
         }
     }
 
@@ -535,6 +582,8 @@ impl Segment {
 
     /// Gives the files the names of things to be unlinked, and says where they are.
     pub(crate) fn retire(&self) -> Result<Vec<PathBuf>, Fault> {
+        // Readers may still hold this segment; what is not there they do without.
+        let _ = self.open_indexes();
         self.mark_retired();
         let mut retired = Vec::new();
         for kind in FileKind::OF_SEGMENT {
@@ -549,6 +598,16 @@ impl Segment {
             retired.push(renamed);
         }
         Ok(retired)
+    }
+
+    /// Opens what would be opened at the first need, before another segment gets these names.
+    pub(crate) fn open_indexes(&self) -> Result<(), Fault> {
+        self.offsets.file()?;
+        self.times.file()?;
+        if self.txns.n_entries() > 0 {
+            self.txns.file()?;
+        }
+        Ok(())
     }
 
     pub(crate) fn mark_retired(&self) {

@@ -34,8 +34,8 @@ pub use describe::{Described, Source, Synonym};
 pub use listeners::{Advertised, Listener, SecurityProtocol};
 pub use markdown::{settings_compatibility_markdown, settings_markdown};
 pub use node_settings::{
-    ConnectionSettings, GroupSettings, LogSettings, MetadataLogSettings, NodeSettings,
-    OttlaSettings, ProducerSettings, QuorumForm, Roles, TopicCreationSettings, Voter,
+    CleanerSettings, ConnectionSettings, GroupSettings, LogSettings, MetadataLogSettings,
+    NodeSettings, OttlaSettings, ProducerSettings, QuorumForm, Roles, TopicCreationSettings, Voter,
 };
 pub use ottla::OTTLA_PREFIX;
 pub use resolve::{BrokerConfig, Overrides};

@@ -36,6 +36,7 @@ pub struct NodeSettings {
     pub rack: Option<String>,
     pub connections: ConnectionSettings,
     pub logs: LogSettings,
+    pub cleaner: CleanerSettings,
     pub topics: TopicCreationSettings,
     pub groups: GroupSettings,
     pub producers: ProducerSettings,
@@ -94,6 +95,7 @@ impl NodeSettings {
         let parts = [
             ConnectionSettings::FIELDS,
             LogSettings::FIELDS,
+            CleanerSettings::FIELDS,
             TopicCreationSettings::FIELDS,
             GroupSettings::FIELDS,
             ProducerSettings::FIELDS,
@@ -146,6 +148,7 @@ impl NodeSettings {
             rack: text("broker.rack"),
             connections: ConnectionSettings::read(values)?,
             logs: LogSettings::read(values)?,
+            cleaner: CleanerSettings::read(values)?,
             topics: TopicCreationSettings::read(values)?,
             groups: GroupSettings::read(values)?,
             producers: ProducerSettings::read(values)?,
@@ -362,6 +365,19 @@ settings! {
         fetch_max_bytes: i32 = "fetch.max.bytes",
         fetch_session_slots: i32 = "max.incremental.fetch.session.cache.slots",
         max_request_partitions: i32 = "max.request.partition.size.limit",
+    }
+}
+
+settings! {
+    /// Compaction. What one topic may override is in `TopicConfig`.
+    pub struct CleanerSettings {
+        is_enabled: bool = "log.cleaner.enable",
+        n_threads: i32 = "log.cleaner.threads",
+        io_bytes_per_second_max: f64 = "log.cleaner.io.max.bytes.per.second",
+        dedupe_buffer_bytes: i64 = "log.cleaner.dedupe.buffer.size",
+        io_buffer_bytes: i32 = "log.cleaner.io.buffer.size",
+        load_factor: f64 = "log.cleaner.io.buffer.load.factor",
+        backoff_ms: i64 = "log.cleaner.backoff.ms",
     }
 }
 

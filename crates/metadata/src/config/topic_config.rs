@@ -114,6 +114,14 @@ pub struct TopicConfig {
     pub file_delete_delay_ms: i64,
     /// `cleanup.policy`
     pub cleanup_policy: CleanupPolicy,
+    /// `delete.retention.ms`
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`
+    pub max_compaction_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio`
+    pub min_cleanable_dirty_ratio: f64,
     /// `max.message.bytes`
     pub max_message_bytes: i32,
     /// `message.timestamp.type`
@@ -147,6 +155,10 @@ settings! {
         retention_ms: i64 = "retention.ms",
         file_delete_delay_ms: i64 = "file.delete.delay.ms",
         cleanup_policy: CleanupPolicy = "cleanup.policy",
+        delete_retention_ms: i64 = "delete.retention.ms",
+        min_compaction_lag_ms: i64 = "min.compaction.lag.ms",
+        max_compaction_lag_ms: i64 = "max.compaction.lag.ms",
+        min_cleanable_dirty_ratio: f64 = "min.cleanable.dirty.ratio",
         max_message_bytes: i32 = "max.message.bytes",
         timestamp_kind: TimestampKind = "message.timestamp.type",
         timestamp_before_max_ms: i64 = "message.timestamp.before.max.ms",
@@ -197,6 +209,10 @@ impl From<TopicValues> for TopicConfig {
             retention_ms: values.retention_ms,
             file_delete_delay_ms: values.file_delete_delay_ms,
             cleanup_policy: values.cleanup_policy,
+            delete_retention_ms: values.delete_retention_ms,
+            min_compaction_lag_ms: values.min_compaction_lag_ms,
+            max_compaction_lag_ms: values.max_compaction_lag_ms,
+            min_cleanable_dirty_ratio: values.min_cleanable_dirty_ratio,
             max_message_bytes: values.max_message_bytes,
             timestamp_kind: values.timestamp_kind,
             timestamp_before_max_ms: values.timestamp_before_max_ms,

@@ -86,6 +86,15 @@ impl Partitions {
         all
     }
 
+    /// Those that are compacted, in no order.
+    pub(crate) fn compacted(&self) -> Vec<Arc<Partition>> {
+        let by_topic = self.by_topic.read();
+        let all = by_topic.values().flat_map(BTreeMap::values);
+        all.filter(|partition| partition.is_compacted())
+            .cloned()
+            .collect()
+    }
+
     pub fn directories(&self) -> &Directories {
         &self.directories
     }

@@ -539,6 +539,11 @@ impl Partition {
             .map(|writer| work(&mut writer.log))
     }
 
+    /// `cleanup.policy` contains `compact`.
+    pub(crate) fn is_compacted(&self) -> bool {
+        self.rules.read().is_compacted
+    }
+
     // ---- what follows ----
 
     fn after(self: &Arc<Self>, watermark_moved: bool, is_dirty: bool) {
@@ -607,7 +612,7 @@ impl Partition {
     }
 
     /// The disk failed: nothing of this directory is acknowledged any more.
-    fn failed(&self, fault: &Fault) {
+    pub(crate) fn failed(&self, fault: &Fault) {
         if fault.is_passing() {
             tracing::warn!(partition = %self.id, "{fault}");
             return;

@@ -40,6 +40,10 @@ impl OffsetIndex {
         self.entries.n_entries()
     }
 
+    pub(crate) fn n_bytes(&self) -> u64 {
+        u64::from(self.n_entries()) * WIDTH as u64
+    }
+
     /// Whether an index of at most `n_bytes` takes no further entry.
     pub(crate) fn is_full(&self, n_bytes: u32) -> bool {
         self.n_entries() >= n_bytes / WIDTH as u32

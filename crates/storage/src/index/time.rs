@@ -43,6 +43,10 @@ impl TimeIndex {
         self.entries.n_entries()
     }
 
+    pub(crate) fn n_bytes(&self) -> u64 {
+        u64::from(self.n_entries()) * WIDTH as u64
+    }
+
     pub(crate) fn is_full(&self, n_bytes: u32) -> bool {
         self.n_entries() >= (n_bytes / WIDTH as u32).saturating_sub(1)
     }

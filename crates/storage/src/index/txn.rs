@@ -43,6 +43,14 @@ impl TxnIndex {
         self.entries.n_entries()
     }
 
+    pub(crate) fn create(&self) -> Result<(), Fault> {
+        self.entries.create()
+    }
+
+    pub(crate) fn n_bytes(&self) -> u64 {
+        u64::from(self.n_entries()) * WIDTH as u64
+    }
+
     pub(crate) fn append(&self, aborted: AbortedTransaction) -> Result<(), Fault> {
         let mut entry = [0; WIDTH];
         entry[2..10].copy_from_slice(&aborted.producer_id.to_be_bytes());

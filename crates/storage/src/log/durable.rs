@@ -175,6 +175,7 @@ impl Log {
     /// The first half of `close`: what to sync before the second; `None`: nothing.
     pub(crate) fn prepare_close(&mut self) -> Result<Option<FlushTarget>, Fault> {
         self.check_writable()?;
+        self.settle_replacement()?;
         self.active().finish(&self.config)?;
         self.producers.set_end_offset(self.end());
         let snapshot = self.producer_files.take(&self.producers)?;

@@ -17,8 +17,8 @@ use crate::segment::Segment;
 /// Files that have lost their names and wait to be unlinked.
 #[derive(Debug)]
 pub(super) struct Retired {
-    due_ms: i64,
-    paths: Vec<PathBuf>,
+    pub(super) due_ms: i64,
+    pub(super) paths: Vec<PathBuf>,
 }
 
 impl Retired {
@@ -28,7 +28,8 @@ impl Retired {
 }
 
 impl Log {
-    /// Drops everything at or above `to`. Returns whether there was something.
+    /// Drops everything at or above `to`. Returns whether there was something. What the directory
+    /// says of compaction is the caller's to cut (`Directory::cut_cleaned`).
     pub fn truncate(&mut self, to: Offset, now_ms: i64) -> Result<bool, Fault> {
         self.check_writable()?;
         let end = self.end();
@@ -48,6 +49,7 @@ impl Log {
     }
 
     fn try_truncate(&mut self, to: Offset, now_ms: i64) -> Result<(), Fault> {
+        self.settle_replacement()?;
         let keep = self
             .segments
             .partition_point(|segment| segment.base() <= to);
@@ -76,6 +78,7 @@ impl Log {
     }
 
     fn try_start_anew(&mut self, start: Offset, now_ms: i64) -> Result<(), Fault> {
+        self.settle_replacement()?;
         let gone = std::mem::take(&mut self.segments);
         self.retire(&gone, now_ms)?;
         let segment = Segment::create(&self.disk, &self.directory, start, &self.config, now_ms)?;
@@ -143,6 +146,10 @@ impl Log {
     /// Retention by start, size and time, in this order. Returns what went, and why.
     pub fn retain(&mut self, now_ms: i64) -> Result<Vec<(DeletedFor, usize)>, Fault> {
         self.check_writable()?;
+        if self.replacing.is_some() {
+            // For moments only; what is to go will still be there the next time.
+            return Ok(Vec::new());
+        }
         let mut deleted = Vec::new();
         let high = self.high_watermark();
         let n = retain::below_start(&self.facts()?, self.start(), high);

@@ -3,6 +3,7 @@
 
 mod appending;
 mod breaking;
+mod compacting;
 mod directories;
 mod foreign_tools;
 mod golden;
