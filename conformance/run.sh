@@ -20,10 +20,11 @@ while [ $# -gt 0 ]; do
   esac
 done
 if [ $# -gt 0 ]; then clients=("$@"); else clients=("${all_clients[@]}"); fi
-for client in "${clients[@]}"; do [ -d "$here/$client" ] || { echo "run.sh: no client is called $client" >&2; exit 2; }; done
+for client in "${clients[@]}"; do [[ " ${all_clients[*]} " = *" $client "* ]] || { echo "run.sh: no client is called $client" >&2; exit 2; }; done
 mkdir -p "$work/logs"; work=$(cd "$work" && pwd)
 report=$work/report.md
-[ -n "$broker$bootstrap" ] || report=$here/report.md
+# The report that is committed tells of every client and of this tree's broker; no other run may overwrite it.
+if [ -z "$broker$bootstrap" ] && [ "${clients[*]}" = "${all_clients[*]}" ]; then report=$here/report.md; fi
 
 say() { echo "$(date +%T) $*"; }
 have() { command -v "$1" > /dev/null || { echo "$1 is needed for this client" >&2; return 1; }; }

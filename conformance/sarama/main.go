@@ -203,8 +203,11 @@ func (m *member) Cleanup(sarama.ConsumerGroupSession) error {
 }
 
 func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	m.Lock()
+	gate := m.gate
+	m.Unlock()
 	select {
-	case <-m.gate:
+	case <-gate:
 	case <-session.Context().Done():
 		return nil
 	}
@@ -235,7 +238,11 @@ func main() {
 		fmt.Println("step create: FAIL", err)
 		os.Exit(1)
 	}
-	admin, _ := sarama.NewClusterAdminFromClient(client)
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		fmt.Println("step create: FAIL", err)
+		os.Exit(1)
+	}
 	total := len(codecs) * nRecords
 	var replayFrom int64
 	var a, b *member

@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../../scripts/broker.sh"
 broker=
 case ${1:-} in
-  --broker) broker=$2 ;;
+  --broker) broker=$(absolute_broker "$2") ;;
   '') ;;
   *) echo "usage: run.sh [--broker CMD]" >&2; exit 2 ;;
 esac

@@ -83,13 +83,21 @@ pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> bool 
     let mut differences: BTreeMap<(String, String), Seen> = BTreeMap::new();
     let mut argued: BTreeMap<&str, usize> = BTreeMap::new();
     let mut compared = 0;
-    let other = by_key(other);
-    for (key, step) in by_key(mine) {
-        let Some(against) = other.get(&key) else {
-            continue;
+    let (mine, other) = (by_key(mine), by_key(other));
+    for (key, step) in mine
+        .iter()
+        .chain(other.iter().filter(|(key, _)| !mine.contains_key(*key)))
+    {
+        // What only one was asked came of an answer before that differed.
+        let lines = match (mine.get(key), other.get(key)) {
+            (Some(one), Some(two)) => {
+                compared += 1;
+                between(one, two)
+            }
+            (Some(_), None) => vec!["asked | (not asked)".to_owned()],
+            _ => vec!["(not asked) | asked".to_owned()],
         };
-        compared += 1;
-        for line in between(step, against) {
+        for line in lines {
             if let Some(reason) = argued::difference(step.api, &step.label, &line) {
                 *argued.entry(reason).or_default() += 1;
                 continue;
@@ -115,7 +123,8 @@ pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> bool 
         println!("argued, {times} times: {reason}");
     }
     println!("{} differences", differences.len());
-    differences.is_empty()
+    // Where nothing was compared, nothing is proved.
+    differences.is_empty() && compared > 0
 }
 
 /// The same request may be sent more than once: its place among its equals belongs to the key.
@@ -216,7 +225,7 @@ fn name_of<'a>(element: &str, leaves: &'a [Leaf]) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::between;
+    use super::{between, compare};
     use crate::leaves::leaves;
     use crate::story::Step;
 
@@ -263,5 +272,14 @@ mod tests {
             between(&one, &step(9, &[("b", 3), ("a", 1)])),
             ["settings[b].value: 2 | 3"]
         );
+    }
+
+    #[test]
+    fn what_only_one_was_asked_and_nothing_at_all_is_no_agreement() {
+        let one = || step(7, &[("a", 1)]);
+        assert!(compare("ours", &[one()], "theirs", &[one()]));
+        assert!(!compare("ours", &[one(), one()], "theirs", &[one()]));
+        assert!(!compare("ours", &[one()], "theirs", &[one(), one()]));
+        assert!(!compare("ours", &[], "theirs", &[]));
     }
 }

@@ -105,10 +105,15 @@ impl Coverage {
              each counted once in every version.\n"
         );
         let unargued = self.report_lacks();
+        self.report_problems() && unargued == 0
+    }
+
+    /// Prints what went wrong; true if nothing did.
+    pub fn report_problems(&self) -> bool {
         for problem in &self.problems {
             println!("WRONG: {problem}");
         }
-        self.problems.is_empty() && unargued == 0
+        self.problems.is_empty()
     }
 
     fn report_api(&self, api: &Api) {

@@ -100,7 +100,9 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let mine = teller.tell(broker, &controller(&arguments.controller), &mut coverage);
     let other = controller(&arguments.against_controller);
     let theirs = teller.tell(against, &other, &mut coverage);
-    Ok(compare::compare(broker, &mine, against, &theirs))
+    let is_same = compare::compare(broker, &mine, against, &theirs);
+    // A preparation that failed at both leaves them with the same, empty answers.
+    Ok(coverage.report_problems() && is_same)
 }
 
 /// What stays the same, whichever broker the story is told to.

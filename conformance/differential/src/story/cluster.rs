@@ -100,13 +100,13 @@ impl Story<'_> {
         for version in 13..=18 {
             for (label, offset) in [("from the start", 0), ("from the end", end)] {
                 let request = observe(version, epoch, offset);
+                // A log of the quorum has its own length everywhere: no comparison.
                 self.prove_at(
                     &controller,
                     &format!("the metadata log, {label}"),
                     version,
                     &request,
                 );
-                // A log of the quorum has its own length everywhere.
             }
         }
     }

@@ -65,13 +65,7 @@ impl Story<'_> {
     }
 
     fn produce(&mut self, version: i16, topic: &Text, id: Uuid, stamped: &(Text, Uuid)) {
-        for codec in [
-            Codec::None,
-            Codec::Gzip,
-            Codec::Snappy,
-            Codec::Lz4,
-            Codec::Zstd,
-        ] {
+        for codec in Codec::ALL {
             let batch = compressed_batch(codec);
             self.ask(
                 &format!("{codec:?}"),
