@@ -214,3 +214,50 @@ fn partitions_of(transaction: &AddPartitionsToTxnTransaction) -> Partitions {
         .flat_map(|topic| topic.partitions.iter().map(|index| (&*topic.name, *index)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::messages::AddPartitionsToTxnTopic;
+
+    use super::*;
+
+    #[test]
+    fn old_and_new_shapes_carry_the_same() {
+        let topics = vec![AddPartitionsToTxnTopic {
+            name: "t".into(),
+            partitions: vec![2, 0, 2],
+        }];
+        let request = AddPartitionsToTxnRequest {
+            v3_and_below_transactional_id: "x".into(),
+            v3_and_below_producer_id: 7,
+            v3_and_below_producer_epoch: 3,
+            v3_and_below_topics: topics,
+            ..AddPartitionsToTxnRequest::default()
+        };
+        let transaction = single_transaction(&request);
+        assert_eq!(
+            (transaction.producer_id, transaction.producer_epoch),
+            (7, 3)
+        );
+        assert!(!transaction.verify_only);
+        let result = add_partitions_result(&transaction, |topic, index| {
+            assert_eq!(topic, "t");
+            index as i16
+        });
+        let codes = |topics: &[AddPartitionsToTxnTopicResult]| -> Vec<(i32, i16)> {
+            let partitions = topics[0].results_by_partition.iter();
+            partitions
+                .map(|one| (one.partition_index, one.partition_error_code))
+                .collect()
+        };
+        let old = add_partitions_response(vec![result.clone()], 3);
+        assert_eq!(codes(&old.results_by_topic_v3_and_below), [(0, 0), (2, 2)]);
+        assert!(old.results_by_transaction.is_empty());
+        let new = add_partitions_response(vec![result], 4);
+        assert_eq!(
+            codes(&new.results_by_transaction[0].topic_results),
+            [(0, 0), (2, 2)]
+        );
+        assert!(new.results_by_topic_v3_and_below.is_empty());
+    }
+}

@@ -183,3 +183,26 @@ pub(super) fn init_refused(refusal: Refusal) -> InitProducerIdResponse {
         ..granted(NO_PRODUCER_ID, NO_EPOCH)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idempotent_producer_gets_an_id_and_the_first_epoch() {
+        let request = InitProducerIdRequest::default();
+        assert_eq!((request.producer_id, request.producer_epoch), (-1, -1));
+        let mut hand = Some(9);
+        assert_eq!(init_idempotent(&request, &mut hand), granted(9, 0));
+        let none_left = init_refused(Refusal::CoordinatorLoadInProgress);
+        assert_eq!(init_idempotent(&request, &mut hand), none_left);
+        let half = InitProducerIdRequest {
+            producer_id: 9,
+            ..request
+        };
+        let mut hand = Some(10);
+        let refused = init_refused(Refusal::InvalidRequest);
+        assert_eq!(init_idempotent(&half, &mut hand), refused);
+        assert_eq!(hand, Some(10));
+    }
+}

@@ -83,3 +83,21 @@ impl<'a> FromIterator<(&'a str, i32)> for Partitions {
         set
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_a_set() {
+        let mut set = Partitions::from_iter([("b", 1), ("a", 2), ("b", 0), ("b", 1)]);
+        assert_eq!(set.len(), 3);
+        let all: Vec<(&str, i32)> = set.iter().collect();
+        assert_eq!(all, [("a", 2), ("b", 0), ("b", 1)]);
+        assert!(set.contains_all(&Partitions::from_iter([("a", 2)])));
+        assert!(!set.contains_all(&Partitions::from_iter([("a", 2), ("c", 2)])));
+        assert!(set.remove("a", 2) && !set.remove("a", 2) && !set.remove("b", 7));
+        assert_eq!(set.topics().count(), 1);
+        assert!(set.remove("b", 0) && set.remove("b", 1) && set.is_empty());
+    }
+}

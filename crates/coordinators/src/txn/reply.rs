@@ -79,3 +79,34 @@ impl TxnReply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_replaces_what_was_granted_only() {
+        let init = |error_code, producer_id| {
+            TxnReply::Init(InitProducerIdResponse {
+                error_code,
+                producer_id,
+                ..InitProducerIdResponse::default()
+            })
+        };
+        let refused = TxnReply::Init(init_refused(Refusal::NotCoordinator));
+        assert_eq!(init(NONE, 5).refused(Refusal::NotCoordinator), refused);
+        let come_back = init(Refusal::ConcurrentTransactions.code(), -1);
+        assert_eq!(come_back.refused(Refusal::NotCoordinator), refused);
+        let fenced = TxnReply::Init(init_refused(Refusal::ProducerFenced));
+        assert_eq!(fenced.clone().refused(Refusal::NotCoordinator), fenced);
+
+        let ended = TxnReply::End(EndTxnResponse {
+            producer_id: 5,
+            producer_epoch: 1,
+            ..EndTxnResponse::default()
+        });
+        let refused = TxnReply::End(end_refused(Refusal::NotCoordinator));
+        assert_eq!(ended.refused(Refusal::NotCoordinator), refused);
+        assert_eq!(AddOffsetsToTxnResponse::try_from(refused), Err(OtherReply));
+    }
+}

@@ -237,3 +237,86 @@ pub(super) fn fenced_before(known_from: i16, version: i16, refusal: Refusal) -> 
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(wall_ms: i64) -> Now {
+        Now {
+            monotonic: Duration::ZERO,
+            wall_ms,
+        }
+    }
+
+    fn open(epoch: ProducerEpoch) -> Transaction {
+        let mut first = Transaction::first(7, 1_000, at(100));
+        first.epoch = epoch;
+        let partitions = Partitions::from_iter([("t", 0)]);
+        first.joined_by(&partitions, TransactionVersion::V2, at(200))
+    }
+
+    #[test]
+    fn the_epoch_above_the_last_can_be_aborted_only() {
+        let stuck = open(ProducerEpoch::MAX);
+        let commit = stuck.decided(true, TransactionVersion::V2, &mut Some(8), at(300));
+        assert_eq!(commit, Err(Refusal::UnknownServerError));
+        let abort = stuck.decided(false, TransactionVersion::V2, &mut Some(8), at(300));
+        let abort = abort.expect("it must be possible");
+        assert_eq!((abort.producer_id, abort.epoch), (7, ProducerEpoch::MAX));
+        let over = abort.completed(at(400));
+        assert_eq!((over.producer_id, over.epoch), (8, 0));
+        let fenced = stuck.fenced(TransactionVersion::V1, &mut None, at(300));
+        assert_eq!(fenced.map(|next| next.epoch), Ok(ProducerEpoch::MAX));
+    }
+
+    #[test]
+    fn a_producer_id_is_used_up_only_where_the_epoch_runs_out() {
+        let mut hand = Some(8);
+        for epoch in [0, 5, LAST_EPOCH - 1] {
+            let next = open(epoch).decided(true, TransactionVersion::V2, &mut hand, at(300));
+            assert_eq!(next.map(|next| next.next_producer_id), Ok(NO_PRODUCER_ID));
+            assert_eq!(hand, Some(8));
+        }
+        let old = open(LAST_EPOCH).decided(true, TransactionVersion::V0, &mut hand, at(300));
+        assert_eq!(old.map(|next| next.epoch), Ok(LAST_EPOCH));
+        assert_eq!(hand, Some(8));
+        let last = open(LAST_EPOCH).decided(true, TransactionVersion::V2, &mut hand, at(300));
+        assert_eq!(last.map(|next| next.next_producer_id), Ok(8));
+        let none_left = open(LAST_EPOCH).decided(true, TransactionVersion::V2, &mut hand, at(300));
+        assert_eq!(none_left, Err(Refusal::CoordinatorLoadInProgress));
+    }
+
+    #[test]
+    fn it_is_too_late_only_after_the_deadline() {
+        let open = open(0);
+        assert_eq!(open.deadline_ms(), Some(1_200));
+        assert!(!open.is_timed_out(at(1_200)));
+        assert!(open.is_timed_out(at(1_201)));
+        let endless = Transaction {
+            timeout_ms: i32::MAX,
+            ..open.clone()
+        };
+        assert!(!endless.is_timed_out(at(i64::MAX)));
+        let decided = open.decided(true, TransactionVersion::V2, &mut None, at(300));
+        assert!(!decided.expect("it is open").is_timed_out(at(i64::MAX)));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_takes_no_record_back() {
+        let open = open(0);
+        let next = open.joined_by(&Partitions::default(), TransactionVersion::V2, at(50));
+        assert_eq!((next.start_ms, next.update_ms), (200, 200));
+    }
+
+    #[test]
+    fn old_clients_hear_a_word_that_they_know() {
+        let told = |version| fenced_before(2, version, Refusal::ProducerFenced);
+        assert_eq!(told(1), Refusal::InvalidProducerEpoch);
+        assert_eq!(told(2), Refusal::ProducerFenced);
+        let other = fenced_before(2, 1, Refusal::InvalidTxnState);
+        assert_eq!(other, Refusal::InvalidTxnState);
+    }
+}

@@ -98,6 +98,14 @@ impl Host {
         step.n_demands = self.commit();
         self.ledger.validate();
         let next = self.ledger.next_timeout();
+        // What only lacks its Complete is tried again soon.
+        if self.ledger.owed.values().any(|owed| owed.left.is_empty()) {
+            let soon = self.now.monotonic + Duration::from_millis(100);
+            assert!(
+                next.is_some_and(|next| next.0 <= soon),
+                "Complete is forgotten"
+            );
+        }
         assert!(next.is_none_or(|next| decision.deadline.is_some_and(|at| at <= next)));
         step
     }
