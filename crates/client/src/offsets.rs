@@ -21,6 +21,8 @@ use crate::settings::pause;
 const LAST_WITH_NAMES: i16 = 9;
 /// OffsetFetch asks for several groups from this version on.
 const MANY_GROUPS_FROM: i16 = 8;
+/// OffsetFetch can leave out what a transaction has pending from this version on.
+const STABLE_FROM: i16 = 7;
 
 /// Which offset of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,7 +230,7 @@ impl Cluster {
         Ok(found)
     }
 
-    /// What a group has committed, of these partitions or of all.
+    /// What a group has committed, of these partitions, to go on from there; or of all, to look.
     pub async fn committed(
         &self,
         group: &str,
@@ -250,34 +252,7 @@ impl Cluster {
         let version = connection
             .versions()
             .newest::<OffsetFetchRequest>(LAST_WITH_NAMES)?;
-        let by_topic = partitions.map(by_topic);
-        let mut request = OffsetFetchRequest::default();
-        if version >= MANY_GROUPS_FROM {
-            let topics = by_topic.map(|topics| {
-                let topics = topics.into_iter();
-                let topic = topics.map(|(name, partition_indexes)| OffsetFetchRequestTopics {
-                    name,
-                    partition_indexes,
-                    ..OffsetFetchRequestTopics::default()
-                });
-                topic.collect()
-            });
-            request.groups = vec![OffsetFetchRequestGroup {
-                group_id: Text::from(group),
-                topics,
-                ..OffsetFetchRequestGroup::default()
-            }];
-        } else {
-            request.group_id = Text::from(group);
-            request.topics = by_topic.map(|topics| {
-                let topics = topics.into_iter();
-                let topic = topics.map(|(name, partition_indexes)| OffsetFetchRequestTopic {
-                    name,
-                    partition_indexes,
-                });
-                topic.collect()
-            });
-        }
+        let request = committed_request(version, group, partitions);
         let answer = connection
             .ask_up_to(&request, version, self.patience())
             .await?;
@@ -398,6 +373,47 @@ fn by_topic(partitions: &[TopicPartition]) -> BTreeMap<Text, Vec<i32>> {
         .collect()
 }
 
+/// A reader who goes on from these partitions must not go on from what a transaction is about to
+/// replace; who only looks (all partitions) is not kept waiting. Both as Kafka's clients do it.
+fn committed_request(
+    version: i16,
+    group: &str,
+    partitions: Option<&[TopicPartition]>,
+) -> OffsetFetchRequest {
+    let by_topic = partitions.map(by_topic);
+    let mut request = OffsetFetchRequest {
+        require_stable: version >= STABLE_FROM && partitions.is_some(),
+        ..OffsetFetchRequest::default()
+    };
+    if version >= MANY_GROUPS_FROM {
+        let topics = by_topic.map(|topics| {
+            let topics = topics.into_iter();
+            let topic = topics.map(|(name, partition_indexes)| OffsetFetchRequestTopics {
+                name,
+                partition_indexes,
+                ..OffsetFetchRequestTopics::default()
+            });
+            topic.collect()
+        });
+        request.groups = vec![OffsetFetchRequestGroup {
+            group_id: Text::from(group),
+            topics,
+            ..OffsetFetchRequestGroup::default()
+        }];
+    } else {
+        request.group_id = Text::from(group);
+        request.topics = by_topic.map(|topics| {
+            let topics = topics.into_iter();
+            let topic = topics.map(|(name, partition_indexes)| OffsetFetchRequestTopic {
+                name,
+                partition_indexes,
+            });
+            topic.collect()
+        });
+    }
+    request
+}
+
 fn read_committed(
     group: &str,
     answer: OffsetFetchResponse,
@@ -452,4 +468,43 @@ fn read_committed(
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::messages::{
+        OffsetFetchRequest, OffsetFetchResponse, OffsetFetchResponsePartition,
+        OffsetFetchResponseTopic,
+    };
+    use ottla_protocol::{Refusal, Text, TopicPartition, Versioned, encode_body};
+
+    use super::{LAST_WITH_NAMES, committed_request, read_committed};
+
+    #[test]
+    fn who_goes_on_from_an_offset_waits_for_pending_transactions_and_who_looks_does_not() {
+        let partitions = [TopicPartition::new("orders", 0)];
+        for version in OffsetFetchRequest::VERSIONS.0..=LAST_WITH_NAMES {
+            let request = committed_request(version, "g", Some(&partitions));
+            assert_eq!(request.require_stable, version >= 7, "version {version}");
+            encode_body(&request, version).expect("nothing that the version cannot carry");
+        }
+        let looks = committed_request(LAST_WITH_NAMES, "g", None);
+        assert!(!looks.require_stable);
+    }
+
+    #[test]
+    fn an_offset_that_a_transaction_has_pending_is_asked_for_again() {
+        let answer = OffsetFetchResponse {
+            topics: vec![OffsetFetchResponseTopic {
+                name: Text::from("orders"),
+                partitions: vec![OffsetFetchResponsePartition {
+                    error_code: Refusal::UnstableOffsetCommit.code(),
+                    ..OffsetFetchResponsePartition::default()
+                }],
+            }],
+            ..OffsetFetchResponse::default()
+        };
+        let refused = read_committed("g", answer).expect_err("it is pending");
+        assert!(refused.is_retriable(), "{refused}");
+    }
 }
