@@ -2,9 +2,11 @@
 //! while the node runs.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 
+use anyhow::Context;
 use ottla_node::{LogLevel, LogLevels, ROOT_LOGGER};
 use tracing_subscriber::EnvFilter;
 
@@ -13,11 +15,8 @@ const LOG_VARIABLE: &str = "OTTLA_LOG";
 const LOG_DEFAULT: &str = "info";
 
 /// Starts the log; the levels are for whoever may change them.
-pub(crate) fn start() -> Levels {
-    let at_start = std::env::var(LOG_VARIABLE)
-        .ok()
-        .filter(|text| EnvFilter::try_new(text).is_ok())
-        .unwrap_or_else(|| LOG_DEFAULT.to_owned());
+pub(crate) fn start() -> anyhow::Result<Levels> {
+    let at_start = at_start(std::env::var_os(LOG_VARIABLE))?;
     let stderr = std::io::stderr;
     let log = tracing_subscriber::fmt()
         .with_ansi(stderr().is_terminal())
@@ -26,11 +25,24 @@ pub(crate) fn start() -> Levels {
         .with_filter_reloading();
     let handle = log.reload_handle();
     log.init();
-    Levels {
+    Ok(Levels {
         at_start,
         set: Mutex::default(),
         reload: Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())),
+    })
+}
+
+fn at_start(written: Option<OsString>) -> anyhow::Result<String> {
+    let text = written.unwrap_or_default().to_string_lossy().into_owned();
+    if text.trim().is_empty() {
+        return Ok(LOG_DEFAULT.to_owned());
     }
+    EnvFilter::try_new(&text).with_context(|| {
+        format!(
+            "{LOG_VARIABLE}={text} is not usable: a level, or TARGET=LEVEL pairs with commas, is"
+        )
+    })?;
+    Ok(text)
 }
 
 type Reload = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
@@ -74,6 +86,19 @@ fn filter(at_start: &str, set: &BTreeMap<String, LogLevel>) -> Result<EnvFilter,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_filter_is_told_and_none_is_info() {
+        let start = |text: &str| at_start(Some(text.into()));
+        assert_eq!(at_start(None).unwrap(), "info");
+        assert_eq!(start(" ").unwrap(), "info");
+        assert_eq!(start("ottla_node=debug").unwrap(), "ottla_node=debug");
+        let why = start("ottla_node=loud").unwrap_err().to_string();
+        assert!(
+            why.starts_with("OTTLA_LOG=ottla_node=loud is not usable"),
+            "{why}"
+        );
+    }
 
     #[test]
     fn what_is_set_stands_over_what_the_start_said() {

@@ -60,6 +60,26 @@ pub(crate) fn is_closed_pipe(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
 
+/// Runs a command that prints. What goes wrong is told by `complain`, in the words of the tool that
+/// the command stands for, after what was printed before.
+pub(crate) async fn command(
+    act: impl AsyncFnOnce(&mut Output) -> anyhow::Result<ExitCode>,
+    complain: impl FnOnce(&anyhow::Error),
+) -> anyhow::Result<ExitCode> {
+    let mut output = Output::new();
+    let done = act(&mut output).await;
+    let flushed = output.flush();
+    finished(match done {
+        Err(error) if !error.is::<io::Error>() => {
+            flushed?;
+            complain(&error);
+            Ok(ExitCode::FAILURE)
+        }
+        Ok(code) => flushed.map(|()| code).map_err(Into::into),
+        error => error,
+    })
+}
+
 /// A command that stopped because nobody reads what it prints has done all that was asked of it.
 pub(crate) fn finished(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     result.or_else(|error| match error.downcast_ref::<io::Error>() {

@@ -29,9 +29,6 @@ use crate::quorum::{self, CannotStart, Registration, Started, Subscriber};
 use crate::services::{BrokerState, Configured, Services, random_uuid};
 use crate::upkeep;
 
-/// A controller of one voter is active in milliseconds; much longer means that something is wrong.
-const ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Why a node does not start, as a sentence.
 #[derive(Debug)]
 pub enum StartFailed {
@@ -40,7 +37,7 @@ pub enum StartFailed {
     Quorum(CannotStart),
     Refused(Refused),
     Io(&'static str, std::io::Error),
-    TimedOut,
+    TimedOut(Duration),
 }
 
 impl fmt::Display for StartFailed {
@@ -58,7 +55,13 @@ impl fmt::Display for StartFailed {
                 ),
             },
             Self::Io(doing, error) => write!(f, "cannot {doing}: {error}"),
-            Self::TimedOut => f.write_str("the controller did not become active"),
+            Self::TimedOut(patience) => write!(
+                f,
+                "the controller did not become active within \
+                 initial.broker.registration.timeout.ms={}; is the disk very slow, or does \
+                 controller.quorum.voters name others?",
+                patience.as_millis()
+            ),
         }
     }
 }
@@ -132,9 +135,12 @@ impl Node {
             &start.control,
         )
         .map_err(StartFailed::Quorum)?;
-        tokio::time::timeout(ACTIVE_TIMEOUT, controller.active())
+        // A controller of one voter is active in milliseconds.
+        let patience_ms = settings.metadata.registration_timeout_ms;
+        let patience = Duration::from_millis(u64::try_from(patience_ms).unwrap_or(0));
+        tokio::time::timeout(patience, controller.active())
             .await
-            .map_err(|_| StartFailed::TimedOut)?
+            .map_err(|_| StartFailed::TimedOut(patience))?
             .map_err(Refused::from)?;
         let around = Surroundings {
             node_id: settings.node_id,

@@ -10,7 +10,7 @@ use ottla_metadata::config::{BrokerConfig, Overrides};
 use ottla_metadata::controller::NewTopic;
 use ottla_metadata::image::Endpoint;
 use ottla_node::{
-    Acknowledgement, Disk, GroupTopics, Node, Pace, Partition, Start, auto_format,
+    Acknowledgement, Disk, GroupTopics, Node, Pace, Partition, Start, StartFailed, auto_format,
     create_group_topic, random_uuid,
 };
 use ottla_protocol::batch_builder::BatchBuilder;
@@ -46,6 +46,10 @@ fn config(directory: &Path, more: &[(&str, &str)]) -> BrokerConfig {
 }
 
 async fn start(config: &BrokerConfig) -> Node {
+    try_start(config).await.unwrap()
+}
+
+async fn try_start(config: &BrokerConfig) -> Result<Node, StartFailed> {
     let settings = config.node_settings().unwrap();
     let disk = Disk::new();
     if let Some(format) = auto_format(&settings, None, &[], &disk, random_uuid).unwrap() {
@@ -63,7 +67,7 @@ async fn start(config: &BrokerConfig) -> Node {
         endpoints,
         control: Handle::current(),
     };
-    Node::start(start).await.unwrap()
+    Node::start(start).await
 }
 
 async fn create(node: &Node, name: &str) {
@@ -109,6 +113,22 @@ async fn append(node: &Node, topic: &str, n: i64) {
     acknowledged(&partition, first + n).await;
 }
 
+fn copy(from: &Path, to: &Path) {
+    let mut copy = std::process::Command::new("cp");
+    assert!(copy.arg("-r").arg(from).arg(to).status().unwrap().success());
+}
+
+/// How many entries of a directory have names that end like this.
+fn names(directory: &Path, end: &str) -> usize {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries
+        .filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().ends_with(end)
+        })
+        .count()
+}
+
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -149,13 +169,7 @@ fn what_was_acknowledged_is_there_after_a_stop_and_after_a_crash() {
     });
     second.shutdown_background();
     let copy = tempfile::tempdir().unwrap();
-    let copied = std::process::Command::new("cp")
-        .arg("-r")
-        .arg(directory.path().join("data"))
-        .arg(copy.path())
-        .status()
-        .unwrap();
-    assert!(copied.success());
+    self::copy(&directory.path().join("data"), copy.path());
     let config = self::config(copy.path(), &[]);
     runtime().block_on(async {
         let node = start(&config).await;
@@ -166,6 +180,19 @@ fn what_was_acknowledged_is_there_after_a_stop_and_after_a_crash() {
         append(&node, "t", 1).await;
         node.stop().await.unwrap();
     });
+}
+
+#[test]
+fn a_controller_is_waited_for_as_long_as_the_setting_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let no_patience = [("initial.broker.registration.timeout.ms", "0")];
+    let config = config(directory.path(), &no_patience);
+    let runtime = runtime();
+    let started = runtime.block_on(try_start(&config));
+    let why = started.err().expect("no controller is active at once");
+    let setting = "initial.broker.registration.timeout.ms=0";
+    assert!(why.to_string().contains(setting), "{why}");
+    runtime.shutdown_background();
 }
 
 #[test]
@@ -196,6 +223,11 @@ fn dynamic_settings_and_deleted_topics_outlive_a_restart() {
             .await
             .unwrap();
         assert!(altered[0].is_ok(), "{altered:?}");
+        let held = services.partitions().leader_of("drop", 0).unwrap();
+        assert_eq!(held.append_fault(), None);
+        let data = directory.path().join("data");
+        let (there, aside) = (data.join("drop-0"), directory.path().join("aside"));
+        copy(&there, &aside);
         let dropped = services
             .controller()
             .decide(|ledger, _| ledger.delete_topics(&[DeleteTarget::Name("drop".to_owned())]))
@@ -203,8 +235,12 @@ fn dynamic_settings_and_deleted_topics_outlive_a_restart() {
             .unwrap();
         assert!(dropped[0].outcome.is_ok());
         assert!(services.partitions().find("drop", 0).is_err());
-        drop(services);
+        assert_eq!(held.append_fault(), Some(Refusal::NotLeaderOrFollower));
+        assert_eq!(names(&data, "-delete"), 1, "it is unlinked later");
+        drop((held, services));
         node.stop().await.unwrap();
+        // As if the node had been killed between the decision and the renaming.
+        copy(&aside, &there);
         let node = start(&config).await;
         let services = node.services();
         assert_eq!(
@@ -213,7 +249,18 @@ fn dynamic_settings_and_deleted_topics_outlive_a_restart() {
         );
         assert!(services.partitions().leader_of("keep", 0).is_ok());
         assert!(services.partitions().find("drop", 0).is_err());
+        // As in Kafka: what nobody knows is set aside and kept, what was on its way out goes.
+        assert!(!there.exists());
+        assert_eq!(names(&data, "-stray"), 1);
+        for _ in 0..1000 {
+            if names(&data, "-delete") == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(names(&data, "-delete"), 0);
         node.stop().await.unwrap();
+        assert_eq!(names(&data, "-stray"), 1);
     });
 }
 

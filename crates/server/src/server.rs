@@ -16,8 +16,8 @@ use crate::connection::Shared;
 use crate::http;
 use crate::listener::{Connections, Listener, SocketOptions, bind};
 
-/// Request frames above 64 KiB that may be in memory at once, in KiB, over all connections; one
-/// frame of the largest size must always fit.
+/// Request frames above 64 KiB that may be in memory at once, in KiB, over all connections, where
+/// `queued.max.request.bytes` says nothing.
 const BUDGET_KIB: usize = 256 * 1024;
 /// How long answers that are owed may take to leave at the end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -224,7 +224,7 @@ impl Server {
             services: services.clone(),
             frame_max,
             idle_max: idle_max(settings.connections.max_idle_ms),
-            budget: Arc::new(Semaphore::new(BUDGET_KIB.max(frame_max.div_ceil(1024) + 1))),
+            budget: Arc::new(Semaphore::new(budget_kib(settings))),
             stopping: stopping.clone(),
         });
         let send_buffer = buffer(
@@ -263,6 +263,16 @@ impl Server {
     }
 }
 
+/// One frame of the largest size must always fit.
+fn budget_kib(settings: &NodeSettings) -> usize {
+    let kib = |bytes: i64| usize::try_from(bytes).unwrap_or(0).div_ceil(1024);
+    let limits = &settings.connections;
+    let asked = Some(limits.queued_request_bytes).filter(|bytes| *bytes > 0);
+    let largest = kib(limits.request_max_bytes.into()) + 1;
+    let budget = asked.map_or(BUDGET_KIB, kib).max(largest);
+    budget.min(Semaphore::MAX_PERMITS)
+}
+
 fn idle_max(ms: i64) -> Duration {
     /// Longer than any process lives; a timer cannot be longer still.
     const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -274,6 +284,27 @@ mod tests {
     use socket2::SockRef;
 
     use super::*;
+
+    #[test]
+    fn the_budget_is_what_was_set_and_holds_the_largest_frame() {
+        let budget = |queued: &str, largest: &str| {
+            let values = [
+                ("node.id", "1"),
+                ("process.roles", "broker,controller"),
+                ("controller.listener.names", "CONTROLLER"),
+                ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"),
+                ("controller.quorum.voters", "1@localhost:9093"),
+                ("queued.max.request.bytes", queued),
+                ("socket.request.max.bytes", largest),
+            ];
+            let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            budget_kib(&BrokerConfig::new(values.into()).node_settings().unwrap())
+        };
+        assert_eq!(budget("-1", "1000000"), BUDGET_KIB);
+        assert_eq!(budget("2048000", "1000000"), 2000);
+        assert_eq!(budget("1024", "1024000"), 1001);
+        assert!(budget(&i64::MAX.to_string(), "1024000") > 1 << 40);
+    }
 
     #[test]
     fn buffers_have_the_size_that_was_set_and_else_the_systems() {

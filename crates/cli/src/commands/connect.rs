@@ -31,7 +31,14 @@ impl Connect {
 
 /// A client's properties, by Kafka's names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Properties(BTreeMap<String, String>);
+pub(crate) struct Properties(BTreeMap<String, Written>);
+
+/// A value, and the file and line where it stands; typed ones stand before everybody's eyes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Written {
+    value: String,
+    place: Option<(PathBuf, usize)>,
+}
 
 impl Properties {
     /// The file first; what was typed takes precedence.
@@ -41,20 +48,33 @@ impl Properties {
             let bytes = std::fs::read(path)
                 .with_context(|| format!("{} cannot be read", path.display()))?;
             let read = properties::parse(&bytes).with_context(|| path.display().to_string())?;
-            all.extend(
-                read.into_iter()
-                    .map(|property| (property.name, property.value)),
-            );
+            all.extend(read.into_iter().map(|property| {
+                let place = Some((path.to_owned(), property.line));
+                let value = property.value;
+                (property.name, Written { value, place })
+            }));
         }
         for pair in typed {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            all.insert(name.to_owned(), value.to_owned());
+            let (value, place) = (value.to_owned(), None);
+            all.insert(name.to_owned(), Written { value, place });
         }
         Ok(Self(all))
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name).map(|written| written.value.as_str())
+    }
+
+    /// The property as it was written, and where, for a sentence about it.
+    pub(crate) fn shown(&self, name: &str) -> String {
+        let Some(Written { value, place }) = self.0.get(name) else {
+            return name.to_owned();
+        };
+        match place {
+            Some((path, line)) => format!("{} line {line}: {name}={value}", path.display()),
+            None => format!("{name}={value}"),
+        }
     }
 
     pub(crate) fn is_true(&self, name: &str) -> Option<bool> {
@@ -71,7 +91,7 @@ impl Properties {
         };
         match text.trim().parse() {
             Ok(value) => Ok(Some(value)),
-            Err(why) => bail!("{name}={text} is not usable: {why}"),
+            Err(why) => bail!("{} is not usable: {why}", self.shown(name)),
         }
     }
 
@@ -82,8 +102,12 @@ impl Properties {
     /// What all clients share. A connection that would have to be protected is refused rather
     /// than made without protection.
     pub(crate) fn client(&self, default_client_id: &str) -> anyhow::Result<ClientSettings> {
-        if let Some(protocol) = self.text("security.protocol").filter(|p| *p != "PLAINTEXT") {
-            bail!("security.protocol={protocol} is not supported yet: only PLAINTEXT is");
+        let protocol = "security.protocol";
+        if self.text(protocol).is_some_and(|text| text != "PLAINTEXT") {
+            bail!(
+                "{} is not supported yet: only PLAINTEXT is",
+                self.shown(protocol)
+            );
         }
         let mut settings = ClientSettings {
             client_id: self
@@ -162,6 +186,18 @@ mod tests {
         assert_eq!(read.text("acks"), Some("all"));
         assert_eq!(read.text("empty"), Some(""));
         assert_eq!(read.client("x").unwrap().client_id, "me");
+    }
+
+    #[test]
+    fn a_value_that_is_not_usable_is_told_with_its_file_and_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# mine\nrequest.timeout.ms=soon\n").unwrap();
+        let read = Properties::gather(Some(file.path()), &["retries=x".to_owned()]).unwrap();
+        let why = read.client("x").unwrap_err().to_string();
+        let place = format!("{} line 2: request.timeout.ms=soon", file.path().display());
+        assert!(why.starts_with(&place), "{why}");
+        let why = read.read::<u32>("retries").unwrap_err().to_string();
+        assert!(why.starts_with("retries=x is not usable"), "{why}");
     }
 
     #[test]

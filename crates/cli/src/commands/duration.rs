@@ -1,8 +1,14 @@
-//! ISO 8601 durations (`P1DT2H3M4.5S`), as Kafka's tools take them.
+//! ISO 8601 durations (`P1DT2H3M4.5S`), as Kafka's tools take them, and the moment they count from.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY: f64 = 86_400.0;
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
+}
 
 /// `None` if the text is no duration. Years and months are none to Kafka either: they have no
 /// fixed length.

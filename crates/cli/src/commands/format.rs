@@ -4,7 +4,6 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use ottla_metadata::config::{NodeSettings, QuorumForm};
@@ -13,6 +12,7 @@ use ottla_node::{Format, Formatted, InitialController, InitialVoters, auto_forma
 use ottla_protocol::Uuid;
 use ottla_storage::{Disk, new_id};
 
+use super::duration::now_ms;
 use crate::settings::{Given, Settings, load_to_format, process_environment};
 
 #[derive(Debug, clap::Args)]
@@ -87,7 +87,7 @@ fn format(args: &Args, environment: Vec<(String, String)>) -> anyhow::Result<Vec
         features,
         ignore_formatted: args.ignore_formatted,
     };
-    let done = format.run(&Disk::new(), wall_ms(), new_id)?;
+    let done = format.run(&Disk::new(), now_ms(), new_id)?;
     Ok(report(&format, &done))
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn prepare_if_empty(settings: &Settings) -> anyhow::Result<()> {
     let Some(format) = auto_format(&settings.node, cluster_id, &own_hosts, &disk, new_id)? else {
         return Ok(());
     };
-    let done = format.run(&disk, wall_ms(), new_id)?;
+    let done = format.run(&disk, now_ms(), new_id)?;
     for (path, role) in &done.directories {
         tracing::info!(
             cluster_id = format.cluster_id,
@@ -109,13 +109,6 @@ pub(crate) fn prepare_if_empty(settings: &Settings) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-fn wall_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The metadata.version and the other features that were asked for.

@@ -182,22 +182,19 @@ enum Done {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut output = Output::new();
-    let done = act(&args, &mut output).await;
-    let flushed = output.flush();
-    output::finished(match done {
-        Err(error) if !error.is::<std::io::Error>() => {
-            flushed?;
-            complain(format_args!(
-                "Executing consumer group command failed due to {}",
-                words(&error)
-            ));
-            Ok(ExitCode::FAILURE)
-        }
-        Ok(Done::All) => flushed.map(|()| ExitCode::SUCCESS).map_err(Into::into),
-        Ok(Done::NotAll) => flushed.map(|()| ExitCode::FAILURE).map_err(Into::into),
-        Err(error) => Err(error),
-    })
+    let act = async |output: &mut Output| {
+        Ok(match act(&args, output).await? {
+            Done::All => ExitCode::SUCCESS,
+            Done::NotAll => ExitCode::FAILURE,
+        })
+    };
+    let failed = |error: &anyhow::Error| {
+        let why = words(error);
+        complain(format_args!(
+            "Executing consumer group command failed due to {why}"
+        ));
+    };
+    output::command(act, failed).await
 }
 
 fn complain(what: impl std::fmt::Display) {

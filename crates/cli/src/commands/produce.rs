@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ottla_client::ClientError;
@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use self::lines::LineFormat;
 use super::connect::{Connect, Properties, words};
+use super::duration::now_ms;
 use super::stop::{Stop, Stopped};
 use crate::output;
 
@@ -181,7 +182,7 @@ impl Sending<'_> {
 
     async fn one(&mut self, line: &[u8], number: u64) -> anyhow::Result<()> {
         let mut record = self.format.read(line, number)?;
-        record.timestamp = now();
+        record.timestamp = now_ms();
         let delivery = match self.producer.send(self.topic, record).await {
             Ok(delivery) => delivery,
             // The next line may be shorter.
@@ -320,11 +321,4 @@ fn watch_deliveries(topic: Arc<str>) -> (mpsc::Sender<Delivery>, JoinHandle<usiz
         n_lost
     });
     (sender, watch)
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

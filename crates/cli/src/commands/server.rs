@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let levels = log::start();
+    let levels = log::start()?;
     raise_file_limit();
     let given = Given {
         file: args.file,

@@ -106,20 +106,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut output = Output::new();
-    let done = act(&args, &mut output).await;
-    let done = done.and_then(|()| Ok(output.flush()?));
-    output::finished(match done {
-        Err(error) if !error.is::<std::io::Error>() => {
-            output.flush()?;
-            output::note(format_args!(
-                "Error while executing topic command : {}",
-                words(&error)
-            ));
-            Ok(ExitCode::FAILURE)
-        }
-        done => done.map(|()| ExitCode::SUCCESS),
-    })
+    let act = async |output: &mut Output| {
+        act(&args, output).await?;
+        Ok(ExitCode::SUCCESS)
+    };
+    let complain = |error: &anyhow::Error| {
+        let why = words(error);
+        output::note(format_args!("Error while executing topic command : {why}"));
+    };
+    output::command(act, complain).await
 }
 
 async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {

@@ -349,6 +349,8 @@ settings! {
         max_creation_rate: i32 = "max.connection.creation.rate",
         /// Negative: never.
         max_idle_ms: i64 = "connections.max.idle.ms",
+        /// Not positive: a bound of our own.
+        queued_request_bytes: i64 = "queued.max.request.bytes",
     }
 }
 
@@ -431,6 +433,7 @@ settings! {
         fetch_timeout_ms: i32 = "controller.quorum.fetch.timeout.ms",
         election_backoff_max_ms: i32 = "controller.quorum.election.backoff.max.ms",
         append_linger_ms: i32 = "controller.quorum.append.linger.ms",
+        registration_timeout_ms: i32 = "initial.broker.registration.timeout.ms",
         broker_heartbeat_interval_ms: i32 = "broker.heartbeat.interval.ms",
         broker_session_timeout_ms: i32 = "broker.session.timeout.ms",
     }

@@ -193,9 +193,13 @@ impl Partition {
         Some(self.leader_epoch.load(Ordering::Acquire)).filter(|epoch| *epoch != NOT_LEADING)
     }
 
-    /// `KAFKA_STORAGE_ERROR` once the disk has failed this partition: nothing that waits for an
-    /// acknowledgement will get one.
+    /// Why nothing that waits for an acknowledgement will get one here: `NOT_LEADER_OR_FOLLOWER`
+    /// once the partition is led elsewhere or deleted, `KAFKA_STORAGE_ERROR` once the disk has
+    /// failed it.
     pub fn append_fault(&self) -> Option<Refusal> {
+        if self.leader_epoch().is_none() {
+            return Some(Refusal::NotLeaderOrFollower);
+        }
         self.is_failed
             .load(Ordering::Acquire)
             .then_some(Refusal::KafkaStorageError)

@@ -63,7 +63,8 @@ impl Reset {
                 [group] => Some(group.as_str()),
                 _ => None,
             };
-            Ok(Self::FromFile(read(&text, group)?))
+            let plans = read(&text, group).with_context(|| path.display().to_string())?;
+            Ok(Self::FromFile(plans))
         } else if args.to_earliest {
             Ok(Self::ToEarliest)
         } else if args.to_latest {
@@ -83,13 +84,19 @@ impl Reset {
 /// Lines of `topic,partition,offset`, if just one group is meant, else with the group in front.
 fn read(text: &str, only_group: Option<&str>) -> anyhow::Result<BTreeMap<String, Plan>> {
     let mut plans: BTreeMap<String, Plan> = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+    for (n, line) in (1..).zip(text.lines()) {
+        if line.trim().is_empty() {
+            continue;
+        }
         let cells = cells(line);
         let cells: Vec<_> = cells.iter().map(String::as_str).collect();
         let (group, [topic, partition, offset]) = match (&cells[..], only_group) {
             (&[topic, partition, offset], Some(group)) => (group, [topic, partition, offset]),
             (&[group, topic, partition, offset], _) => (group, [topic, partition, offset]),
-            _ => bail!("`{line}` is no line of group,topic,partition,offset"),
+            _ => bail!(
+                "line {n}: `{line}` is not group,topic,partition,offset; without the group where \
+                 --group names just one"
+            ),
         };
         let numbers = partition
             .trim()
@@ -97,7 +104,7 @@ fn read(text: &str, only_group: Option<&str>) -> anyhow::Result<BTreeMap<String,
             .ok()
             .zip(offset.trim().parse().ok());
         let Some((partition, offset)) = numbers else {
-            bail!("`{line}` has no partition and offset");
+            bail!("line {n}: `{line}` has no numbers for partition and offset");
         };
         let plan = plans.entry(group.to_owned()).or_default();
         plan.insert(TopicPartition::new(topic, partition), offset);
@@ -168,7 +175,9 @@ mod tests {
             ["\"a,b\",t,0,5"]
         );
         for bad in ["t,0,5", "t", "g,t,x,5"] {
-            assert!(read(bad, None).is_err(), "{bad}");
+            let why = read(&format!("g,t,0,1\n\n{bad}\n"), None).unwrap_err();
+            let expected = format!("line 3: `{bad}` ");
+            assert!(why.to_string().starts_with(&expected), "{why}");
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{bail, ensure};
 use ottla_client::{Ask, At, Cluster, Committed, Committer, Isolation};
@@ -11,6 +10,7 @@ use ottla_protocol::{Offset, Refusal, TopicPartition};
 use super::plan::{self, Plan, Reset};
 use super::table::{Column, Table};
 use super::{Args, Done, complain, meant, scope};
+use crate::commands::duration::now_ms;
 use crate::output::{self, Output};
 
 pub(super) async fn reset(
@@ -96,10 +96,7 @@ async fn prepare(
         Reset::ToLatest => at(cluster, &partitions, At::Latest).await,
         Reset::ToMoment(ms) => since(cluster, &partitions, *ms, output).await,
         Reset::ByDuration(age) => {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            let then = i64::try_from(now.as_millis())? - i64::try_from(age.as_millis())?;
+            let then = now_ms().saturating_sub(i64::try_from(age.as_millis())?);
             since(cluster, &partitions, then, output).await
         }
         Reset::ToOffset(offset) => {

@@ -10,10 +10,9 @@ use ottla_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResource, AlterConfigsResourceResponse, AlterConfigsResponse,
     AlterableConfig,
 };
-use ottla_protocol::{Refusal, Refused};
 
 use super::altering::{self, Checked, Named};
-use crate::api::{code, count_errors, words};
+use crate::api::{code, words};
 use crate::session::Call;
 
 pub(crate) async fn handle(
@@ -22,35 +21,21 @@ pub(crate) async fn handle(
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
     let repeated = altering::repeated(request.resources.iter().map(named));
-    let checked: Vec<Checked<ConfigReplacement>> = request
-        .resources
-        .iter()
-        .map(|resource| replacement(resource, &repeated))
-        .collect();
-    let outcomes = replace(
-        services,
-        altering::remaining(&checked),
-        request.validate_only,
-    )
-    .await;
-    let responses: Vec<AlterConfigsResourceResponse> = request
-        .resources
-        .iter()
-        .zip(altering::merge(checked, outcomes))
-        .map(|(resource, outcome)| AlterConfigsResourceResponse {
-            error_code: code(&outcome),
-            error_message: words(&outcome),
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-        })
-        .collect();
-    count_errors(
-        services,
-        call,
-        responses.iter().map(|resource| resource.error_code),
-    );
+    let resources = request.resources.iter();
+    let checked = resources.map(|resource| replacement(resource, &repeated));
+    let validate_only = request.validate_only;
+    let outcomes = altering::decide(services, call, checked.collect(), {
+        move |ledger, changes, config| ledger.alter_configs(changes, validate_only, config)
+    });
+    let answered = request.resources.iter().zip(outcomes.await);
+    let responses = answered.map(|(resource, outcome)| AlterConfigsResourceResponse {
+        error_code: code(&outcome),
+        error_message: words(&outcome),
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+    });
     AlterConfigsResponse {
-        responses,
+        responses: responses.collect(),
         ..Default::default()
     }
 }
@@ -78,19 +63,4 @@ fn replacement(
         resource: altering::resource(named(resource))?,
         values: resource.configs.iter().map(value).collect(),
     }))
-}
-
-async fn replace(
-    services: &Services,
-    replacements: Vec<ConfigReplacement>,
-    validate_only: bool,
-) -> Result<Vec<Result<(), Refused>>, Refusal> {
-    if replacements.is_empty() {
-        return Ok(Vec::new());
-    }
-    let config = services.config();
-    let replace = services
-        .controller()
-        .decide(move |ledger, _| ledger.alter_configs(&replacements, validate_only, &config));
-    replace.await
 }

@@ -1,12 +1,17 @@
-//! What AlterConfigs and IncrementalAlterConfigs share: each resource once, and the controller's
-//! verdicts back in the order of the request.
+//! What AlterConfigs and IncrementalAlterConfigs share: each resource once, one question to the
+//! controller, and its verdicts back in the order of the request.
 
 use std::collections::HashSet;
 
+use ottla_metadata::config::BrokerConfig;
+use ottla_metadata::controller::{Controller, Decision};
 use ottla_metadata::image::{Resource, ResourceKind};
+use ottla_node::Services;
 use ottla_protocol::{Refusal, Refused};
 
 use super::BROKER_LOGGER;
+use crate::api::{code, count_errors};
+use crate::session::Call;
 
 /// One resource of a request, by kind and name.
 pub(super) type Named<'a> = (i8, &'a str);
@@ -64,9 +69,34 @@ pub(super) fn is_logger((kind, _): Named<'_>) -> bool {
 
 /// A resource after the first checks: what the controller shall do, or nothing if it is done.
 pub(super) type Checked<T> = Result<Option<T>, Refused>;
+/// What became of a resource.
+type Outcome = Result<(), Refused>;
+
+/// Lets the controller decide about what passed the first checks, if anything did; one outcome for
+/// each resource.
+pub(super) async fn decide<Change: Clone + Send + 'static>(
+    services: &Services,
+    call: &Call,
+    checked: Vec<Checked<Change>>,
+    decide: impl FnOnce(&Controller, &[Change], &BrokerConfig) -> Decision<Vec<Outcome>>
+    + Send
+    + 'static,
+) -> Vec<Outcome> {
+    let changes = remaining(&checked);
+    let decided = if changes.is_empty() {
+        Ok(Vec::new())
+    } else {
+        let config = services.config();
+        let decide = move |ledger: &Controller, _| decide(ledger, &changes, &config);
+        services.controller().decide(decide).await
+    };
+    let outcomes = merge(checked, decided);
+    count_errors(services, call, outcomes.iter().map(code));
+    outcomes
+}
 
 /// What goes to the controller.
-pub(super) fn remaining<T: Clone>(checked: &[Checked<T>]) -> Vec<T> {
+fn remaining<T: Clone>(checked: &[Checked<T>]) -> Vec<T> {
     checked
         .iter()
         .filter_map(|checked| checked.clone().ok().flatten())
@@ -74,10 +104,7 @@ pub(super) fn remaining<T: Clone>(checked: &[Checked<T>]) -> Vec<T> {
 }
 
 /// Puts the controller's outcomes where its verdict was asked for.
-pub(super) fn merge<T>(
-    checked: Vec<Checked<T>>,
-    outcomes: Result<Vec<Result<(), Refused>>, Refusal>,
-) -> Vec<Result<(), Refused>> {
+fn merge<T>(checked: Vec<Checked<T>>, outcomes: Result<Vec<Outcome>, Refusal>) -> Vec<Outcome> {
     let (mut decided, missing) = match outcomes {
         Ok(outcomes) => (outcomes.into_iter(), Refusal::UnknownServerError),
         Err(refusal) => (Vec::new().into_iter(), refusal),
@@ -124,11 +151,11 @@ mod tests {
         let checked = vec![Ok(Some(())), Err(refused()), Ok(None), Ok(Some(()))];
         let outcomes = Ok(vec![Ok(()), Err(Refusal::InvalidConfig.into())]);
         let merged = merge(checked.clone(), outcomes);
-        let codes: Vec<i16> = merged.iter().map(crate::api::code).collect();
+        let codes: Vec<i16> = merged.iter().map(code).collect();
         assert_eq!(codes, [0, 42, 0, 40]);
         let codes: Vec<i16> = merge(checked, Err(Refusal::NotController))
             .iter()
-            .map(crate::api::code)
+            .map(code)
             .collect();
         assert_eq!(codes, [41, 42, 0, 41]);
     }

@@ -16,7 +16,7 @@ use ottla_protocol::{Refusal, Refused};
 
 use super::altering::{self, Checked, Named};
 use super::loggers;
-use crate::api::{code, count_errors, words};
+use crate::api::{code, words};
 use crate::session::Call;
 
 pub(crate) async fn handle(
@@ -27,46 +27,33 @@ pub(crate) async fn handle(
     let repeated = altering::repeated(request.resources.iter().map(named));
     let node_id = services.node_id();
     let log = services.log_levels();
-    let checked: Vec<Checked<ConfigAlteration>> = request
-        .resources
-        .iter()
-        .map(|resource| {
-            if altering::is_logger(named(resource)) {
-                let changes = logger_changes(resource, &repeated, node_id)?;
-                if !request.validate_only {
-                    loggers::change(log, &changes)?;
-                }
-                return Ok(None);
+    let validate_only = request.validate_only;
+    let checked = request.resources.iter().map(|resource| {
+        if altering::is_logger(named(resource)) {
+            let changes = logger_changes(resource, &repeated, node_id)?;
+            if !validate_only {
+                loggers::change(log, &changes)?;
             }
-            alteration(resource, &repeated)
-        })
-        .collect();
-    let outcomes = alter(
-        services,
-        altering::remaining(&checked),
-        request.validate_only,
-    )
-    .await;
-    let responses: Vec<IncrementalAlterConfigsResourceResponse> = request
-        .resources
-        .iter()
-        .zip(altering::merge(checked, outcomes))
-        .map(
-            |(resource, outcome)| IncrementalAlterConfigsResourceResponse {
-                error_code: code(&outcome),
-                error_message: words(&outcome),
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name.clone(),
-            },
-        )
-        .collect();
-    count_errors(
-        services,
-        call,
-        responses.iter().map(|resource| resource.error_code),
+            return Ok(None);
+        }
+        alteration(resource, &repeated)
+    });
+    let outcomes = altering::decide(services, call, checked.collect(), {
+        move |ledger, changes, config| {
+            ledger.incremental_alter_configs(changes, validate_only, config)
+        }
+    });
+    let answered = request.resources.iter().zip(outcomes.await);
+    let responses = answered.map(
+        |(resource, outcome)| IncrementalAlterConfigsResourceResponse {
+            error_code: code(&outcome),
+            error_message: words(&outcome),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+        },
     );
     IncrementalAlterConfigsResponse {
-        responses,
+        responses: responses.collect(),
         ..Default::default()
     }
 }
@@ -130,19 +117,4 @@ fn change(config: &IncrementalAlterableConfig) -> Result<ConfigChange, Refused> 
         operation,
         value: config.value.as_ref().map(ToString::to_string),
     })
-}
-
-async fn alter(
-    services: &Services,
-    alterations: Vec<ConfigAlteration>,
-    validate_only: bool,
-) -> Result<Vec<Result<(), Refused>>, Refusal> {
-    if alterations.is_empty() {
-        return Ok(Vec::new());
-    }
-    let config = services.config();
-    let alter = services.controller().decide(move |ledger, _| {
-        ledger.incremental_alter_configs(&alterations, validate_only, &config)
-    });
-    alter.await
 }

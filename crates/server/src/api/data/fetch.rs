@@ -226,7 +226,11 @@ fn find(services: &Services, wanted: &Wanted, terms: &Terms) -> Result<Arc<Parti
     let partition = match &wanted.topic {
         TopicRef::Id(id) => {
             let name = services.topic_name(*id).ok_or(Refusal::UnknownTopicId)?;
-            services.leader_of(&name, wanted.partition)?
+            let found = services.leader_of(&name, wanted.partition)?;
+            // A topic that was made anew may be known a moment before its partitions are.
+            Some(found)
+                .filter(|found| found.topic_id() == *id)
+                .ok_or(Refusal::NotLeaderOrFollower)?
         }
         TopicRef::Name(name) => services.leader_of(name, wanted.partition)?,
     };

@@ -14,7 +14,7 @@ use ottla_protocol::messages::{
     ProduceLeaderIdAndEpoch, ProduceNodeEndpoint, ProduceRequest, ProduceResponse,
     TopicProduceData, TopicProduceResponse,
 };
-use ottla_protocol::{NONE, Offset, Refusal, Refused};
+use ottla_protocol::{NONE, Offset, Refusal, Refused, Uuid};
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::Answer;
@@ -90,6 +90,7 @@ fn append_topic(
     } else {
         Ok(Arc::from(&*topic.name))
     };
+    let id = (call.version >= TOPIC_IDS_SINCE).then_some(topic.topic_id);
     partitions
         .into_iter()
         .map(|data| {
@@ -97,7 +98,7 @@ fn append_topic(
             let appended = name
                 .clone()
                 .map_err(AppendRefused::from)
-                .and_then(|name| append(services, call, &name, data, acks, wants_transaction));
+                .and_then(|name| append(services, call, &name, id, data, acks, wants_transaction));
             outcome(index, appended)
         })
         .collect()
@@ -107,12 +108,17 @@ fn append(
     services: &Services,
     call: &Call,
     topic: &str,
+    topic_id: Option<Uuid>,
     data: PartitionProduceData,
     acks: i16,
     wants_transaction: bool,
 ) -> Result<(Arc<Partition>, Appended), AppendRefused> {
     let records = check(call, topic, data.records.as_ref(), acks, wants_transaction)?;
     let partition = services.leader_of(topic, data.index)?;
+    if topic_id.is_some_and(|id| id != partition.topic_id()) {
+        // The topic was made anew under its name: its partitions are taken in in a moment.
+        return Err(Refusal::NotLeaderOrFollower.into());
+    }
     partition.counters().total_produce.add(1);
     match partition.append(&records, acks, call.version >= ZSTD_SINCE) {
         Ok(appended) => Ok((partition, appended)),
