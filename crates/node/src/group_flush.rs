@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::page_cache::PageCache;
 use crate::partitions::Partition;
 
 /// Flushes of one directory under way at once. Measured: four files in parallel get twice the
@@ -60,23 +61,30 @@ struct Line {
 pub(crate) struct GroupFlush {
     line: Mutex<Line>,
     work: Condvar,
+    pages: PageCache,
 }
 
 impl GroupFlush {
     /// Starts the threads; they end after [`Self::stop`].
-    pub(crate) fn start(name: &str) -> std::io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
+    pub(crate) fn start(
+        name: &str,
+        n_bytes_hot: u64,
+    ) -> std::io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
+        let (pages, page_thread) = PageCache::start(name, n_bytes_hot)?;
         let flush = Arc::new(Self {
             line: Mutex::default(),
             work: Condvar::new(),
+            pages,
         });
-        let threads = (0..N_THREADS)
+        let flushers = (0..N_THREADS)
             .map(|n| {
                 let flush = flush.clone();
                 std::thread::Builder::new()
                     .name(format!("flush-{name}-{n}"))
                     .spawn(move || flush.run())
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        let threads = flushers.into_iter().chain([page_thread]).collect();
         Ok((flush, threads))
     }
 
@@ -88,6 +96,11 @@ impl GroupFlush {
         }
     }
 
+    /// Who looks after the page cache of this directory.
+    pub(crate) fn pages(&self) -> &PageCache {
+        &self.pages
+    }
+
     /// Partitions that wait for their turn.
     pub(crate) fn n_waiting(&self) -> usize {
         self.line.lock().partitions.len()
@@ -97,6 +110,7 @@ impl GroupFlush {
     pub(crate) fn stop(&self) {
         self.line.lock().is_stopping = true;
         self.work.notify_all();
+        self.pages.stop();
     }
 
     fn run(&self) {

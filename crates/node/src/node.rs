@@ -120,7 +120,7 @@ impl Node {
         let clock = Clock::default();
         let metrics = Arc::new(Metrics::default());
         let directories = Arc::new(open_directories(&settings, start.disk.clone())?);
-        let (flushers, flush_threads) = start_flushers(&directories)?;
+        let (flushers, flush_threads) = start_flushers(&directories, &settings)?;
         let Started {
             controller,
             feed,
@@ -350,10 +350,15 @@ fn open_directories(settings: &NodeSettings, disk: Disk) -> Result<Directories, 
 
 type Flushers = (HashMap<PathBuf, Arc<GroupFlush>>, Vec<JoinHandle<()>>);
 
-fn start_flushers(directories: &Directories) -> Result<Flushers, StartFailed> {
+fn start_flushers(
+    directories: &Directories,
+    settings: &NodeSettings,
+) -> Result<Flushers, StartFailed> {
+    // Negative: everything stays.
+    let n_bytes_hot = u64::try_from(settings.ottla.page_cache_bytes).unwrap_or(u64::MAX);
     let (mut flushers, mut threads) = (HashMap::new(), Vec::new());
     for (n, directory) in directories.all().iter().enumerate() {
-        let (flusher, started) = GroupFlush::start(&n.to_string())
+        let (flusher, started) = GroupFlush::start(&n.to_string(), n_bytes_hot)
             .map_err(|error| StartFailed::Io("start the flush threads", error))?;
         flushers.insert(directory.path().to_owned(), flusher);
         threads.extend(started);

@@ -295,6 +295,34 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Has the kernel begin to write a stretch of a file. Advice: what goes wrong here shows at the sync.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub(crate) fn begin_write_out(file: &File, from: u64, length: u64) {
+    use std::os::fd::AsRawFd;
+    let (Ok(from), Ok(length)) = (i64::try_from(from), i64::try_from(length)) else {
+        return;
+    };
+    // SAFETY: four numbers, one of them the descriptor of a file that is borrowed and so open. No
+    // crate at hand wraps this call; `fdatasync` instead would flush the disk's own cache each time.
+    let _ = unsafe {
+        libc::sync_file_range(file.as_raw_fd(), from, length, libc::SYNC_FILE_RANGE_WRITE)
+    };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn begin_write_out(_file: &File, _from: u64, _length: u64) {}
+
+/// Has the kernel drop the pages of a stretch of a file that are clean.
+#[cfg(target_os = "linux")]
+pub(crate) fn give_back_pages(file: &File, from: u64, length: u64) {
+    let length = std::num::NonZeroU64::new(length);
+    let _ = rustix::fs::fadvise(file, from, length, rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn give_back_pages(_file: &File, _from: u64, _length: u64) {}
+
 /// An open file that knows its name. Cheap to clone; all clones are the same file.
 #[derive(Debug, Clone)]
 pub struct DiskFile {

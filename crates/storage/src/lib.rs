@@ -13,6 +13,7 @@
 //! | what a crash leaves and how it is put in order | `recover` |
 //! | when it is on the disk | `flush` |
 //! | what goes because it is old, or because something newer replaces it | `retain`, `compact` |
+//! | when it leaves the memory | `written` |
 //! | what lies around the logs | `directory`, `directories`, `checkpoint` |
 
 // A batch on its way in.
@@ -28,6 +29,7 @@ mod index;
 mod log_view;
 mod read;
 mod flush;
+mod written;
 mod retain;
 mod compact;
 mod recover;
@@ -66,3 +68,4 @@ pub use log_view::{Isolation, LogReader, LogView};
 pub use meta_properties::MetaProperties;
 pub use metadata_snapshot::MetadataSnapshots;
 pub use read::{FetchSlice, Fetched, FoundOffset, OffsetQuery, ReadFrom};
+pub use written::{HotTail, Window};

@@ -38,6 +38,7 @@ use crate::producer::Producers;
 use crate::producer_files::{ProducerFiles, Remember};
 use crate::recover::{self, Recovered};
 use crate::segment::Segment;
+use crate::written::{FarReads, HandedOut, Window};
 
 pub(crate) use self::append::note_aborted;
 pub use self::append::{AppendOutcome, LeaderAppend};
@@ -86,6 +87,8 @@ pub struct Log {
     published: Arc<Published>,
     unsynced: Unsynced,
     recovery_point: RecoveryPoint,
+    handed_out: HandedOut,
+    far_reads: FarReads,
     /// Counts what made offsets mean other records than before.
     n_truncations: u64,
     retired: VecDeque<Retired>,
@@ -147,6 +150,8 @@ impl Log {
         };
         let published = Published::new(partition.clone(), segments.clone(), epochs.clone(), ends);
         let epoch_file = Arc::new(EpochFile::new(&disk, &directory));
+        let handed_out = HandedOut::new(end.place.unwrap_or_default());
+        let far_reads = published.far_reads().clone();
         let mut log = Self {
             epoch_file,
             n_epoch_changes: recovered.epochs_changed.into(),
@@ -165,6 +170,8 @@ impl Log {
             published: Arc::new(published),
             unsynced: Unsynced::default(),
             recovery_point: RecoveryPoint::at(recovery_point, recovered.n_bytes_scanned),
+            handed_out,
+            far_reads,
             n_truncations: 0,
             retired: VecDeque::new(),
             replacing: None,
@@ -299,6 +306,14 @@ impl Log {
         let segments = std::mem::take(&mut self.segments);
         self.publish(Some(&segments));
         self.segments = segments;
+    }
+
+    /// What was written since the last window, if that is enough for another.
+    pub fn take_window(&mut self) -> Option<Window> {
+        let end = (self.active().base(), self.active().size());
+        let stretch = self.handed_out.next(end)?;
+        let file = self.active().log_file().raw();
+        Some(Window::new(file, stretch, &self.far_reads))
     }
 
     fn active(&self) -> &Arc<Segment> {

@@ -13,6 +13,7 @@ use ottla_protocol::epochs::{EpochCache, EpochEnd};
 use ottla_protocol::{LeaderEpoch, Offset, TopicPartition};
 
 use crate::segment::Segment;
+use crate::written::FarReads;
 
 /// How far a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +98,7 @@ pub(crate) struct Published {
     last_stable: AtomicMark,
     high_watermark: AtomicMark,
     end: AtomicMark,
+    far_reads: FarReads,
 }
 
 #[derive(Debug, Default)]
@@ -144,6 +146,7 @@ impl Published {
             last_stable: AtomicMark::default(),
             high_watermark: AtomicMark::default(),
             end: AtomicMark::default(),
+            far_reads: FarReads::default(),
         };
         published.store_ends(&ends);
         published
@@ -163,6 +166,10 @@ impl Published {
         self.store_ends(ends);
         self.sequence
             .store(sequence.wrapping_add(2), Ordering::Release);
+    }
+
+    pub(crate) fn far_reads(&self) -> &FarReads {
+        &self.far_reads
     }
 
     pub(crate) fn publish_epochs(&self, epochs: &EpochCache) {
@@ -288,6 +295,13 @@ impl LogView {
             .epochs
             .load()
             .end_offset_for(epoch, self.end())
+    }
+
+    /// Somebody reads at this place.
+    pub(crate) fn note_read(&self, place: (Offset, u32)) {
+        if let Some(end) = self.ends.end.place {
+            self.published.far_reads.note(place, end);
+        }
     }
 
     pub(crate) fn mark(&self, isolation: Isolation) -> Mark {

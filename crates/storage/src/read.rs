@@ -111,6 +111,7 @@ impl LogView {
         } else {
             Vec::new()
         };
+        self.note_read((segment.base(), first.position));
         let file = Arc::clone(segment.log_file().raw());
         let slice = FetchSlice {
             file,

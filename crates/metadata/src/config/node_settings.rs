@@ -443,6 +443,8 @@ settings! {
     /// Settings of our own.
     pub struct OttlaSettings {
         flush_before_ack: bool = "ottla.flush.before.ack",
+        /// Negative: all.
+        page_cache_bytes: i64 = "ottla.page.cache.bytes",
         /// `host:port`; empty switches HTTP off.
         http_listener: String = "ottla.http.listener",
         auto_format: bool = "ottla.auto.format",

@@ -1,6 +1,6 @@
 //! Ottla's own settings. They come from file, environment or flag only and never enter the metadata log.
 
-use super::definition::{Definition, boolean, string};
+use super::definition::{Definition, boolean, long, string};
 
 /// What the names of our own settings begin with.
 pub const OTTLA_PREFIX: &str = "ottla.";
@@ -10,6 +10,14 @@ pub(super) static OTTLA: &[Definition] = &[
         .doc(
             "Whether `acks=all` is answered only when the batch is on the disk. `false` is Kafka's \
              habit: the operating system writes later.",
+        )
+        .shown_when_set(),
+    long("ottla.page.cache.bytes", "1073741824")
+        .at_least(-1)
+        .doc(
+            "How much of what was written last stays in the page cache, for each log directory. Older \
+             pages are given back to the system, unless a consumer that is far behind reads the \
+             partition. -1 gives nothing back.",
         )
         .shown_when_set(),
     string("ottla.http.listener", "127.0.0.1:9464")

@@ -347,10 +347,14 @@ impl Partition {
         leader.handle_appended(writer.log.end());
         let moved = self.noted(writer.carry_out());
         self.around.metrics.log_bytes.add(outcome.n_bytes as u64);
+        let window = writer.log.take_window();
         let is_dirty = !outcome.is_duplicate
             && (self.around.durability == Durability::Flushed || outcome.flush_is_due);
         drop(guard);
         self.after(moved, is_dirty);
+        if let Some(window) = window {
+            self.flush.pages().written(window);
+        }
         self.around.metrics.appends.observe(started.elapsed());
         Ok(Appended {
             base_offset: outcome.first_offset,

@@ -106,8 +106,9 @@ fn failed(index: i32, failure: Failure) -> CorruptBatch {
     }
 }
 
-/// How much of a stream is held at a time.
-const WINDOW_LEN: usize = 32 * 1024;
+/// How much of a stream is held at a time: a block of lz4 (64 KiB) is opened straight into it,
+/// behind the few bytes of a number that its block before had left.
+const WINDOW_LEN: usize = 64 * 1024 + NUMBER_LEN_MAX;
 
 thread_local! {
     /// One window a thread, kept: making it anew for each small batch would cost more than the walk.

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::io::{self, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use lz4_flex::frame::FrameDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 use zstd::zstd_safe::DCtx;
 
@@ -23,7 +22,7 @@ enum Decoder<'a> {
     Plain(&'a [u8]),
     Gzip(Box<MultiGzDecoder<&'a [u8]>>),
     Snappy(xerial::Blocks<'a>),
-    Lz4(Box<FrameDecoder<&'a [u8]>>),
+    Lz4(Box<lz4_frame::Blocks<'a>>),
     Zstd(ZstdDecoder<'a, &'a [u8]>),
 }
 
@@ -44,10 +43,7 @@ pub(crate) fn open<T>(
         Codec::None => Decoder::Plain(input),
         Codec::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(input))),
         Codec::Snappy => Decoder::Snappy(xerial::Blocks::new(input)),
-        Codec::Lz4 => {
-            let frame = lz4_frame::find(input)?;
-            Decoder::Lz4(Box::new(FrameDecoder::new(frame)))
-        }
+        Codec::Lz4 => Decoder::Lz4(Box::new(lz4_frame::Blocks::new(input)?)),
         Codec::Zstd => {
             let context = context.insert(ZSTD_CONTEXT.take().unwrap_or_else(DCtx::create));
             Decoder::Zstd(ZstdDecoder::with_context(input, context))
@@ -80,7 +76,10 @@ impl Opened<'_> {
                 let n = blocks.read(buffer, self.limit - self.n_out, self.limit)?;
                 return self.count(n);
             }
-            Decoder::Lz4(decoder) => decoder.read(buffer),
+            Decoder::Lz4(blocks) => {
+                let n = blocks.read(buffer)?;
+                return self.count(n);
+            }
             Decoder::Zstd(decoder) => decoder.read(buffer),
         };
         let n = n.map_err(|error| refused(self.codec, &error))?;

@@ -11,3 +11,4 @@ mod reading;
 mod recovering;
 mod shrinking;
 mod stand;
+mod windows;
