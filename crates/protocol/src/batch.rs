@@ -14,7 +14,7 @@ mod tests;
 use std::fmt;
 use std::ops::Deref;
 
-use crc_fast::CrcAlgorithm::Crc32Iscsi;
+use crc_fast::CrcAlgorithm::{Crc32Iscsi, Crc32IsoHdlc};
 
 pub use self::record::{Headers, Payload, Record, RecordHeader, Records};
 pub use self::scan::{RecordShape, scan};
@@ -32,6 +32,8 @@ const LEGACY_LENGTH_MIN: i32 = 14;
 /// largest request (`socket.request.max.bytes`), so that a few kilobytes cannot cost minutes.
 pub const OPENED_BYTES_MAX: usize = 100 * 1024 * 1024;
 
+/// Of messages before magic 2.
+const AT_LEGACY_CRC: usize = 12;
 const AT_LENGTH: usize = 8;
 const AT_LEADER_EPOCH: usize = 12;
 const AT_MAGIC: usize = 16;
@@ -527,6 +529,23 @@ pub fn rewind_sequence(sequence: i32, n: i32) -> i32 {
 
 fn crc_of(batch: &[u8]) -> u32 {
     crc32c(batch.get(AT_ATTRIBUTES..).unwrap_or_default())
+}
+
+/// Whether a message of magic 0 or 1, from its offset on, is what was written.
+pub fn verify_legacy_crc(message: &[u8]) -> Result<(), CorruptBatch> {
+    let (Some(stored), Some(covered)) = (
+        message.get(AT_LEGACY_CRC..).and_then(<[u8]>::first_chunk),
+        message.get(AT_LEGACY_CRC + 4..),
+    ) else {
+        return Err(truncated(AT_LEGACY_CRC + 4, message));
+    };
+    let stored = u32::from_be_bytes(*stored);
+    let computed = crc_fast::checksum(Crc32IsoHdlc, covered) as u32;
+    if stored == computed {
+        Ok(())
+    } else {
+        Err(CorruptBatch::Crc { stored, computed })
+    }
 }
 
 /// Castagnoli's CRC-32, as Kafka has it in batches and producer snapshots.

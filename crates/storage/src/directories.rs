@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ottla_protocol::{NodeId, TopicPartition, Uuid};
 use parking_lot::Mutex;
 
+use crate::checkpoint::Offsets;
 use crate::directory::{Checkpoints, Directory, Shutdown, lock};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
@@ -264,7 +265,7 @@ impl Directories {
                         if !directory.is_online() {
                             continue;
                         }
-                        match Log::open(how) {
+                        match open_log(&directory, how) {
                             Ok(log) => loaded.lock().push(LoadedLog { log, directory }),
                             Err(fault) => self.fail(&directory, &fault),
                         }
@@ -389,6 +390,18 @@ fn open_one(disk: &Disk, path: &Path) -> Result<Locked, Fault> {
         lock,
         meta,
     })
+}
+
+/// A log that came back shorter than its recovery point says so before it grows again: else the
+/// next crash would leave unread what was never synced.
+fn open_log(directory: &Directory, how: OpenLog) -> Result<Log, Fault> {
+    let point = how.recovery_point;
+    let log = Log::open(how)?;
+    if log.recovery_point() < point {
+        let lowered = Offsets::from([(log.partition().clone(), log.recovery_point())]);
+        directory.lower_recovery_points(&lowered)?;
+    }
+    Ok(log)
 }
 
 /// The cluster that all formatted directories belong to.

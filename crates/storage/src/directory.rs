@@ -144,6 +144,19 @@ impl Directory {
         )
     }
 
+    /// The same file with these lines lowered: for logs that were truncated or came back shorter,
+    /// before anything is appended to them. A crash leaves unread what lies below a point.
+    pub fn lower_recovery_points(&self, points: &Offsets) -> Result<(), Fault> {
+        let held = &mut self.checkpoints.lock().recovery_points;
+        let mut offsets = held.clone();
+        for (partition, to) in points {
+            if let Some(line) = offsets.get_mut(partition) {
+                *line = (*line).min(*to);
+            }
+        }
+        self.write(RECOVERY_POINTS, held, &offsets)
+    }
+
     /// `log-start-offset-checkpoint`: only logs whose start is inside a segment.
     pub fn write_log_starts(&self, offsets: &Offsets) -> Result<(), Fault> {
         self.write(LOG_STARTS, &mut self.checkpoints.lock().log_starts, offsets)
@@ -257,6 +270,7 @@ impl Directory {
             return Ok(());
         }
         write_offsets(&self.disk, &self.path.join(name), offsets)?;
+        // Only now: what is held is what the file says.
         held.clone_from(offsets);
         Ok(())
     }

@@ -18,9 +18,50 @@ pub struct Disk {
     faults: Option<Arc<dyn DiskFaults>>,
 }
 
-/// Decides, before each call, whether it may happen. For tests.
+/// Decides, before each call, whether it may happen, and is told what did. For tests.
 pub trait DiskFaults: Send + Sync {
     fn before(&self, call: DiskCall, path: &Path, n_bytes: usize) -> DiskVerdict;
+
+    /// For who must know what a power cut can take back.
+    fn after(&self, _change: DiskChange<'_>) {}
+}
+
+/// What was changed, or made to last.
+#[derive(Debug, Clone, Copy)]
+pub enum DiskChange<'a> {
+    /// Opened for writing; made, if there was none.
+    Opened {
+        path: &'a Path,
+        file: &'a File,
+    },
+    Wrote {
+        file: &'a File,
+        position: u64,
+        bytes: &'a [u8],
+    },
+    LengthSet {
+        file: &'a File,
+        length: u64,
+    },
+    Synced {
+        file: &'a File,
+    },
+    SyncFailed {
+        file: &'a File,
+    },
+    DirectorySynced {
+        path: &'a Path,
+    },
+    Renamed {
+        source: &'a Path,
+        target: &'a Path,
+    },
+    Removed {
+        path: &'a Path,
+    },
+    DirectoryMade {
+        path: &'a Path,
+    },
 }
 
 /// The kinds of call that can be broken.
@@ -101,6 +142,7 @@ impl Disk {
             .truncate(false)
             .open(path)
             .map_err(|e| Fault::io("create", path, e))?;
+        self.tell(DiskChange::Opened { path, file: &file });
         Ok(self.file(file, path))
     }
 
@@ -138,6 +180,7 @@ impl Disk {
     pub(crate) fn rename(&self, source: &Path, target: &Path) -> Result<(), Fault> {
         self.ask(DiskCall::Rename, source, 0)
             .and_then(|()| fs::rename(source, target))
+            .map(|()| self.tell(DiskChange::Renamed { source, target }))
             .map_err(|e| Fault::io("rename", source, e))
     }
 
@@ -145,7 +188,8 @@ impl Disk {
     pub fn remove(&self, path: &Path) -> Result<(), Fault> {
         let removed = self
             .ask(DiskCall::Remove, path, 0)
-            .and_then(|()| fs::remove_file(path));
+            .and_then(|()| fs::remove_file(path))
+            .map(|()| self.tell(DiskChange::Removed { path }));
         match removed {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Fault::io("remove", path, e)),
             _ => Ok(()),
@@ -156,7 +200,8 @@ impl Disk {
     pub(crate) fn remove_tree(&self, path: &Path) -> Result<(), Fault> {
         let removed = self
             .ask(DiskCall::Remove, path, 0)
-            .and_then(|()| fs::remove_dir_all(path));
+            .and_then(|()| fs::remove_dir_all(path))
+            .map(|()| self.tell(DiskChange::Removed { path }));
         match removed {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Fault::io("remove", path, e)),
             _ => Ok(()),
@@ -166,6 +211,7 @@ impl Disk {
     pub fn make_directory(&self, path: &Path) -> Result<(), Fault> {
         self.ask(DiskCall::MakeDirectory, path, 0)
             .and_then(|()| fs::create_dir_all(path))
+            .map(|()| self.tell(DiskChange::DirectoryMade { path }))
             .map_err(|e| Fault::io("make the directory", path, e))
     }
 
@@ -173,6 +219,7 @@ impl Disk {
     pub fn sync_directory(&self, path: &Path) -> Result<(), Fault> {
         self.ask(DiskCall::SyncDirectory, path, 0)
             .and_then(|()| File::open(path)?.sync_all())
+            .map(|()| self.tell(DiskChange::DirectorySynced { path }))
             .map_err(|e| Fault::io("sync the directory", path, e))
     }
 
@@ -227,6 +274,12 @@ impl Disk {
             disk: self.clone(),
             file: Arc::new(file),
             path: path.into(),
+        }
+    }
+
+    fn tell(&self, change: DiskChange<'_>) {
+        if let Some(faults) = &self.faults {
+            faults.after(change);
         }
     }
 
@@ -379,6 +432,11 @@ impl DiskFile {
                     return Err(Fault::io("write", &self.path, source));
                 }
                 Ok(n) => {
+                    self.disk.tell(DiskChange::Wrote {
+                        file: &self.file,
+                        position,
+                        bytes: bytes.get(..n).unwrap_or_default(),
+                    });
                     bytes = bytes.get(n..).unwrap_or_default();
                     position += n as u64;
                 }
@@ -438,6 +496,12 @@ impl DiskFile {
         self.disk
             .ask(DiskCall::SetLength, &self.path, 0)
             .and_then(|()| self.file.set_len(length))
+            .map(|()| {
+                self.disk.tell(DiskChange::LengthSet {
+                    file: &self.file,
+                    length,
+                });
+            })
             .map_err(|e| Fault::io("set the length of", &self.path, e))
     }
 
@@ -448,7 +512,9 @@ impl DiskFile {
         self.disk
             .ask(DiskCall::Sync, &self.path, 0)
             .and_then(|()| self.file.sync_data())
+            .inspect(|()| self.disk.tell(DiskChange::Synced { file: &self.file }))
             .map_err(|source| {
+                self.disk.tell(DiskChange::SyncFailed { file: &self.file });
                 let path = self.path.to_path_buf();
                 Fault::Io {
                     doing: "sync",
@@ -476,6 +542,7 @@ impl DiskFile {
         self.disk
             .ask(DiskCall::Sync, &self.path, 0)
             .and_then(|()| self.file.sync_all())
+            .inspect(|()| self.disk.tell(DiskChange::Synced { file: &self.file }))
             .map_err(|e| Fault::io("sync", &self.path, e))
     }
 

@@ -3,7 +3,9 @@
 
 use ottla_protocol::LeaderEpoch;
 use ottla_protocol::Offset;
-use ottla_protocol::batch::{Batch, CorruptBatch, HEADER_LEN, Header, PREFIX_LEN, peek};
+use ottla_protocol::batch::{
+    Batch, CorruptBatch, HEADER_LEN, Header, PREFIX_LEN, peek, verify_legacy_crc,
+};
 
 use crate::disk::DiskFile;
 use crate::error::Fault;
@@ -231,6 +233,9 @@ impl<'a> Scan<'a> {
         };
         head.position = at as u32;
         if head.magic < 2 {
+            if let Err(corrupt) = verify_legacy_crc(bytes) {
+                return Ok(Scanned::Torn(corrupt));
+            }
             self.position += u64::from(head.size);
             return Ok(Scanned::Legacy(head));
         }

@@ -56,7 +56,7 @@ pub use checkpoint::Offsets;
 pub use compact::{Cleaned, Dirt, Figures, Host, Newest, Outcome, Picture, Round, compact};
 pub use directories::{Directories, LoadedLog, LoadedLogs, OpenDirectories, new_id};
 pub use directory::Directory;
-pub use disk::{Disk, DiskCall, DiskFaults, DiskFile, DiskVerdict};
+pub use disk::{Disk, DiskCall, DiskChange, DiskFaults, DiskFile, DiskVerdict};
 pub use error::{Fault, NotDone};
 pub use events::{DeletedFor, LogEvents, NoEvents};
 pub use file_names::{SnapshotId, metadata_log_directory};

@@ -326,7 +326,13 @@ impl Log {
     fn change_epochs(&mut self, change: impl FnOnce(&mut EpochCache) -> bool) -> Result<(), Fault> {
         let mut epochs = self.epochs.clone();
         if change(&mut epochs) {
-            self.epoch_file.write(self.n_epoch_changes + 1, &epochs)?;
+            let written = self.epoch_file.write(self.n_epoch_changes + 1, &epochs);
+            if let Err(fault) = written {
+                if !fault.is_passing() {
+                    self.poison(&fault);
+                }
+                return Err(fault);
+            }
             self.n_epoch_changes += 1;
             self.published.publish_epochs(&epochs);
             self.epochs = epochs;
@@ -347,7 +353,9 @@ impl Log {
     fn unwritten_epochs(&self) -> Option<UnwrittenEpochs> {
         let newest = self.epochs.entries().last();
         let has_records = newest.is_some_and(|newest| newest.start_offset < self.end());
-        (has_records && self.epoch_file.is_behind(self.n_epoch_changes)).then(|| UnwrittenEpochs {
+        // Without it, those before may be new.
+        let needed = self.n_epoch_changes.saturating_sub(u64::from(!has_records));
+        self.epoch_file.is_behind(needed).then(|| UnwrittenEpochs {
             file: Arc::clone(&self.epoch_file),
             change: self.n_epoch_changes,
             epochs: self.epochs.clone(),

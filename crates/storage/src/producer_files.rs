@@ -56,6 +56,13 @@ impl ProducerFiles {
         Ok(Some(file))
     }
 
+    /// The snapshot at `offset`, to be synced; `None` if there is none.
+    pub(crate) fn open(&self, offset: Offset) -> Result<Option<DiskFile>, Fault> {
+        self.contains(offset)
+            .then(|| self.disk.open(&self.path(offset)))
+            .transpose()
+    }
+
     /// The newest snapshot in `[start, end]` that reads well; none at all is an empty one at
     /// `start`. What does not read is deleted. (Kafka leaves out one at `start` itself, and so
     /// forgets the producers of a log whose records were all deleted.)

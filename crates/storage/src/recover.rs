@@ -54,6 +54,7 @@ pub(crate) fn recover(how: &OpenLog) -> Result<Recovered, Fault> {
         files: ProducerFiles::new(&how.disk, &how.directory, listed.snapshots),
         segments: Vec::new(),
         producers: None,
+        unflushed_end: None,
         rebuilt: Vec::new(),
         snapshots: Vec::new(),
         has_new_names: listed.has_changed || !how.is_clean,
@@ -77,8 +78,11 @@ pub(crate) fn recover(how: &OpenLog) -> Result<Recovered, Fault> {
             .saturating_sub(1),
     };
     for (at, (base, files)) in listed.segments.iter().enumerate() {
-        if opening.open_segment(*base, *files, at >= first_unflushed)? {
-            opening.drop_files_behind(bases.get(at + 1..).unwrap_or_default())?;
+        let is_unflushed = at >= first_unflushed;
+        let is_cut = opening.open_segment(*base, *files, is_unflushed)?;
+        let behind = bases.get(at + 1..).unwrap_or_default();
+        if is_cut || is_unflushed && !opening.joins(behind.first()) {
+            opening.drop_files_behind(behind)?;
             break;
         }
     }
@@ -92,6 +96,8 @@ struct Opening<'a> {
     segments: Segments,
     /// The producers at the end of the last segment, if it was scanned.
     producers: Option<Producers>,
+    /// Where the last segment ends, if it is one that the recovery point does not vouch for.
+    unflushed_end: Option<Offset>,
     rebuilt: Vec<Arc<Segment>>,
     snapshots: Vec<DiskFile>,
     has_new_names: bool,
@@ -159,6 +165,7 @@ impl Opening<'_> {
         let is_untouched = segment.n_index_entries() == n_indexed;
         if position == segment.size() && is_untouched {
             self.producers = None;
+            self.unflushed_end = Some(segment.read_end()?);
             return Ok(0);
         }
         self.files.delete_above(point)?;
@@ -199,6 +206,10 @@ impl Opening<'_> {
         mut producers: Producers,
         is_unflushed: bool,
     ) -> Result<u32, Fault> {
+        if is_unflushed {
+            // As with producers: every batch from here on tells its epoch again.
+            self.epochs.truncate_from_end(offset);
+        }
         let n_bytes = segment.size().saturating_sub(position);
         let from = (position, offset);
         let cut = scan_segment(segment, from, self.how, &mut self.epochs, &mut producers)?;
@@ -206,6 +217,7 @@ impl Opening<'_> {
             let snapshot = self.files.take(&producers)?;
             self.snapshots.extend(snapshot);
         }
+        self.unflushed_end = Some(producers.end_offset());
         self.producers = Some(producers);
         self.rebuilt.push(Arc::clone(segment));
         self.n_scanned += 1;
@@ -217,6 +229,25 @@ impl Opening<'_> {
         Ok(cut)
     }
 
+    /// Whether the next segment goes on where the one that was scanned last ends. Without
+    /// compaction a hole between them tells of a tail that was lost between two batches; an overlap
+    /// tells of a segment that was removed, and came back with the power.
+    fn joins(&self, next: Option<&Offset>) -> bool {
+        let (Some(end), Some(next)) = (self.unflushed_end, next) else {
+            return true;
+        };
+        // What does not fit into one segment was never its tail.
+        let base = self.segments.last().map_or(end, |last| last.base());
+        let is_far = *next - base > i64::from(i32::MAX);
+        let may_gape = is_far || self.how.config.cleanup_compact;
+        let joins = end == *next || end < *next && may_gape;
+        if !joins {
+            let path = self.how.directory.display();
+            tracing::warn!("{path}: segment {next} does not follow {end}, where the log ends now");
+        }
+        joins
+    }
+
     fn start_of_log(&self, otherwise: Offset) -> Offset {
         let first = self
             .segments
@@ -225,16 +256,20 @@ impl Opening<'_> {
         self.how.start.max(first)
     }
 
-    /// The files of segments that come behind one that was cut.
+    /// The files of segments that come behind one that was cut. IMPORTANT: they are gone for good
+    /// before anything is appended, or they would come back behind it.
     fn drop_files_behind(&mut self, bases: &[Offset]) -> Result<(), Fault> {
         use crate::file_names::{FileKind, segment_file};
-        for base in bases {
+        if bases.is_empty() {
+            return Ok(());
+        }
+        for base in bases.iter().rev() {
             for kind in FileKind::OF_SEGMENT {
                 self.disk()
                     .remove(&segment_file(&self.how.directory, *base, kind))?;
             }
         }
-        Ok(())
+        self.disk().sync_directory(&self.how.directory)
     }
 
     fn finish(mut self, known_epochs: &EpochCache) -> Result<Recovered, Fault> {

@@ -129,6 +129,13 @@ impl Segment {
         Ok(())
     }
 
+    /// Takes back what `create` made. IMPORTANT: a roll that failed must leave no file: records that
+    /// go on into the segment before it would be hidden by an empty one with their offset.
+    pub(crate) fn remove(disk: &Disk, directory: &Path, base: Offset) -> Result<(), Fault> {
+        let remove = |kind| disk.remove(&segment_file(directory, base, kind));
+        FileKind::OF_SEGMENT.into_iter().try_for_each(remove)
+    }
+
     /// An existing segment. No data is read.
     pub(crate) fn open(
         disk: &Disk,
@@ -207,7 +214,8 @@ impl Segment {
 
     pub(crate) fn index_files(&self) -> Result<Vec<DiskFile>, Fault> {
         let mut files = vec![self.offsets.file()?.clone(), self.times.file()?.clone()];
-        if self.txns.n_entries() > 0 {
+        // One that was emptied must be synced, too: its old entries would come back.
+        if self.txns.n_entries() > 0 || self.txns.is_open() {
             files.push(self.txns.file()?.clone());
         }
         Ok(files)
@@ -362,7 +370,12 @@ impl Segment {
         self.offsets.keep(mark.n_offsets)?;
         self.times.keep(mark.n_times)?;
         self.log.set_length(u64::from(mark.size))?;
-        if config.preallocate {
+        self.preallocate(mark.size, config)
+    }
+
+    /// IMPORTANT: a segment may hold more than `segment.bytes` says by now, and keeps it.
+    fn preallocate(&self, size: u32, config: &LogConfig) -> Result<(), Fault> {
+        if config.preallocate && config.segment_bytes > size {
             self.log.set_length(u64::from(config.segment_bytes))?;
         }
         Ok(())
@@ -454,9 +467,7 @@ impl Segment {
         if let Some(head) = found {
             self.size.store(head.position, Ordering::Release);
             self.log.set_length(u64::from(head.position))?;
-            if config.preallocate {
-                self.log.set_length(u64::from(config.segment_bytes))?;
-            }
+            self.preallocate(head.position, config)?;
         }
         if self.size() == 0 {
             self.created_ms.store(now_ms, Ordering::Relaxed);
@@ -517,7 +528,12 @@ impl Segment {
         self.offsets.keep(n_offsets)?;
         self.times.keep(n_times)?;
         self.txns.truncate(point)?;
-        *self.largest.lock() = Some(self.times.last()?);
+        let largest = self.times.last()?;
+        // Entries that were not synced may be any bytes, also such as look like earlier ones.
+        if n_times > 0 && !self.has_batch_of(largest)? {
+            return Ok(None);
+        }
+        *self.largest.lock() = Some(largest);
         self.since_entry.store(0, Ordering::Relaxed);
         let indexed = self.offsets.last()?;
         let mut position = indexed.map_or(0, |entry| entry.position);
@@ -541,6 +557,16 @@ impl Segment {
         }
         // What is left is torn, or nothing: scanning tells.
         Ok(Some(position))
+    }
+
+    fn has_batch_of(&self, entry: TimestampOffset) -> Result<bool, Fault> {
+        match self.find(entry.offset) {
+            Err(Fault::Corrupt { .. }) | Ok(None) => Ok(false),
+            Ok(Some(head)) => {
+                Ok(head.last_offset == entry.offset && head.max_timestamp == entry.timestamp)
+            }
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Cuts the file behind the last good batch; returns how many bytes went.

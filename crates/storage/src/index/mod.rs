@@ -180,6 +180,10 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
         Ok(entries.to_vec())
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.file.get().is_some()
+    }
+
     pub(crate) fn file(&self) -> Result<&DiskFile, Fault> {
         self.opened(Open::Existing)
     }

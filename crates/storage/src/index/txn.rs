@@ -125,6 +125,11 @@ impl TxnIndex {
         self.entries.clear_if_exists()
     }
 
+    /// Nothing was ever written to one that is not.
+    pub(crate) fn is_open(&self) -> bool {
+        self.entries.is_open()
+    }
+
     pub(crate) fn file(&self) -> Result<&DiskFile, Fault> {
         self.entries.file()
     }

@@ -12,6 +12,7 @@ use ottla_protocol::batch_builder::EndMarker;
 use ottla_protocol::{LeaderEpoch, Offset, Refusal, Refused};
 
 use super::{Fault, Log, Mark, NotDone, Segment, place_of_end};
+use crate::disk::DiskFile;
 use crate::heads::Head;
 use crate::index::AbortedTransaction;
 use crate::producer::{Appender, CompletedTransaction, Duplicate, TransactionVersion, Verdict};
@@ -219,7 +220,10 @@ impl Log {
             return Ok(false);
         };
         for head in piece.heads {
-            let is_known = self.epochs.latest_epoch() == Some(head.leader_epoch);
+            // One that was noted further on is of an append that came to nothing.
+            let is_known = self.epochs.latest().is_some_and(|latest| {
+                latest.epoch == head.leader_epoch && latest.start_offset <= head.base_offset
+            });
             if !is_known && head.leader_epoch >= 0 {
                 self.assign_epoch(head.leader_epoch, head.base_offset)?;
             }
@@ -276,7 +280,15 @@ impl Log {
         if !self.active().must_roll(&self.config, check)? {
             return Ok(false);
         }
-        self.roll_at(first.base_offset, now_ms)
+        // Where the leader's offsets have a gap the new segment begins before its first batch, as
+        // it may: so a hole between two segments tells of one that lost its tail.
+        let reaches = last.last_offset - self.end() <= i64::from(i32::MAX);
+        let base = if reaches {
+            self.end()
+        } else {
+            first.base_offset
+        };
+        self.roll_at(base, now_ms)
     }
 
     /// Rolls even though nothing asks for it; an empty active segment stays.
@@ -293,17 +305,27 @@ impl Log {
         let rolled = self.try_roll(base, now_ms);
         match rolled {
             // Nothing of it is visible, and the next append tries again.
-            Err(fault) if fault.is_passing() => Err(fault),
+            Err(fault) if fault.is_passing() => {
+                let undone = Segment::remove(&self.disk, &self.directory, base);
+                self.or_poison(undone)?;
+                self.unsynced.names_changed(&self.directory);
+                Err(fault)
+            }
             rolled => self.or_poison(rolled).map(|()| true),
         }
+    }
+
+    /// The last words of the segment that ends at `base`.
+    fn complete(&mut self, old: &Segment, base: Offset) -> Result<Option<DiskFile>, Fault> {
+        old.finish(&self.config)?;
+        self.producers.set_end_offset(base);
+        self.producer_files.take(&self.producers)
     }
 
     fn try_roll(&mut self, base: Offset, now_ms: i64) -> Result<(), Fault> {
         let segment = Segment::create(&self.disk, &self.directory, base, &self.config, now_ms)?;
         let old = Arc::clone(self.active());
-        old.finish(&self.config)?;
-        self.producers.set_end_offset(base);
-        let snapshot = self.producer_files.take(&self.producers)?;
+        let snapshot = self.complete(&old, base)?;
         old.cool();
         self.unsynced.rolled(old, snapshot, &self.directory);
         self.segments.push(Arc::new(segment));

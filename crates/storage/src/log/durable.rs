@@ -78,6 +78,10 @@ impl Unsynced {
         self.directories.retain(|(change, _)| *change > up_to);
     }
 
+    fn has_new_names(&self) -> bool {
+        !self.directories.is_empty()
+    }
+
     fn is_empty(&self) -> bool {
         self.segments.is_empty() && self.files.is_empty() && self.directories.is_empty()
     }
@@ -180,7 +184,12 @@ impl Log {
         self.producers.set_end_offset(self.end());
         let snapshot = self.producer_files.take(&self.producers)?;
         let active = Arc::clone(self.active());
-        if snapshot.is_some() || self.flushed() < self.end() || !self.unsynced.is_empty() {
+        if self.recovery_point() < self.end() || !self.unsynced.is_empty() {
+            // One that is there already may not be on the disk.
+            let snapshot = match snapshot {
+                None => self.producer_files.open(self.end())?,
+                taken => taken,
+            };
             let directory = self.directory.clone();
             self.unsynced.rolled(active, snapshot, &directory);
         }
@@ -210,11 +219,12 @@ impl Log {
     }
 
     /// Whether `log-start-offset-checkpoint` needs a line for this log: only if its start is not
-    /// what the first segment says anyway.
+    /// what the first segment says anyway, even if a power cut brings segments back that were
+    /// deleted just now.
     pub fn start_is_inside(&self) -> bool {
-        self.segments
-            .first()
-            .is_some_and(|first| self.start() > first.base())
+        let is_inside = |first: &Arc<Segment>| self.start() > first.base();
+        self.start() > 0
+            && (self.unsynced.has_new_names() || self.segments.first().is_some_and(is_inside))
     }
 
     /// What opening the log left to be synced.

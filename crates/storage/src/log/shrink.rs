@@ -28,8 +28,11 @@ impl Retired {
 }
 
 impl Log {
-    /// Drops everything at or above `to`. Returns whether there was something. What the directory
-    /// says of compaction is the caller's to cut (`Directory::cut_cleaned`).
+    /// Drops everything at or above `to`. Returns whether there was something.
+    ///
+    /// Afterwards, and before anything is appended, the caller tells the directory: of the recovery
+    /// point (`Directory::lower_recovery_points`), of what is compacted (`cut_cleaned`), and of the
+    /// start if that went back (`write_log_starts`).
     pub fn truncate(&mut self, to: Offset, now_ms: i64) -> Result<bool, Fault> {
         self.check_writable()?;
         let end = self.end();
@@ -54,18 +57,24 @@ impl Log {
             .segments
             .partition_point(|segment| segment.base() <= to);
         let gone = self.segments.split_off(keep);
+        self.retire_from_end(&gone, now_ms)?;
+        self.producer_files.delete_above(to)?;
+        self.disk.sync_directory(&self.directory)?;
         self.active().truncate(to, &self.config, now_ms)?;
+        // IMPORTANT: on the disk before the epochs say so and before anything is appended. A tail
+        // that came back after a power cut would pass for records of the epochs that follow.
+        for file in self.active().files()? {
+            file.sync()?;
+        }
         self.change_epochs(|epochs| epochs.truncate_from_end(to))?;
         self.moved_back_to(to);
         self.ends.start = self.ends.start.min(to);
-        self.producer_files.delete_above(to)?;
         let how = self.remember(now_ms);
         let start = self.ends.start;
         self.producers =
             rebuild_producers(&self.segments, &mut self.producer_files, start, to, how)?;
         self.producers.high_watermark_moved(self.high_watermark());
         self.publish_segments();
-        self.retire(&gone, now_ms)?;
         self.events.truncated(&self.partition, to);
         Ok(())
     }
@@ -80,15 +89,16 @@ impl Log {
     fn try_start_anew(&mut self, start: Offset, now_ms: i64) -> Result<(), Fault> {
         self.settle_replacement()?;
         let gone = std::mem::take(&mut self.segments);
-        self.retire(&gone, now_ms)?;
+        self.retire_from_end(&gone, now_ms)?;
+        self.producer_files.delete_all()?;
         let segment = Segment::create(&self.disk, &self.directory, start, &self.config, now_ms)?;
         self.segments.push(Arc::new(segment));
+        self.disk.sync_directory(&self.directory)?;
         self.change_epochs(|epochs| {
             let changed = !epochs.is_empty();
             epochs.clear();
             changed
         })?;
-        self.producer_files.delete_all()?;
         self.producers = Producers::empty(start);
         self.moved_back_to(start);
         // The new start may also lie ahead of the old end.
@@ -100,7 +110,6 @@ impl Log {
         self.ends.end = end;
         self.ends.high_watermark = end;
         self.ends.flushed = start;
-        self.unsynced.names_changed(&self.directory);
         self.publish_segments();
         self.events.truncated(&self.partition, start);
         Ok(())
@@ -206,12 +215,19 @@ impl Log {
         self.publish_segments();
         let retired = self.retire(&gone, now_ms);
         self.or_poison(retired)?;
+        self.unsynced.names_changed(&self.directory);
         self.events.deleted(&self.partition, n, why);
         deleted.push((why, n));
         Ok(())
     }
 
-    /// Renames the files of segments that are no longer part of the log.
+    /// As `retire`, the last segment first: whatever a crash leaves has no hole.
+    fn retire_from_end(&mut self, gone: &Segments, now_ms: i64) -> Result<(), Fault> {
+        let backwards: Segments = gone.iter().rev().cloned().collect();
+        self.retire(&backwards, now_ms)
+    }
+
+    /// Renames the files of segments that are no longer part of the log, in this order.
     fn retire(&mut self, gone: &Segments, now_ms: i64) -> Result<(), Fault> {
         if gone.is_empty() {
             return Ok(());

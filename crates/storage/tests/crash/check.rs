@@ -1,0 +1,622 @@
+//! What must hold: at each step, and all of it after each start.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use ottla_protocol::batch::{Header, TimestampKind, batches};
+use ottla_protocol::batch_builder::BatchBuilder;
+use ottla_protocol::compress::Codec;
+use ottla_storage::producer::{Appender, TransactionVersion};
+use ottla_storage::validate::{Origin, check};
+use ottla_storage::{
+    AbortedTransaction, Fault, Isolation, LeaderAppend, LogView, NotDone, OffsetQuery, ReadFrom,
+};
+
+use crate::model::{Model, Sent, Timeline, Writer};
+use crate::work::{Batches, ISOLATIONS};
+use crate::world::{EXPIRATION_MS, Ending, World, partition};
+
+// ---- at each step ----
+
+pub(crate) fn ends(world: &mut World) {
+    let expected = world.end();
+    let model_flushed = world.model.flushed;
+    let high = world.log().high_watermark();
+    let last_stable = world.model.remembered.last_stable(high);
+    let log = world.log();
+    assert_eq!(log.end(), expected, "the end");
+    assert_eq!(log.start(), world.model.start, "the start");
+    let log = world.log();
+    assert!(
+        log.flushed() <= expected,
+        "flushed {} of {expected}",
+        log.flushed()
+    );
+    assert!(
+        log.flushed() >= model_flushed.min(expected),
+        "flushed fell to {}",
+        log.flushed()
+    );
+    assert!(
+        is_within(log.last_stable(), &last_stable, log.start()),
+        "the last stable offset is {}, not in {last_stable:?}",
+        log.last_stable()
+    );
+}
+
+fn is_within(found: i64, allowed: &RangeInclusive<i64>, start: i64) -> bool {
+    ((*allowed.start()).max(start)..=(*allowed.end()).max(start)).contains(&found)
+}
+
+/// An operation failed, and the log goes on: then nothing of it has happened.
+pub(crate) fn is_unchanged(world: &mut World, what: &dyn Debug) {
+    let end = world.end();
+    let log = world.log();
+    assert_eq!(log.end(), end, "{what:?} failed and yet moved the end");
+    // An epoch may have been noted for a batch that did not fit any more.
+    world.model.epochs = world.log().epochs().clone();
+}
+
+/// After a poisonous fault nothing is taken, and nothing counts as flushed any more.
+pub(crate) fn takes_no_writes(world: &mut World) {
+    let mut builder = BatchBuilder::data(Codec::None);
+    builder.push(world.now_ms, Some(b"key"), Some(b"value"));
+    let bytes = builder.finish();
+    let origin = Origin::Client { may_use_zstd: true };
+    let rules = world.config.rules();
+    let checked = check(&bytes, origin, &rules, world.now_ms).expect("a good batch");
+    let (flushed, now_ms, epoch) = (world.log().flushed(), world.now_ms, world.epoch);
+    let append = LeaderAppend {
+        leader_epoch: epoch,
+        appender: Appender::Client,
+        transaction_version: TransactionVersion::SameEpoch,
+        now_ms,
+    };
+    let refused = world.log().append_as_leader(&bytes, &checked, append);
+    assert!(
+        matches!(refused, Err(NotDone::Fault(Fault::Poisoned { .. }))),
+        "{refused:?}"
+    );
+    assert!(world.log().flush().is_err());
+    if let Some((target, _)) = world.flushing.take() {
+        world.log().flushed_to(&target);
+    }
+    assert_eq!(world.log().flushed(), flushed);
+}
+
+pub(crate) fn nothing_is_promised(model: &Model) {
+    let promised = model
+        .timeline
+        .batches
+        .iter()
+        .filter(|batch| batch.last < model.flushed)
+        .count();
+    assert_eq!(promised, 0, "a log with flushed batches is gone");
+}
+
+// ---- after a start ----
+
+pub(crate) fn reopened(world: &mut World, ending: Ending) {
+    let view = world.log().view();
+    let (start, end) = (view.start(), view.end());
+    if ending != Ending::PowerCut {
+        world.model.flushed = world.model.timeline.end();
+    }
+    let model = &world.model;
+    let is_start_allowed = (model.start_min..=model.start_max).contains(&start);
+    assert!(
+        is_start_allowed,
+        "the start is {start}, not in [{}, {}]",
+        model.start_min, model.start_max
+    );
+    let found = read_all(&view);
+    let chosen = choose(model, &found, start, end);
+    for batch in &model.timeline.batches {
+        if batch.last < model.flushed && batch.last >= start {
+            let at = chosen.at(batch.base);
+            let is_there = chosen
+                .batches
+                .get(at)
+                .is_some_and(|b| b.bytes == batch.bytes);
+            assert!(
+                is_there && batch.last < end,
+                "[{}, {}] was flushed, and is not in [{start}, {end})",
+                batch.base,
+                batch.last
+            );
+        }
+    }
+    let model = &mut world.model;
+    let before = std::mem::replace(&mut model.timeline, chosen);
+    match ending {
+        Ending::Clean => model.branches.clear(),
+        Ending::Killed => model.may_be(before),
+        Ending::PowerCut => {
+            model.branches.clear();
+            if model.timeline.batches.is_empty() {
+                model.may_be(before);
+            }
+            model.start_max = start;
+        }
+    }
+    model.start = start;
+    model.deepest_start = model.deepest_start.max(start);
+    let flushed = world.log().flushed();
+    // All of it was read back, but only what is known to be on the disk is promised.
+    world.model.flushed = flushed;
+    producers(world);
+    epochs(world);
+    inspect(world);
+    for _ in 0..3 {
+        look_up_a_time(world);
+        read_somewhere(world);
+    }
+}
+
+/// Which of the things that the log may be it is.
+fn choose(model: &Model, found: &[Bytes], start: i64, end: i64) -> Timeline {
+    let candidates = [&model.timeline]
+        .into_iter()
+        .chain(model.branches.iter().rev());
+    for candidate in candidates {
+        if let Some(cut) = matching(candidate, found, end) {
+            return cut;
+        }
+    }
+    if found.is_empty() && start == end {
+        return Timeline::from(start);
+    }
+    let spans: Vec<_> = found
+        .iter()
+        .filter_map(|bytes| Header::parse(bytes).ok())
+        .map(|b| (b.base_offset(), b.last_offset(), b.leader_epoch()))
+        .collect();
+    let known: Vec<_> = model
+        .timeline
+        .batches
+        .iter()
+        .filter(|b| b.last >= start)
+        .map(|b| (b.base, b.last, b.epoch))
+        .collect();
+    panic!("this was never the log: [{start}, {end}) {spans:?}, but it was {known:?}");
+}
+
+fn matching(candidate: &Timeline, found: &[Bytes], end: i64) -> Option<Timeline> {
+    let first = found
+        .first()
+        .and_then(|bytes| Header::parse(bytes).ok())
+        .map_or(end, |header| header.base_offset());
+    let at = candidate.at(first);
+    let theirs = candidate.batches.get(at..at + found.len())?;
+    let is_same = theirs.iter().zip(found).all(|(a, b)| a.bytes == *b);
+    let cut = Timeline {
+        origin: candidate.origin,
+        batches: candidate.batches[..at + found.len()].to_vec(),
+    };
+    (is_same && cut.end() == end).then_some(cut)
+}
+
+fn read_all(view: &LogView) -> Vec<Bytes> {
+    let mut found = Vec::new();
+    let mut offset = view.start();
+    while offset < view.end() {
+        let from = ReadFrom {
+            offset,
+            isolation: Isolation::LogEnd,
+            max_bytes: usize::MAX,
+            at_least_one: true,
+            with_aborted: false,
+        };
+        let bytes = read(view, from).expect("a healthy log can be read").0;
+        assert!(!bytes.is_empty(), "nothing at {offset}, below the end");
+        for batch in batches(&bytes) {
+            let batch = batch.expect("what is read is whole batches");
+            batch.verify_crc().expect("what is read is sound");
+            assert!(batch.last_offset() >= offset, "what is read goes back");
+            offset = batch.next_offset();
+            found.push(Bytes::copy_from_slice(batch.bytes()));
+        }
+    }
+    found
+}
+
+fn read(view: &LogView, from: ReadFrom) -> Result<(Vec<u8>, Vec<AbortedTransaction>), NotDone> {
+    let fetched = view.read(from)?;
+    let mut bytes = Vec::new();
+    if let Some(slice) = fetched.slice {
+        bytes.resize(slice.length, 0);
+        slice
+            .file
+            .read_exact_at(&mut bytes, slice.position)
+            .expect("a slice is in its file");
+    }
+    Ok((bytes, fetched.aborted))
+}
+
+/// Producers and transactions are those that the batches tell of; then the model knows no more
+/// than the log.
+pub(crate) fn producers(world: &mut World) {
+    let (now_ms, deepest) = (world.now_ms, world.model.deepest_start);
+    let start = world.log().start();
+    let mut expected = world.model.timeline.replay();
+    // Of a producer that wrote on both sides of the start the log may know one side.
+    let visible = world.model.timeline.since(start).replay();
+    let mut known = std::mem::take(&mut expected.writers);
+    for producer in world.log().producers().iter() {
+        let id = producer.id();
+        let Some(writer) = known.get_mut(&id) else {
+            panic!("producer {id} never wrote what is here");
+        };
+        assert_eq!(producer.epoch(), writer.epoch, "epoch of {id}");
+        let found = (producer.coordinator_epoch(), producer.transaction_start());
+        let known_of = |writer: &Writer| (writer.coordinator_epoch, writer.open_since);
+        let fits = |writer: &Writer| known_of(writer) == found;
+        let straddles = |first: Option<i64>| first.is_some_and(|first| first < deepest);
+        let is_straddling = straddles(found.1) || straddles(writer.open_since);
+        let is_half_known = is_straddling && [-1, writer.coordinator_epoch].contains(&found.0);
+        assert!(
+            is_half_known || fits(writer) || visible.writers.get(&id).is_some_and(fits),
+            "coordinator epoch and transaction of {id}: {found:?}, expected {writer:?}"
+        );
+        let n = producer.seen().len();
+        assert!(
+            n > 0
+                || writer
+                    .seen
+                    .back()
+                    .is_none_or(|seen| seen.last_offset < deepest),
+            "batches of {id}"
+        );
+        writer.seen.drain(..writer.seen.len() - n);
+        for (found, seen) in producer.seen().iter().zip(&writer.seen) {
+            assert_eq!(
+                (
+                    found.first_sequence(),
+                    found.last_sequence,
+                    found.last_offset
+                ),
+                (seen.first_sequence, seen.last_sequence, seen.last_offset),
+                "a batch of {id}"
+            );
+        }
+        assert_eq!(
+            producer.last_timestamp(),
+            writer.last_timestamp,
+            "time of {id}"
+        );
+        (writer.coordinator_epoch, writer.open_since) = found;
+    }
+    let log = world.log();
+    known.retain(|id, writer| {
+        let is_there = log.producers().get(*id).is_some();
+        let is_expired =
+            writer.open_since.is_none() && now_ms - writer.last_timestamp >= EXPIRATION_MS;
+        assert!(
+            is_there || is_expired || writer.last_heard < deepest,
+            "producer {id} is forgotten: {writer:?}"
+        );
+        is_there
+    });
+    expected.writers = known;
+    // Which ends were not replicated is not remembered over a start.
+    let high = log.high_watermark();
+    expected.ended_before = std::mem::take(&mut expected.ended);
+    let allowed = expected.last_stable(high);
+    assert!(
+        is_within(log.last_stable(), &allowed, log.start()),
+        "the last stable offset is {}, not in {allowed:?}",
+        log.last_stable()
+    );
+    world.model.remembered = expected;
+}
+
+pub(crate) fn epochs(world: &mut World) {
+    let (model, end) = (&world.model, world.end());
+    let from = model.deepest_start;
+    let log = &world.host.as_ref().expect("the host is up").log;
+    let mut found = log.epochs().clone();
+    if from < end {
+        found.truncate_from_start(from);
+        assert_eq!(
+            found,
+            model.timeline.epochs(from),
+            "leader epochs from {from}"
+        );
+    }
+    world.model.epochs = world.log().epochs().clone();
+}
+
+// ---- the files ----
+
+/// Batches of a file: position, last offset, largest timestamp.
+fn walk(bytes: &[u8]) -> Vec<(u32, i64, i64)> {
+    let mut found = Vec::new();
+    let mut position = 0;
+    while let Ok(header) = Header::parse(&bytes[position..]) {
+        if position + header.size() > bytes.len() {
+            break;
+        }
+        found.push((
+            position as u32,
+            header.last_offset(),
+            header.max_timestamp(),
+        ));
+        position += header.size();
+    }
+    found
+}
+
+/// Every index entry points where it says.
+pub(crate) fn inspect(world: &mut World) {
+    let directory = world.root.join(format!("{}", partition()));
+    let names = |ending: &str| -> BTreeSet<i64> {
+        let entries = fs::read_dir(&directory).expect("the partition has a directory");
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter_map(|name| name.strip_suffix(ending)?.parse().ok())
+            .collect()
+    };
+    let bytes_of = |base: i64, ending: &str| {
+        fs::read(directory.join(format!("{base:020}{ending}"))).unwrap_or_default()
+    };
+    let bases = names(".log");
+    for ending in [".index", ".timeindex", ".txnindex"] {
+        let strays: Vec<_> = names(ending).difference(&bases).copied().collect();
+        assert!(strays.is_empty(), "{ending} of no segment: {strays:?}");
+    }
+    let size_before: u64 = world.log().size();
+    let mut size = 0;
+    for base in &bases {
+        let heads = walk(&bytes_of(*base, ".log"));
+        let is_active = bases.last() == Some(base);
+        inspect_offsets(*base, &heads, &bytes_of(*base, ".index"));
+        inspect_times(*base, &heads, &bytes_of(*base, ".timeindex"), is_active);
+        size += heads.len();
+        inspect_aborted(world, *base, &heads, &bytes_of(*base, ".txnindex"));
+    }
+    assert!(
+        size > 0 || size_before == 0 || world.sim.is_dead(),
+        "the log is empty"
+    );
+}
+
+fn inspect_offsets(base: i64, heads: &[(u32, i64, i64)], index: &[u8]) {
+    assert!(index.len().is_multiple_of(8), "offset index of {base}");
+    let mut last = -1;
+    for entry in index.chunks_exact(8) {
+        let offset = base + i64::from(i32::from_be_bytes(entry[..4].try_into().expect("4 bytes")));
+        let position = u32::from_be_bytes(entry[4..].try_into().expect("4 bytes"));
+        assert!(
+            offset > last,
+            "offset index of {base} goes back at {offset}"
+        );
+        last = offset;
+        assert!(
+            heads
+                .iter()
+                .any(|head| (head.0, head.1) == (position, offset)),
+            "offset index of {base}: no batch at {position} ends with {offset}"
+        );
+    }
+}
+
+fn inspect_times(base: i64, heads: &[(u32, i64, i64)], index: &[u8], is_active: bool) {
+    assert!(index.len().is_multiple_of(12), "time index of {base}");
+    let mut last = -1;
+    for entry in index.chunks_exact(12) {
+        let timestamp = i64::from_be_bytes(entry[..8].try_into().expect("8 bytes"));
+        let offset = base + i64::from(i32::from_be_bytes(entry[8..].try_into().expect("4 bytes")));
+        assert!(
+            timestamp > last,
+            "time index of {base} goes back at {timestamp}"
+        );
+        last = timestamp;
+        assert!(
+            heads
+                .iter()
+                .any(|head| (head.1, head.2) == (offset, timestamp)),
+            "time index of {base}: no batch ends with {offset} and has {timestamp}"
+        );
+        assert!(
+            heads
+                .iter()
+                .all(|head| head.1 > offset || head.2 <= timestamp),
+            "time index of {base}: {timestamp} is not the largest up to {offset}"
+        );
+    }
+    let largest = heads.iter().map(|head| head.2).max().unwrap_or(-1);
+    assert!(
+        is_active || last == largest,
+        "time index of {base} ends with {last}, the largest timestamp is {largest}"
+    );
+}
+
+fn inspect_aborted(world: &World, base: i64, heads: &[(u32, i64, i64)], index: &[u8]) {
+    let last = heads.last().map_or(base - 1, |head| head.1);
+    let deepest = world.model.deepest_start;
+    let number = |entry: &[u8], at: usize| {
+        i64::from_be_bytes(entry[at..at + 8].try_into().expect("8 bytes"))
+    };
+    let found: Vec<AbortedTransaction> = index
+        .chunks_exact(34)
+        .map(|entry| AbortedTransaction {
+            producer_id: number(entry, 2),
+            first_offset: number(entry, 10),
+            last_offset: number(entry, 18),
+            last_stable: number(entry, 26),
+        })
+        .collect();
+    let expected: Vec<_> = world
+        .model
+        .remembered
+        .aborted
+        .iter()
+        .filter(|aborted| (base..=last).contains(&aborted.last_offset))
+        .collect();
+    let find = |marker: i64| found.iter().find(|aborted| aborted.last_offset == marker);
+    for aborted in &expected {
+        let is_known = aborted.first_offset >= deepest;
+        match find(aborted.last_offset) {
+            Some(found) => assert!(
+                found == *aborted || !is_known || aborted.last_stable <= deepest,
+                "{found:?} should be {aborted:?}"
+            ),
+            None => assert!(!is_known, "{aborted:?} is not in the index of {base}"),
+        }
+    }
+    for aborted in &found {
+        assert!(
+            expected
+                .iter()
+                .any(|it| it.last_offset == aborted.last_offset),
+            "{aborted:?} of {base} never happened, but {expected:?}"
+        );
+    }
+}
+
+// ---- reading ----
+
+fn any_isolation(world: &mut World) -> Isolation {
+    ISOLATIONS[world.dice.index(ISOLATIONS.len())]
+}
+
+/// What was just written comes back.
+pub(crate) fn read_back(world: &mut World, offset: i64) {
+    let view = world.log().view();
+    let from = ReadFrom {
+        offset,
+        isolation: Isolation::LogEnd,
+        max_bytes: 1,
+        at_least_one: true,
+        with_aborted: false,
+    };
+    match read(&view, from) {
+        Ok((bytes, _)) => {
+            let newest = world.model.timeline.batches.last().expect("just appended");
+            assert!(bytes == newest.bytes, "another batch at {offset}");
+        }
+        Err(not_done) => world.not_done(&not_done, &"read back"),
+    }
+}
+
+pub(crate) fn read_somewhere(world: &mut World) {
+    let view = world.log().view();
+    let isolation = any_isolation(world);
+    let offset = world.dice.within(view.start(), view.end());
+    let from = ReadFrom {
+        offset,
+        isolation,
+        max_bytes: world.dice.index(4000),
+        at_least_one: world.dice.percent(70),
+        with_aborted: isolation == Isolation::LastStable,
+    };
+    let (bytes, aborted) = match read(&view, from) {
+        Ok(found) => found,
+        Err(not_done) => return world.not_done(&not_done, &from),
+    };
+    world.totals.reads += 1;
+    let bound = view.bound(isolation);
+    let timeline = &world.model.timeline;
+    let visible: Batches = timeline.batches[timeline.at(offset)..]
+        .iter()
+        .take_while(|batch| batch.last < bound)
+        .cloned()
+        .collect();
+    let expected: Vec<u8> = visible
+        .iter()
+        .scan(0, |size, batch| {
+            let goes_on = *size < bytes.len();
+            *size += batch.bytes.len();
+            goes_on.then_some(batch)
+        })
+        .flat_map(|batch| batch.bytes.to_vec())
+        .collect();
+    assert!(
+        expected.starts_with(&bytes),
+        "{from:?} got other bytes than were written"
+    );
+    let fits = visible
+        .first()
+        .is_some_and(|first| from.at_least_one || first.bytes.len() <= from.max_bytes);
+    assert!(
+        fits != bytes.is_empty() || offset >= bound,
+        "{from:?} got {} bytes",
+        bytes.len()
+    );
+    aborted_in(&world.model, &visible, &bytes, offset, &aborted, isolation);
+}
+
+/// Whoever reads committed records is told of each aborted transaction in what it gets.
+fn aborted_in(
+    model: &Model,
+    visible: &[Rc<Sent>],
+    bytes: &[u8],
+    offset: i64,
+    found: &[AbortedTransaction],
+    isolation: Isolation,
+) {
+    if isolation != Isolation::LastStable || bytes.is_empty() {
+        return;
+    }
+    let mut size = 0;
+    let mut end = offset;
+    for batch in visible {
+        size += batch.bytes.len();
+        if size > bytes.len() {
+            break;
+        }
+        end = batch.last + 1;
+    }
+    for aborted in &model.remembered.aborted {
+        let touches = aborted.last_offset >= offset && aborted.first_offset < end;
+        let is_listed = found.iter().any(|it| {
+            (it.producer_id, it.last_offset) == (aborted.producer_id, aborted.last_offset)
+        });
+        assert!(
+            is_listed || !touches || aborted.first_offset < model.deepest_start,
+            "{aborted:?} touches [{offset}, {end}) and is not listed in {found:?}"
+        );
+    }
+    for it in found {
+        let is_real = model.remembered.aborted.iter().any(|aborted| {
+            (it.producer_id, it.last_offset) == (aborted.producer_id, aborted.last_offset)
+        });
+        assert!(is_real, "{it:?} never happened");
+    }
+}
+
+pub(crate) fn look_up_a_time(world: &mut World) {
+    let view = world.log().view();
+    let timeline = &world.model.timeline;
+    let held = &timeline.batches[timeline.at(view.start())..];
+    let timestamp = if held.is_empty() || world.dice.percent(10) {
+        world.now_ms - world.dice.within(-1000, 100_000)
+    } else {
+        let batch = &held[world.dice.index(held.len())];
+        let (_, time) = batch.records[world.dice.index(batch.records.len())];
+        time + world.dice.within(-3, 3)
+    };
+    let found = match view.find_offset(OffsetQuery::At(timestamp), Isolation::LogEnd) {
+        Ok(found) => found.map(|found| (found.offset, found.timestamp)),
+        Err(not_done) => return world.not_done(&not_done, &"look up a time"),
+    };
+    world.totals.lookups += 1;
+    let expected = world.model.timeline.first_since(timestamp, view.start());
+    // The segment that reaches the time may do so below the start: Kafka looks no further.
+    let first_base = world
+        .model
+        .timeline
+        .first_since(timestamp, i64::MIN)
+        .map(|(offset, _)| offset);
+    let is_hidden = found.is_none() && first_base.is_some_and(|first| first < view.start());
+    assert!(
+        found == expected || is_hidden,
+        "the first record since {timestamp} is {expected:?}, not {found:?} ({:?})",
+        TimestampKind::CreateTime
+    );
+}

@@ -1,0 +1,355 @@
+//! One log, its host and its disk, driven by dice. The host does what a node does: checkpoints, group
+//! commit in three steps, retention, a clean stop; besides it is killed, and the power fails.
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ottla_protocol::batch::TimestampKind;
+use ottla_protocol::compress::{Codec, Compression};
+use ottla_protocol::{TopicPartition, Uuid};
+use ottla_storage::{
+    Closed, Directories, Directory, Fault, FlushTarget, Log, LogConfig, LogEvents, MetaProperties,
+    NotDone, Offsets, OpenDirectories,
+};
+
+use crate::chance::Chance;
+use crate::check;
+use crate::disk::SimulatedDisk;
+use crate::model::{Model, Timeline};
+use crate::totals::Totals;
+
+pub(crate) const TOPIC_ID: u128 = 0x1234_5678_9abc_def0_1234_5678_9abc_def0;
+pub(crate) const EXPIRATION_MS: i64 = 60_000;
+
+/// How the last process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Clean,
+    /// What it wrote is in the page cache, all of it.
+    Killed,
+    PowerCut,
+}
+
+/// A running process.
+pub(crate) struct Host {
+    directories: Directories,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) log: Log,
+}
+
+pub(crate) struct World {
+    pub(crate) root: PathBuf,
+    pub(crate) sim: Arc<SimulatedDisk>,
+    pub(crate) dice: Chance,
+    pub(crate) now_ms: i64,
+    pub(crate) config: LogConfig,
+    pub(crate) epoch: i32,
+    /// The high watermark waits for the flush, as with `ottla.flush.before.ack`.
+    pub(crate) flushes_first: bool,
+    pub(crate) model: Model,
+    pub(crate) totals: Totals,
+    pub(crate) producers: Vec<i64>,
+    pub(crate) n_producers: i64,
+    /// A group commit under way: planned, and perhaps synced.
+    pub(crate) flushing: Option<(FlushTarget, bool)>,
+    pub(crate) host: Option<Host>,
+    pub(crate) traces: bool,
+    cuts: Arc<Cuts>,
+}
+
+/// Counts the bytes that recovery cuts off.
+#[derive(Debug, Default)]
+struct Cuts(AtomicU64);
+
+impl LogEvents for Cuts {
+    fn recovered(&self, _log: &TopicPartition, _n_segments: usize, n_bytes_cut: u64) {
+        self.0.fetch_add(n_bytes_cut, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn partition() -> TopicPartition {
+    TopicPartition::new("orders", 0)
+}
+
+impl World {
+    pub(crate) fn new(root: &Path, seed: u64, traces: bool) -> Self {
+        let mut dice = Chance::from_seed(seed);
+        let sim = SimulatedDisk::new(root, dice.fork());
+        let meta = MetaProperties {
+            cluster_id: "a-cluster".into(),
+            node_id: 1,
+            directory_id: Some(Uuid::from_u128(7 << 80)),
+        };
+        Directory::format(&sim.disk(), root, &meta).expect("a directory can be formatted");
+        let mut world = Self {
+            root: root.to_owned(),
+            sim,
+            now_ms: 1_700_000_000_000,
+            config: LogConfig::default(),
+            epoch: 0,
+            flushes_first: dice.percent(70),
+            dice,
+            model: Model::default(),
+            totals: Totals::default(),
+            producers: Vec::new(),
+            n_producers: 0,
+            flushing: None,
+            host: None,
+            traces,
+            cuts: Arc::default(),
+        };
+        world.config = world.any_config();
+        world.open(Ending::Killed);
+        world
+    }
+
+    pub(crate) fn trace(&self, what: impl FnOnce() -> String) {
+        if self.traces {
+            let (what, host) = (what(), self.host.as_ref());
+            match host.map(|host| &host.log) {
+                Some(log) => eprintln!(
+                    "[{} {} {} {}] {what}",
+                    log.start(),
+                    log.flushed(),
+                    log.high_watermark(),
+                    log.end()
+                ),
+                None => eprintln!("[down] {what}"),
+            }
+        }
+    }
+
+    /// What lies on the disk, for who looks into a seed.
+    pub(crate) fn files(&self) -> String {
+        let mut lines = Vec::new();
+        for path in [self.root.join("orders-0"), self.root.clone()] {
+            for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+                let n_bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+                let name = entry.file_name().into_string().unwrap_or_default();
+                lines.push(format!("{name} {n_bytes}"));
+            }
+        }
+        lines.sort();
+        let point = std::fs::read_to_string(self.root.join("recovery-point-offset-checkpoint"));
+        format!("{} {point:?}", lines.join(", "))
+    }
+
+    pub(crate) fn log(&mut self) -> &mut Log {
+        &mut self.host.as_mut().expect("the host is up").log
+    }
+
+    pub(crate) fn any_config(&mut self) -> LogConfig {
+        let dice = &mut self.dice;
+        let codecs = [Codec::None, Codec::Lz4, Codec::Snappy];
+        LogConfig {
+            segment_bytes: dice.within(900, 7000) as u32,
+            segment_ms: if dice.percent(30) { 20_000 } else { 1 << 40 },
+            segment_index_bytes: dice.within(60, 400) as u32,
+            index_interval_bytes: dice.within(50, 1000) as u32,
+            retention_ms: if dice.percent(40) { 30_000 } else { -1 },
+            retention_bytes: if dice.percent(40) { 15_000 } else { -1 },
+            timestamp_kind: match dice.below(4) {
+                0 => TimestampKind::LogAppendTime,
+                _ => TimestampKind::CreateTime,
+            },
+            compression: dice.percent(30).then(|| Compression {
+                codec: codecs[dice.index(codecs.len())],
+                level: None,
+            }),
+            file_delete_delay_ms: dice.within(0, 5000),
+            preallocate: dice.percent(15),
+            producer_id_expiration_ms: EXPIRATION_MS,
+            ..LogConfig::default()
+        }
+    }
+
+    /// Starts a process over what is on the disk, and looks whether all is there.
+    pub(crate) fn open(&mut self, mut ending: Ending) {
+        self.flushing = None;
+        for attempt in 0.. {
+            let dies = attempt < 3 && ending != Ending::Clean && self.dice.percent(15);
+            if dies {
+                let n = self.dice.below(25);
+                self.sim.die_in(n);
+            }
+            let opened = self.start();
+            if !self.sim.is_dead() {
+                self.sim.heal();
+                self.host = Some(opened.unwrap_or_else(|fault| {
+                    panic!("after {ending:?} the log does not open: {fault}")
+                }));
+                break;
+            }
+            // It died while it was putting things in order.
+            drop(opened);
+            self.sim.heal();
+            if self.dice.percent(50) {
+                self.cut_power();
+                ending = Ending::PowerCut;
+            }
+        }
+        self.totals.bytes_cut += self.cuts.0.swap(0, Ordering::Relaxed);
+        match ending {
+            Ending::Clean => self.totals.reopened_clean += 1,
+            Ending::Killed => self.totals.reopened_killed += 1,
+            Ending::PowerCut => {}
+        }
+        self.trace(|| format!("open after {ending:?}: {}", self.files()));
+        check::reopened(self, ending);
+    }
+
+    fn start(&mut self) -> Result<Host, Fault> {
+        let directories = Directories::open(OpenDirectories {
+            disk: self.sim.disk(),
+            paths: vec![self.root.clone()],
+            metadata_path: self.root.clone(),
+            node_id: 1,
+            events: Arc::clone(&self.cuts) as Arc<dyn LogEvents>,
+        })?;
+        let directory = Arc::clone(directories.metadata());
+        let config = self.config.clone();
+        let loaded = directories.load(&move |_| config.clone(), 1, self.now_ms)?;
+        if let Some(why) = directory.offline_because() {
+            let path = self.root.clone();
+            return Err(Fault::Poisoned { path, why });
+        }
+        let found = loaded.logs.into_iter().map(|found| found.log).next();
+        let log = match found {
+            Some(log) if log.topic_id().is_some() => log,
+            unfinished => {
+                // It never came to its first flush.
+                check::nothing_is_promised(&self.model);
+                self.model = Model::default();
+                if let Some(log) = unfinished {
+                    directories.delete_log(&directory, log, self.now_ms)?;
+                }
+                let (id, config) = (Uuid::from_u128(TOPIC_ID), self.config.clone());
+                directories.create_log(&directory, partition(), id, config, self.now_ms)?
+            }
+        };
+        Ok(Host {
+            directories,
+            directory,
+            log,
+        })
+    }
+
+    pub(crate) fn cut_power(&mut self) {
+        self.host = None;
+        self.flushing = None;
+        self.trace(|| format!("before the cut: {}", self.files()));
+        self.sim.cut_power();
+        self.trace(|| format!("behind the cut: {}", self.files()));
+        if self.dice.percent(12) {
+            self.flip_a_bit();
+        }
+    }
+
+    /// The process is gone from one moment to the next; then, perhaps, the power too.
+    pub(crate) fn crash(&mut self, is_power_cut: bool) {
+        self.sim.heal();
+        self.host = None;
+        self.flushing = None;
+        let ending = if is_power_cut {
+            self.trace(|| "power cut".into());
+            self.cut_power();
+            Ending::PowerCut
+        } else {
+            self.trace(|| "kill".into());
+            Ending::Killed
+        };
+        self.open(ending);
+    }
+
+    /// A stop in order, as `node` does it.
+    pub(crate) fn stop_and_start(&mut self) {
+        self.sim.heal();
+        self.flushing = None;
+        let Host {
+            directories,
+            directory,
+            log,
+        } = self.host.take().expect("the host is up");
+        let closed = log.close().and_then(|closed| {
+            let lines: [(TopicPartition, Closed); 1] = [(partition(), closed)];
+            directory.write_closed(&lines)?;
+            directory.write_clean_shutdown(1)
+        });
+        drop((directory, directories));
+        closed.unwrap_or_else(|fault| panic!("a sound log does not close: {fault}"));
+        self.model.flushed = self.model.timeline.end();
+        self.model.branches.clear();
+        if self.dice.percent(40) {
+            self.trace(|| "power cut after a clean stop".into());
+            self.sim.cut_power();
+        }
+        self.open(Ending::Clean);
+    }
+
+    /// What a fault has done: nothing, or the log takes no more writes and the process ends.
+    pub(crate) fn failed(&mut self, fault: &Fault, what: &dyn Debug) {
+        self.trace(|| format!("{what:?} failed: {fault}"));
+        if self.sim.is_dead() {
+            return;
+        }
+        let is_poisoned = matches!(self.log().flush_plan(), Err(Fault::Poisoned { .. }));
+        if is_poisoned {
+            self.totals.poisoned += 1;
+            check::takes_no_writes(self);
+            // What a failed sync left in the page cache only a restart of the machine tells from
+            // what is on the disk.
+            let is_power_cut = self.sim.is_in_doubt() || self.dice.percent(60);
+            self.crash(is_power_cut);
+        } else {
+            check::is_unchanged(self, what);
+        }
+    }
+
+    pub(crate) fn not_done(&mut self, not_done: &NotDone, what: &dyn Debug) {
+        match not_done {
+            NotDone::Refused(refused) => panic!("{what:?} was refused: {refused:?}"),
+            NotDone::Fault(fault) => self.failed(fault, what),
+        }
+    }
+
+    // ---- the host's checkpoints ----
+
+    pub(crate) fn write_recovery_points(&mut self) -> Result<(), Fault> {
+        let host = self.host.as_ref().expect("the host is up");
+        let offsets = Offsets::from([(partition(), host.log.recovery_point())]);
+        host.directory.write_recovery_points(&offsets)
+    }
+
+    /// After a truncation.
+    pub(crate) fn lower_recovery_points(&mut self) -> Result<(), Fault> {
+        let host = self.host.as_ref().expect("the host is up");
+        let offsets = Offsets::from([(partition(), host.log.recovery_point())]);
+        host.directory.lower_recovery_points(&offsets)
+    }
+
+    pub(crate) fn write_log_starts(&mut self) -> Result<(), Fault> {
+        let host = self.host.as_ref().expect("the host is up");
+        let mut offsets = Offsets::new();
+        if host.log.start_is_inside() {
+            offsets.insert(partition(), host.log.start());
+        }
+        host.directory.write_log_starts(&offsets)
+    }
+
+    pub(crate) fn write_high_watermarks(&mut self) -> Result<(), Fault> {
+        let host = self.host.as_ref().expect("the host is up");
+        let offsets = Offsets::from([(partition(), host.log.high_watermark())]);
+        host.directory.write_high_watermarks(&offsets)
+    }
+
+    pub(crate) fn end(&self) -> i64 {
+        self.model.timeline.end()
+    }
+
+    /// A power cut may show this instead of what is there now.
+    pub(crate) fn may_be(&mut self, timeline: Timeline) {
+        self.model.may_be(timeline);
+    }
+}
