@@ -10,7 +10,7 @@
 //! | what an API file may touch | `services` |
 //! | the data plane: append, fetch, watermark | `partitions`, `parked`, `group_flush`, `page_cache`, `file_slice` |
 //! | the control plane: metadata log, controller, image | `quorum` |
-//! | groups and producer ids | `coordinators` |
+//! | groups, transactions and producer ids | `coordinators` |
 //! | topics that are made because somebody asked | `on_demand` |
 //! | what happens unasked | `upkeep`, `cleaner` |
 //! | what is measured and said | `metrics`, `samples`, `log_levels` |
@@ -36,8 +36,9 @@ mod host;
 
 pub use clock::Clock;
 pub use coordinators::{
-    GROUP_METADATA_TOPIC, GroupHost, Pace, ProducerIds, SHARE_STATE_TOPIC, TRANSACTION_STATE_TOPIC,
-    create_group_topic, is_internal_topic,
+    GROUP_METADATA_TOPIC, GroupHost, JoinAs, Joined, Joining, JoiningProducer, Marked, Marker,
+    MarkerWriter, Pace, ProducerIds, Questions, SHARE_STATE_TOPIC, TRANSACTION_STATE_TOPIC,
+    Transactions, TxnHost, create_group_topic, create_transaction_topic, is_internal_topic,
 };
 pub use file_slice::FileSlice;
 pub use format::{
@@ -51,11 +52,17 @@ pub use metrics::{
 };
 pub use node::{Node, Start, StartFailed};
 pub use ottla_coordinators::group::{
-    offset_fetch_groups, offset_fetch_refused, offset_fetch_response,
+    offset_fetch_groups, offset_fetch_refused, offset_fetch_response, txn_offset_commit_response,
 };
-pub use ottla_coordinators::{Client as GroupClient, Topics as GroupTopics, partition_for_group};
+pub use ottla_coordinators::txn::{
+    TransactionFilter, add_partitions_response, add_partitions_result, single_transaction,
+};
+pub use ottla_coordinators::{
+    Client as GroupClient, Topics as GroupTopics, partition_for_group, partition_for_transaction,
+};
 pub use ottla_raft::{Description as QuorumDescription, ReplicaProgress as QuorumReplica};
 pub use ottla_replication::Acknowledgement;
+pub use ottla_storage::producer::{Guard, Verified};
 pub use ottla_storage::{
     Disk, DiskCall, DiskFaults, DiskVerdict, Isolation, LogView, OffsetQuery, ReadFrom,
 };

@@ -110,6 +110,13 @@ definitions! {
     GROUP_PARTITIONS = Gauge "kafka_server_group_coordinator_metrics_num_partitions" "kafka.server:type=group-coordinator-metrics,num-partitions" "Partitions of __consumer_offsets, by state of their coordinator.";
     OFFSET_COMMITS = Counter "kafka_server_group_coordinator_metrics_offset_commit_count" "kafka.server:type=group-coordinator-metrics,offset-commit-count" "Offsets committed.";
     GROUP_REBALANCES = Counter "kafka_server_group_coordinator_metrics_group_completed_rebalance_count" "kafka.server:type=group-coordinator-metrics,group-completed-rebalance-count" "Rebalances of classic groups that completed.";
+    TXN_PARTITIONS = Gauge "kafka_server_transaction_coordinator_metrics_num_partitions" "" "Partitions of __transaction_state, by state of their coordinator.";
+    TXN_IDS = Gauge "ottla_transactional_ids" "" "Transactional ids coordinated here, by the state of their transaction.";
+    TXN_COMMITTED = Counter "ottla_transactions_committed_total" "" "Transactions that were committed in every partition.";
+    TXN_ABORTED = Counter "ottla_transactions_aborted_total" "" "Transactions that were aborted in every partition.";
+    TXN_TIMED_OUT = Counter "ottla_transactions_timed_out_total" "" "Transactions that are aborted because they were open for too long.";
+    VERIFICATION_FAILURES = Counter "kafka_server_addpartitionstotxnmanager_verificationfailure_total" "kafka.server:type=AddPartitionsToTxnManager,name=VerificationFailureRate" "Writes into a transaction that its coordinator refused.";
+    VERIFICATION_TIME = Summary "kafka_server_addpartitionstotxnmanager_verificationtimems" "kafka.server:type=AddPartitionsToTxnManager,name=VerificationTimeMs" "Milliseconds until a transaction's coordinator has answered.";
     PRODUCER_IDS = Gauge "kafka_server_replicamanager_produceridcount" "kafka.server:type=ReplicaManager,name=ProducerIdCount" "Producer ids remembered by the partitions.";
     UPTIME = Gauge "ottla_uptime_seconds" "" "Seconds since the process started.";
     FLUSH_WAITING = Gauge "ottla_flush_dirty_partitions" "" "Partitions whose newest records are not yet on the disk.";
@@ -244,6 +251,8 @@ pub struct Metrics {
     pub metadata_errors: Counter,
     pub isr_shrinks: Counter,
     pub isr_expands: Counter,
+    pub failed_verifications: Counter,
+    pub verifications: Durations,
     pub flushes: Durations,
     pub appends: Durations,
     /// Bytes written to all logs, whoever wrote them: upkeep goes by it.
@@ -265,6 +274,8 @@ impl Default for Metrics {
             metadata_errors: Counter::default(),
             isr_shrinks: Counter::default(),
             isr_expands: Counter::default(),
+            failed_verifications: Counter::default(),
+            verifications: Durations::default(),
             flushes: Durations::default(),
             appends: Durations::default(),
             log_bytes: Counter::default(),
@@ -328,6 +339,11 @@ impl Metrics {
         page.plain(METADATA_ERRORS, self.metadata_errors.get() as f64);
         page.plain(ISR_SHRINKS, self.isr_shrinks.get() as f64);
         page.plain(ISR_EXPANDS, self.isr_expands.get() as f64);
+        page.plain(
+            VERIFICATION_FAILURES,
+            self.failed_verifications.get() as f64,
+        );
+        page.durations(VERIFICATION_TIME, &[], &self.verifications);
         page.durations(LOG_FLUSH, &[], &self.flushes);
         page.durations(APPEND_TIME, &[], &self.appends);
         for key in 0..KEYS as i16 {

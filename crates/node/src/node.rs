@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ottla_coordinators::GroupSettings;
+use ottla_coordinators::{GroupSettings, TxnSettings};
 use ottla_metadata::config::{BadValue, BrokerConfig, NodeSettings};
 use ottla_metadata::image::{Endpoint, Image, Published, Resource, ResourceKind};
 use ottla_protocol::Refused;
@@ -20,14 +20,20 @@ use tokio::sync::watch;
 
 use crate::cleaner::Cleaner;
 use crate::clock::Clock;
-use crate::coordinators::{GROUP_METADATA_TOPIC, GroupHost, ProducerIds};
+use crate::coordinators::{
+    Carrier, FinalizedLevel, GROUP_METADATA_TOPIC, GroupHost, Host, Ledger, MarkerWriter, NewHost,
+    ProducerIds, TRANSACTION_STATE_TOPIC, TxnAround, TxnHost,
+};
 use crate::group_flush::GroupFlush;
 use crate::metrics::Metrics;
 use crate::on_demand::OnDemand;
 use crate::partitions::{FetchSessions, Partitions, Surroundings, log_settings};
-use crate::quorum::{self, CannotStart, Registration, Started, Subscriber};
+use crate::quorum::{self, CannotStart, ImageFeed, Registration, Started, Subscriber};
 use crate::services::{BrokerState, Configured, Services, random_uuid};
 use crate::upkeep;
+
+/// The feature that says how transactions end.
+const TRANSACTION_VERSION: &str = "transaction.version";
 
 /// Why a node does not start, as a sentence.
 #[derive(Debug)]
@@ -153,14 +159,7 @@ impl Node {
             },
         };
         let partitions = Partitions::new(directories.clone(), flushers.clone(), around);
-        let groups = GroupHost::new(
-            start.control.clone(),
-            group_settings(&settings),
-            clock.clone(),
-            Duration::from_millis(
-                u64::try_from(settings.groups.offsets_commit_timeout_ms).unwrap_or(0),
-            ),
-        );
+        let hosts = Hosts::start(&settings, &start.control, &clock, &partitions, &feed);
         let (stop, stopping) = watch::channel(false);
         let services = Arc::new(Services {
             cluster_id: Arc::from(directories.cluster_id()),
@@ -176,8 +175,11 @@ impl Node {
             partitions,
             feed,
             controller,
-            groups,
-            producer_ids: ProducerIds::default(),
+            groups: hosts.groups,
+            transactions: hosts.transactions,
+            markers: hosts.markers,
+            transaction_level: hosts.level,
+            producer_ids: hosts.ids,
             on_demand: OnDemand::default(),
             metrics,
             log_levels: OnceLock::new(),
@@ -232,12 +234,11 @@ impl Node {
             let image = taken.image();
             taken.partitions.adopt(loaded, &image);
             taken.partitions.take_all(&image, &taken.configured());
-            note_open_transactions(&taken.partitions);
         });
         took.await
             .map_err(|panic| StartFailed::Io("take in the logs", panic.into()))?;
         services.feed.subscribe(subscribers(&services));
-        lead_groups(&services, &services.image());
+        lead_coordinators(&services, &services.image());
         let offset = services.image().provenance.end_offset - 1;
         self.registration
             .unfence(&services.controller, epoch, offset)
@@ -284,6 +285,7 @@ impl Node {
         self.services.enter(BrokerState::ShuttingDown);
         self.stop.send_replace(true);
         self.services.groups.resign_all();
+        self.services.transactions.resign_all();
         self.services.feed.subscribe(Vec::new());
         // A checkpoint that it writes now would be of logs that are closed.
         if let Some(upkeep) = self.upkeep {
@@ -366,6 +368,78 @@ fn start_flushers(
     Ok((flushers, threads))
 }
 
+/// The coordinators, and what carries from one to the other.
+struct Hosts {
+    groups: Arc<GroupHost>,
+    transactions: Arc<TxnHost>,
+    markers: Arc<MarkerWriter>,
+    level: Arc<FinalizedLevel>,
+    ids: Arc<ProducerIds>,
+}
+
+impl Hosts {
+    fn start(
+        settings: &NodeSettings,
+        control: &Handle,
+        clock: &Clock,
+        partitions: &Arc<Partitions>,
+        feed: &Arc<ImageFeed>,
+    ) -> Self {
+        let commit_ms = settings.groups.offsets_commit_timeout_ms;
+        let groups = Arc::new(GroupHost::new(NewHost {
+            control: control.clone(),
+            settings: group_settings(settings),
+            around: (),
+            errands: Arc::new(|errand| match errand {}),
+            clock: clock.clone(),
+            commit_timeout: Duration::from_millis(u64::try_from(commit_ms).unwrap_or(0)),
+        }));
+        let request_ms = settings.transactions.request_timeout_ms;
+        let request_timeout = Duration::from_millis(u64::try_from(request_ms).unwrap_or(0));
+        let markers = Arc::new(MarkerWriter::new(
+            partitions.clone(),
+            groups.clone(),
+            clock.clone(),
+            request_timeout,
+        ));
+        let carrier = Carrier::new(control.clone(), markers.clone(), feed.clone());
+        let (ids, level) = (
+            Arc::<ProducerIds>::default(),
+            Arc::<FinalizedLevel>::default(),
+        );
+        let carry = carrier.clone();
+        let transactions = Arc::new(TxnHost::new(NewHost {
+            control: control.clone(),
+            settings: txn_settings(settings),
+            around: TxnAround {
+                ids: ids.clone(),
+                level: level.clone(),
+            },
+            errands: Arc::new(move |demand| carry.carry(demand)),
+            clock: clock.clone(),
+            commit_timeout: request_timeout,
+        }));
+        carrier.serve(&transactions);
+        Self {
+            groups,
+            transactions,
+            markers,
+            level,
+            ids,
+        }
+    }
+}
+
+fn txn_settings(settings: &NodeSettings) -> TxnSettings {
+    let transactions = &settings.transactions;
+    TxnSettings {
+        max_timeout_ms: transactions.timeout_ms_max,
+        id_expiration_ms: i64::from(transactions.transactional_id_expiration_ms),
+        abort_timed_out_interval_ms: i64::from(transactions.abort_timed_out_interval_ms),
+        remove_expired_interval_ms: i64::from(transactions.remove_expired_interval_ms),
+    }
+}
+
 fn group_settings(settings: &NodeSettings) -> GroupSettings {
     let groups = &settings.groups;
     GroupSettings {
@@ -403,8 +477,11 @@ fn subscribers(services: &Arc<Services>) -> Vec<Subscriber> {
             if &*topic.name == GROUP_METADATA_TOPIC {
                 services.groups.resign_all();
             }
+            if &*topic.name == TRANSACTION_STATE_TOPIC {
+                services.transactions.resign_all();
+            }
         }
-        lead_groups(&services, &published.image);
+        lead_coordinators(&services, &published.image);
     })]
 }
 
@@ -422,6 +499,9 @@ fn refresh_config(services: &Services) {
             services.groups.change_settings(group_settings(&settings));
             services.cleaner.configure(&settings.cleaner);
             services
+                .transactions
+                .change_settings(txn_settings(&settings));
+            services
                 .configured
                 .store(Arc::new(Configured { settings, config }));
         }
@@ -429,17 +509,25 @@ fn refresh_config(services: &Services) {
     }
 }
 
-/// Takes the chair of every partition of the groups' topic that this node leads.
-fn lead_groups(services: &Services, image: &Image) {
-    let Some(topic) = image.topics.find(GROUP_METADATA_TOPIC) else {
+/// Takes the chair of every partition of the coordinators' topics that this node leads.
+fn lead_coordinators(services: &Services, image: &Image) {
+    services
+        .transaction_level
+        .set(image.features.level(TRANSACTION_VERSION));
+    lead(services, image, &services.groups);
+    lead(services, image, &services.transactions);
+}
+
+fn lead<L: Ledger>(services: &Services, image: &Image, host: &Arc<Host<L>>) {
+    let Some(topic) = image.topics.find(L::TOPIC) else {
         return;
     };
     let n_partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     for index in topic.partitions.keys() {
         if let Ok(partition) = services.partitions.leader_of(&topic.name, *index) {
-            services.groups.lead(n_partitions, partition);
+            host.lead(n_partitions, partition);
         } else {
-            services.groups.resign(*index);
+            host.resign(*index);
         }
     }
 }
@@ -449,23 +537,6 @@ fn note_unserved(image: &Image) {
         tracing::warn!(
             n,
             "the metadata has {what}, which are kept but not served yet"
-        );
-    }
-}
-
-/// Readers of committed records wait at a transaction that is open, and nobody here ends it.
-fn note_open_transactions(partitions: &Partitions) {
-    let all = partitions.all();
-    let open = all.iter().filter(|partition| {
-        let looked = partition.with_log(|log| Ok(log.producers().first_unstable_offset()));
-        matches!(looked, Some(Ok(Some(_))))
-    });
-    let open: Vec<String> = open.map(|partition| partition.id().to_string()).collect();
-    if !open.is_empty() {
-        tracing::warn!(
-            n = open.len(),
-            partitions = open.join(","),
-            "partitions have open transactions, which are kept but not served yet"
         );
     }
 }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::coordinators::{
     GROUP_METADATA_TOPIC, SHARE_STATE_TOPIC, TRANSACTION_STATE_TOPIC, create_group_topic,
+    create_transaction_topic,
 };
 use crate::services::Services;
 
@@ -85,8 +86,13 @@ impl Services {
                         tracing::warn!(topic = &**name, %refused, "auto-creation failed");
                     }
                 }
-                // Nobody would serve them, and their settings are their coordinators' affair.
-                TRANSACTION_STATE_TOPIC | SHARE_STATE_TOPIC => {}
+                TRANSACTION_STATE_TOPIC => {
+                    if let Err(refused) = create_transaction_topic(self).await {
+                        tracing::warn!(topic = &**name, %refused, "auto-creation failed");
+                    }
+                }
+                // Nobody would serve it, and its settings are its coordinator's affair.
+                SHARE_STATE_TOPIC => {}
                 name => new.push(NewTopic {
                     name: name.to_owned(),
                     num_partitions: -1,

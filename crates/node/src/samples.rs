@@ -22,6 +22,7 @@ impl Services {
         self.write_cluster(page, &self.image());
         self.write_quorum(page);
         self.write_groups(page);
+        self.write_transactions(page);
     }
 
     fn write_logs(&self, page: &mut Page) {
@@ -145,14 +146,9 @@ impl Services {
     }
 
     fn write_groups(&self, page: &mut Page) {
-        let counts = self.groups.counts();
-        let n_active = counts.iter().filter(|shard| shard.is_active).count();
+        let (n_active, n_loading, counts) = self.groups.counts();
         page.labelled(GROUP_PARTITIONS, &[("state", "active")], n_active as f64);
-        page.labelled(
-            GROUP_PARTITIONS,
-            &[("state", "loading")],
-            (counts.len() - n_active) as f64,
-        );
+        page.labelled(GROUP_PARTITIONS, &[("state", "loading")], n_loading as f64);
         let mut by_state: std::collections::BTreeMap<&str, usize> =
             std::collections::BTreeMap::new();
         for (state, n) in counts.iter().flat_map(|shard| &shard.groups) {
@@ -163,9 +159,28 @@ impl Services {
             page.labelled(GROUPS, &[("state", state)], n as f64);
         }
         let sum =
-            |of: fn(&crate::coordinators::ShardCounts) -> u64| counts.iter().map(of).sum::<u64>();
+            |of: fn(&crate::coordinators::GroupCounts) -> u64| counts.iter().map(of).sum::<u64>();
         page.plain(GROUP_OFFSETS, sum(|shard| shard.n_offsets as u64) as f64);
         page.plain(GROUP_REBALANCES, sum(|shard| shard.n_rebalances) as f64);
         page.plain(OFFSET_COMMITS, sum(|shard| shard.n_commits) as f64);
+    }
+
+    fn write_transactions(&self, page: &mut Page) {
+        let (n_active, n_loading, counts) = self.transactions.counts();
+        page.labelled(TXN_PARTITIONS, &[("state", "active")], n_active as f64);
+        page.labelled(TXN_PARTITIONS, &[("state", "loading")], n_loading as f64);
+        let mut by_state = std::collections::BTreeMap::new();
+        for (state, n) in counts.iter().flat_map(|shard| &shard.by_state) {
+            *by_state.entry(*state).or_insert(0) += n;
+        }
+        for (state, n) in by_state {
+            page.labelled(TXN_IDS, &[("state", state.name())], n as f64);
+        }
+        let sum = |of: fn(&crate::coordinators::TxnCounts) -> u64| {
+            counts.iter().map(of).sum::<u64>() as f64
+        };
+        page.plain(TXN_COMMITTED, sum(|shard| shard.events.committed));
+        page.plain(TXN_ABORTED, sum(|shard| shard.events.aborted));
+        page.plain(TXN_TIMED_OUT, sum(|shard| shard.events.timed_out));
     }
 }

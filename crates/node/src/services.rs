@@ -11,7 +11,7 @@ use ottla_protocol::{NodeId, Refusal, Uuid};
 
 use crate::cleaner::Cleaner;
 use crate::clock::Clock;
-use crate::coordinators::{GroupHost, ProducerIds};
+use crate::coordinators::{FinalizedLevel, GroupHost, MarkerWriter, ProducerIds, TxnHost};
 use crate::log_levels::LogLevels;
 use crate::metrics::Metrics;
 use crate::on_demand::OnDemand;
@@ -45,7 +45,10 @@ pub struct Services {
     pub(crate) feed: Arc<ImageFeed>,
     pub(crate) controller: ControllerHandle,
     pub(crate) groups: Arc<GroupHost>,
-    pub(crate) producer_ids: ProducerIds,
+    pub(crate) transactions: Arc<TxnHost>,
+    pub(crate) markers: Arc<MarkerWriter>,
+    pub(crate) transaction_level: Arc<FinalizedLevel>,
+    pub(crate) producer_ids: Arc<ProducerIds>,
     pub(crate) cleaner: Arc<Cleaner>,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) on_demand: OnDemand,
@@ -94,6 +97,14 @@ impl Services {
 
     pub fn groups(&self) -> &GroupHost {
         &self.groups
+    }
+
+    pub fn transactions(&self) -> &TxnHost {
+        &self.transactions
+    }
+
+    pub fn markers(&self) -> &MarkerWriter {
+        &self.markers
     }
 
     pub fn producer_ids(&self) -> &ProducerIds {

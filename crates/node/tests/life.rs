@@ -10,8 +10,8 @@ use ottla_metadata::config::{BrokerConfig, Overrides};
 use ottla_metadata::controller::NewTopic;
 use ottla_metadata::image::Endpoint;
 use ottla_node::{
-    Acknowledgement, Disk, GroupTopics, Node, Pace, Partition, Start, StartFailed, auto_format,
-    create_group_topic, random_uuid,
+    Acknowledgement, Disk, GroupTopics, Node, Pace, Partition, Start, StartFailed, Verified,
+    auto_format, create_group_topic, random_uuid,
 };
 use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
@@ -106,7 +106,7 @@ async fn append(node: &Node, topic: &str, n: i64) {
     let first = partition.view().end();
     for index in 0..n {
         let appended = partition
-            .append(&batch(&index.to_string()), -1, true)
+            .append(&batch(&index.to_string()), -1, true, Verified::NotAsked)
             .unwrap();
         assert_eq!(appended.base_offset, first + index);
     }
@@ -277,12 +277,20 @@ fn a_refusal_tells_where_the_log_starts_unless_it_is_not_about_the_log() {
             builder.push(1, None, Some(b"v"));
             builder.finish()
         };
-        assert!(partition.append(&numbered(0), 1, true).is_ok());
-        let gap = partition.append(&numbered(5), 1, true).unwrap_err();
+        assert!(
+            partition
+                .append(&numbered(0), 1, true, Verified::NotAsked)
+                .is_ok()
+        );
+        let gap = partition
+            .append(&numbered(5), 1, true, Verified::NotAsked)
+            .unwrap_err();
         assert_eq!((gap.refused.refusal.code(), gap.log_start), (45, 0));
         let mut damaged = numbered(1).to_vec();
         *damaged.last_mut().unwrap() ^= 1;
-        let damaged = partition.append(&damaged.into(), 1, true).unwrap_err();
+        let damaged = partition
+            .append(&damaged.into(), 1, true, Verified::NotAsked)
+            .unwrap_err();
         assert_eq!((damaged.refused.refusal.code(), damaged.log_start), (2, -1));
         node.stop().await.unwrap();
     });

@@ -179,7 +179,7 @@ impl Connection {
             let owes = !self.owed.is_empty();
             tokio::select! {
                 biased;
-                () = head_is_due(&mut self.owed), if owes => {}
+                () = head_is_due(&mut self.owed, &self.session), if owes => {}
                 ready = self.stream.readable(), if may_read => {
                     ready?;
                     self.read().await?;
@@ -468,10 +468,22 @@ impl Detached {
     }
 }
 
-/// Resolves when the answer at the head of the line is ready, and leaves it there.
-async fn head_is_due(owed: &mut VecDeque<Owed>) {
-    let Some(head) = owed.front_mut() else {
+/// Resolves when the answer at the head of the line is ready, and leaves it there. Those behind it
+/// are looked at only while there are some that are not decided yet.
+async fn head_is_due(owed: &mut VecDeque<Owed>, session: &Session) {
+    if owed.is_empty() {
         return std::future::pending().await;
-    };
-    std::future::poll_fn(|context| head.poll(context)).await;
+    }
+    std::future::poll_fn(|context| {
+        let mut owed = owed.iter_mut();
+        let head = owed.next().map_or(Poll::Pending, |head| head.poll(context));
+        for one in owed {
+            if session.undecided.is_empty() {
+                break;
+            }
+            let _ = one.poll(context);
+        }
+        head
+    })
+    .await;
 }

@@ -107,6 +107,7 @@ mod tests {
             is_controller: false,
             peer: "[::ffff:10.0.0.9]:50000".parse().expect("address"),
             local: "[::ffff:10.0.0.1]:9092".parse().expect("address"),
+            undecided: Default::default(),
         };
         let registered = Endpoint {
             listener: Arc::from("PLAINTEXT"),

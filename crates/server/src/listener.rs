@@ -227,6 +227,7 @@ impl Listener {
             is_controller: self.is_controller,
             peer,
             local,
+            undecided: Default::default(),
         });
         let connection = Connection::new(stream, session, self.shared.clone());
         let data_plane = self.data_plane.clone();

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_protocol::epochs::EpochCache;
-use ottla_protocol::{LeaderEpoch, Offset, TopicPartition, Uuid};
+use ottla_protocol::{LeaderEpoch, Offset, Refused, TopicPartition, Uuid};
 
 use self::append::RecentEnds;
 use self::durable::Unsynced;
@@ -34,7 +34,7 @@ use crate::flush::UnwrittenEpochs;
 use crate::log_config::LogConfig;
 use crate::log_view::{Ends, LogReader, LogView, Mark, Published, Segments};
 use crate::partition_metadata;
-use crate::producer::Producers;
+use crate::producer::{Guard, Producers, Unverified};
 use crate::producer_files::{ProducerFiles, Remember};
 use crate::recover::{self, Recovered};
 use crate::segment::Segment;
@@ -268,6 +268,12 @@ impl Log {
     /// What is remembered of those who wrote here: for DescribeProducers.
     pub fn producers(&self) -> &Producers {
         &self.producers
+    }
+
+    /// A producer wants to write into a transaction: the guard under which its coordinator must be
+    /// asked first. None if the transaction is open here already.
+    pub fn begin_verification(&mut self, asked: Unverified) -> Result<Option<Guard>, Refused> {
+        self.producers.begin_verification(asked)
     }
 
     /// Forgets producers that were silent for `producer.id.expiration.ms`.

@@ -28,7 +28,7 @@ impl GroupLedger {
             committed,
         } = origin
         {
-            self.end_transaction(producer, committed);
+            self.offsets.end_transaction(producer, committed);
             return Ok(());
         }
         let key = key.ok_or(Corrupt::Truncated { what: "record key" })?;
@@ -69,11 +69,6 @@ impl GroupLedger {
     pub fn replay(&mut self, offset: Offset, origin: Origin, record: &GroupRecord) {
         self.uncommitted.appended(record.group(), offset);
         self.apply(offset, origin, record);
-    }
-
-    /// A producer's transaction ends in this partition.
-    pub fn end_transaction(&mut self, producer: i64, committed: bool) {
-        self.offsets.end_transaction(producer, committed);
     }
 
     /// Everything before `end` is committed.

@@ -26,7 +26,9 @@ use ottla_protocol::{Text, Uuid};
 
 pub use classic::ClassicState;
 pub use counts::{Counts, Sizes};
-pub use offsets::{offset_fetch_groups, offset_fetch_refused, offset_fetch_response};
+pub use offsets::{
+    offset_fetch_groups, offset_fetch_refused, offset_fetch_response, txn_offset_commit_response,
+};
 pub use reply::{GroupReply, OtherReply};
 pub use settings::GroupSettings;
 

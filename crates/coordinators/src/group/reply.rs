@@ -2,7 +2,7 @@
 
 use ottla_protocol::messages::{
     DeletableGroupResult, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse,
-    OffsetCommitResponse, OffsetDeleteResponse, SyncGroupResponse,
+    OffsetCommitResponse, OffsetDeleteResponse, SyncGroupResponse, TxnOffsetCommitResponse,
 };
 use ottla_protocol::{NONE, Refusal, Text};
 
@@ -15,6 +15,7 @@ pub enum GroupReply {
     Heartbeat(HeartbeatResponse),
     Leave(LeaveGroupResponse),
     CommitOffsets(OffsetCommitResponse),
+    CommitOffsetsInTransaction(TxnOffsetCommitResponse),
     DeleteOffsets(OffsetDeleteResponse),
     DeleteGroups(Vec<DeletableGroupResult>),
     /// What a timer or a load would be answered, if anybody had asked.
@@ -43,6 +44,7 @@ back! {
     Heartbeat(HeartbeatResponse);
     Leave(LeaveGroupResponse);
     CommitOffsets(OffsetCommitResponse);
+    CommitOffsetsInTransaction(TxnOffsetCommitResponse);
     DeleteOffsets(OffsetDeleteResponse);
     DeleteGroups(Vec<DeletableGroupResult>);
 }
@@ -81,6 +83,14 @@ impl GroupReply {
                     .flat_map(|topic| &mut topic.partitions);
                 partitions.for_each(|partition| refuse(&mut partition.error_code, code));
                 Self::CommitOffsets(reply)
+            }
+            Self::CommitOffsetsInTransaction(mut reply) => {
+                let partitions = reply
+                    .topics
+                    .iter_mut()
+                    .flat_map(|topic| &mut topic.partitions);
+                partitions.for_each(|partition| refuse(&mut partition.error_code, code));
+                Self::CommitOffsetsInTransaction(reply)
             }
             Self::DeleteOffsets(reply) if reply.error_code == NONE => {
                 Self::DeleteOffsets(OffsetDeleteResponse {

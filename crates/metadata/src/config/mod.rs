@@ -35,7 +35,8 @@ pub use listeners::{Advertised, Listener, SecurityProtocol};
 pub use markdown::{settings_compatibility_markdown, settings_markdown};
 pub use node_settings::{
     CleanerSettings, ConnectionSettings, GroupSettings, LogSettings, MetadataLogSettings,
-    NodeSettings, OttlaSettings, ProducerSettings, QuorumForm, Roles, TopicCreationSettings, Voter,
+    NodeSettings, OttlaSettings, ProducerSettings, QuorumForm, Roles, TopicCreationSettings,
+    TransactionSettings, Voter,
 };
 pub use ottla::OTTLA_PREFIX;
 pub use resolve::{BrokerConfig, Overrides};

@@ -40,6 +40,7 @@ pub struct NodeSettings {
     pub topics: TopicCreationSettings,
     pub groups: GroupSettings,
     pub producers: ProducerSettings,
+    pub transactions: TransactionSettings,
     pub metadata: MetadataLogSettings,
     pub ottla: OttlaSettings,
 }
@@ -99,6 +100,7 @@ impl NodeSettings {
             TopicCreationSettings::FIELDS,
             GroupSettings::FIELDS,
             ProducerSettings::FIELDS,
+            TransactionSettings::FIELDS,
             MetadataLogSettings::FIELDS,
             OttlaSettings::FIELDS,
         ];
@@ -152,6 +154,7 @@ impl NodeSettings {
             topics: TopicCreationSettings::read(values)?,
             groups: GroupSettings::read(values)?,
             producers: ProducerSettings::read(values)?,
+            transactions: TransactionSettings::read(values)?,
             metadata: MetadataLogSettings::read(values)?,
             ottla: OttlaSettings::read(values)?,
         };
@@ -415,6 +418,25 @@ settings! {
     pub struct ProducerSettings {
         id_expiration_ms: i32 = "producer.id.expiration.ms",
         id_expiration_check_interval_ms: i32 = "producer.id.expiration.check.interval.ms",
+    }
+}
+
+settings! {
+    /// Transactions and their topic.
+    pub struct TransactionSettings {
+        state_log_partitions: i32 = "transaction.state.log.num.partitions",
+        state_log_replication_factor: i16 = "transaction.state.log.replication.factor",
+        state_log_min_in_sync: i32 = "transaction.state.log.min.isr",
+        state_log_segment_bytes: i32 = "transaction.state.log.segment.bytes",
+        verification_enable: bool = "transaction.partition.verification.enable",
+        timeout_ms_max: i32 = "transaction.max.timeout.ms",
+        transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms",
+        abort_timed_out_interval_ms: i32 = "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        remove_expired_interval_ms: i32 = "transaction.remove.expired.transaction.cleanup.interval.ms",
+        /// Also of a marker, until it is committed.
+        request_timeout_ms: i32 = "request.timeout.ms",
+        join_retry_backoff_ms: i32 = "add.partitions.to.txn.retry.backoff.ms",
+        join_retry_backoff_ms_max: i32 = "add.partitions.to.txn.retry.backoff.max.ms",
     }
 }
 

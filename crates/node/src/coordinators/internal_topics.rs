@@ -25,10 +25,26 @@ pub fn is_internal_topic(name: &str) -> bool {
 /// # Errors
 /// What the controller says; a topic that is there already is no error.
 pub async fn create_group_topic(services: &Services) -> Result<(), Refused> {
-    if services.image().topics.find(GROUP_METADATA_TOPIC).is_some() {
+    create(services, GROUP_METADATA_TOPIC, group_topic).await
+}
+
+/// Makes sure that the transactions have their topic.
+///
+/// # Errors
+/// As [`create_group_topic`].
+pub async fn create_transaction_topic(services: &Services) -> Result<(), Refused> {
+    create(services, TRANSACTION_STATE_TOPIC, transaction_topic).await
+}
+
+async fn create(
+    services: &Services,
+    name: &str,
+    topic: fn(&NodeSettings) -> NewTopic,
+) -> Result<(), Refused> {
+    if services.image().topics.find(name).is_some() {
         return Ok(());
     }
-    let topic = group_topic(&services.settings());
+    let topic = topic(&services.settings());
     match services.create_topics(vec![topic], false).await?.pop() {
         Some((_, Err(refused))) if refused.refusal != Refusal::TopicAlreadyExists => Err(refused),
         _ => Ok(()),
@@ -36,19 +52,37 @@ pub async fn create_group_topic(services: &Services) -> Result<(), Refused> {
 }
 
 fn group_topic(settings: &NodeSettings) -> NewTopic {
-    let set = |name: &str, value: String| (name.to_owned(), Some(value));
+    let groups = &settings.groups;
     NewTopic {
         name: GROUP_METADATA_TOPIC.to_owned(),
-        num_partitions: settings.groups.offsets_topic_partitions,
-        replication_factor: settings.groups.offsets_topic_replication_factor,
+        num_partitions: groups.offsets_topic_partitions,
+        replication_factor: groups.offsets_topic_replication_factor,
         assignments: Vec::new(),
         configs: vec![
-            set("cleanup.policy", "compact".to_owned()),
-            set("compression.type", "producer".to_owned()),
-            set(
-                "segment.bytes",
-                settings.groups.offsets_topic_segment_bytes.to_string(),
-            ),
+            set("cleanup.policy", "compact"),
+            set("compression.type", "producer"),
+            set("segment.bytes", groups.offsets_topic_segment_bytes),
         ],
     }
+}
+
+fn transaction_topic(settings: &NodeSettings) -> NewTopic {
+    let transactions = &settings.transactions;
+    NewTopic {
+        name: TRANSACTION_STATE_TOPIC.to_owned(),
+        num_partitions: transactions.state_log_partitions,
+        replication_factor: transactions.state_log_replication_factor,
+        assignments: Vec::new(),
+        configs: vec![
+            set("unclean.leader.election.enable", "false"),
+            set("compression.type", "uncompressed"),
+            set("cleanup.policy", "compact"),
+            set("min.insync.replicas", transactions.state_log_min_in_sync),
+            set("segment.bytes", transactions.state_log_segment_bytes),
+        ],
+    }
+}
+
+fn set(name: &str, value: impl ToString) -> (String, Option<String>) {
+    (name.to_owned(), Some(value.to_string()))
 }

@@ -1,15 +1,22 @@
-//! Ids for idempotent producers, a block at a time from the controller.
+//! Ids for producers, a block at a time from the controller.
+
+use std::collections::VecDeque;
 
 use ottla_metadata::controller::ProducerIdBlock;
 use ottla_protocol::{ProducerId, Refused};
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
 
 use crate::services::Services;
 
-/// What is left of the current block.
+/// A new block is fetched when fewer are left: who takes an id within a decision cannot wait.
+const LOW: i32 = 100;
+
+/// What is left of the current block, and the next one.
 #[derive(Debug, Default)]
 pub struct ProducerIds {
-    block: Mutex<Option<ProducerIdBlock>>,
+    blocks: Mutex<VecDeque<ProducerIdBlock>>,
+    /// Held while a block is fetched: the others wait for the same one.
+    fetching: tokio::sync::Mutex<()>,
 }
 
 impl ProducerIds {
@@ -18,21 +25,80 @@ impl ProducerIds {
     /// # Errors
     /// What the controller says about a new block.
     pub async fn next(&self, services: &Services) -> Result<ProducerId, Refused> {
-        let mut block = self.block.lock().await;
-        let current = match block.filter(|block| block.len > 0) {
-            Some(current) => current,
-            None => {
-                let (node, epoch) = (services.node_id(), services.broker_epoch());
-                let decide = move |ledger: &ottla_metadata::controller::Controller, _| {
-                    ledger.allocate_producer_ids(node, epoch)
-                };
-                services.controller().decide(decide).await??
+        loop {
+            if let Some(id) = self.lend(Option::take) {
+                return Ok(id);
             }
+            self.fetch(services, 1).await?;
+        }
+    }
+
+    /// Sees to it that some are at hand for [`Self::lend`].
+    ///
+    /// # Errors
+    /// As [`Self::next`], if there is none at all.
+    pub async fn stock_up(&self, services: &Services) -> Result<(), Refused> {
+        if self.n_left() >= LOW {
+            return Ok(());
+        }
+        match self.fetch(services, LOW).await {
+            Err(refused) if self.n_left() == 0 => Err(refused),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lends an id, if one is at hand; what is taken is used up.
+    pub(crate) fn lend<T>(&self, borrow: impl FnOnce(&mut Option<ProducerId>) -> T) -> T {
+        let mut blocks = self.blocks.lock();
+        while blocks.front().is_some_and(|block| block.len <= 0) {
+            blocks.pop_front();
+        }
+        let mut hand = blocks.front().map(|block| block.first);
+        let done = borrow(&mut hand);
+        if hand.is_none()
+            && let Some(block) = blocks.front_mut()
+        {
+            block.first += 1;
+            block.len -= 1;
+        }
+        done
+    }
+
+    fn n_left(&self) -> i32 {
+        self.blocks.lock().iter().map(|block| block.len).sum()
+    }
+
+    async fn fetch(&self, services: &Services, enough: i32) -> Result<(), Refused> {
+        let _fetching = self.fetching.lock().await;
+        if self.n_left() >= enough {
+            return Ok(());
+        }
+        let (node, epoch) = (services.node_id(), services.broker_epoch());
+        let decide = move |ledger: &ottla_metadata::controller::Controller, _| {
+            ledger.allocate_producer_ids(node, epoch)
         };
-        *block = Some(ProducerIdBlock {
-            first: current.first + 1,
-            len: current.len - 1,
-        });
-        Ok(current.first)
+        let block = services.controller().decide(decide).await??;
+        self.blocks.lock().push_back(block);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lent_and_not_taken_is_there_for_the_next() {
+        let ids = ProducerIds::default();
+        assert_eq!(ids.lend(Option::take), None);
+        let mut blocks = ids.blocks.lock();
+        blocks.push_back(ProducerIdBlock { first: 7, len: 2 });
+        blocks.push_back(ProducerIdBlock { first: 50, len: 1 });
+        drop(blocks);
+        assert_eq!(ids.lend(|hand| *hand), Some(7));
+        assert_eq!(ids.lend(Option::take), Some(7));
+        assert_eq!(ids.lend(Option::take), Some(8));
+        assert_eq!(ids.lend(Option::take), Some(50));
+        assert_eq!(ids.lend(Option::take), None);
     }
 }

@@ -1,4 +1,4 @@
-//! One partition of `__consumer_offsets`: its ledger, its line of requests, its log.
+//! One partition of an internal topic: its ledger, its line of requests, its log.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -6,91 +6,106 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_coordinators::{
-    Answer, Freed, GroupDecision, GroupLedger, GroupReply, GroupSettings, Now, Origin, Ticket, When,
-};
-use ottla_protocol::batch::Payload;
+use ottla_coordinators::{Answer, Decision, Freed, Now, Origin, Ticket, When};
+use ottla_protocol::batch::{NO_SEQUENCE, Payload};
 use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
 use ottla_protocol::{Offset, Refusal};
+use ottla_storage::producer::Verified;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::Pace;
+use super::ledger::{Errands, Ledger};
+use super::txn_markers::Marker;
 use crate::Clock;
 use crate::parked::Waiter;
 use crate::partitions::{AppendRefused, Partition};
 
-/// Between two attempts to load a partition whose log could not be read, or whose groups ended.
+/// Between two attempts to load a partition whose log could not be read, or whose ledger ended.
 pub(super) const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often the groups of a partition are counted for metrics.
+/// How often what a ledger holds is counted for metrics.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
-type Decide = Box<dyn FnOnce(&mut GroupLedger, Now) -> GroupDecision + Send>;
+/// What a ledger decides.
+type DecisionOf<L> = Decision<<L as Ledger>::Record, <L as Ledger>::Reply>;
+type Decide<L> = Box<dyn FnOnce(&mut L, Now) -> DecisionOf<L> + Send>;
 type Deliver = Box<dyn FnOnce() + Send>;
-type Look = Box<dyn FnOnce(&GroupLedger) -> (When, Deliver) + Send>;
+type Look<L> = Box<dyn FnOnce(&L, Now) -> (When, Deliver) + Send>;
 
 /// Something to do with the ledger.
-pub(super) enum Op {
+pub(super) enum Op<L: Ledger> {
     Decide {
         pace: Pace,
-        run: Decide,
-        reply: oneshot::Sender<GroupReply>,
+        run: Decide<L>,
+        reply: oneshot::Sender<L::Reply>,
+        /// What its records show, if they belong to a transaction.
+        verified: Verified,
     },
-    Look(Look),
+    Look(Look<L>),
+    /// A transaction ends in this partition.
+    Mark {
+        marker: Marker,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
 }
 
-impl Op {
+impl<L: Ledger> Op<L> {
     pub(super) fn decide(
         pace: Pace,
-        run: impl FnOnce(&mut GroupLedger, Now) -> GroupDecision + Send + 'static,
-    ) -> (Self, oneshot::Receiver<GroupReply>) {
+        verified: Verified,
+        run: impl FnOnce(&mut L, Now) -> DecisionOf<L> + Send + 'static,
+    ) -> (Self, oneshot::Receiver<L::Reply>) {
         let (reply, answer) = oneshot::channel();
         (
             Self::Decide {
                 pace,
                 run: Box::new(run),
                 reply,
+                verified,
             },
             answer,
         )
     }
 
-    pub(super) fn look(
-        look: impl FnOnce(&GroupLedger) -> (When, Deliver) + Send + 'static,
-    ) -> Self {
+    pub(super) fn look(look: impl FnOnce(&L, Now) -> (When, Deliver) + Send + 'static) -> Self {
         Self::Look(Box::new(look))
+    }
+
+    pub(super) fn mark(marker: Marker) -> (Self, oneshot::Receiver<Result<(), Refusal>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self::Mark { marker, reply }, answer)
     }
 }
 
 /// What others may know of a shard without asking its task.
-#[derive(Debug, Default)]
-pub(super) struct ShardState {
+pub(super) struct ShardState<L: Ledger> {
     stage: AtomicU8,
     /// Requests that wait behind an append.
     n_in_line: AtomicUsize,
     /// Settings that changed and are not in force yet.
-    tuned: Mutex<Option<GroupSettings>>,
-    counts: Mutex<ShardCounts>,
+    tuned: Mutex<Option<L::Settings>>,
+    counts: Mutex<L::Counts>,
 }
 
-/// What metrics show of one partition of `__consumer_offsets`.
-#[derive(Debug, Default, Clone)]
-pub struct ShardCounts {
-    pub is_active: bool,
-    pub groups: Vec<(&'static str, usize)>,
-    pub n_offsets: usize,
-    pub n_rebalances: u64,
-    pub n_commits: u64,
+impl<L: Ledger> Default for ShardState<L> {
+    fn default() -> Self {
+        Self {
+            stage: AtomicU8::new(LOADING),
+            n_in_line: AtomicUsize::new(0),
+            tuned: Mutex::new(None),
+            counts: Mutex::default(),
+        }
+    }
 }
 
 const LOADING: u8 = 0;
 const ACTIVE: u8 = 1;
 const FAILED: u8 = 2;
 
-impl ShardState {
+impl<L: Ledger> ShardState<L> {
     pub(super) fn refusal(&self) -> Option<Refusal> {
         match self.stage.load(Ordering::Acquire) {
             LOADING => Some(Refusal::CoordinatorLoadInProgress),
@@ -99,21 +114,21 @@ impl ShardState {
         }
     }
 
+    pub(super) fn is_active(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == ACTIVE
+    }
+
     pub(super) fn n_in_line(&self) -> usize {
         self.n_in_line.load(Ordering::Acquire)
     }
 
     /// Puts other settings in force with the next request or timer.
-    pub(super) fn tune(&self, settings: GroupSettings) {
+    pub(super) fn tune(&self, settings: L::Settings) {
         *self.tuned.lock() = Some(settings);
     }
 
-    pub(super) fn counts(&self) -> ShardCounts {
-        let is_active = self.stage.load(Ordering::Acquire) == ACTIVE;
-        ShardCounts {
-            is_active,
-            ..self.counts.lock().clone()
-        }
+    pub(super) fn counts(&self) -> L::Counts {
+        self.counts.lock().clone()
     }
 }
 
@@ -126,42 +141,54 @@ struct Parked {
     time_out: Deliver,
 }
 
-/// An append under way, and the decision that waits for it.
-struct InFlight {
-    task: JoinHandle<(GroupDecision, Written)>,
-    reply: Option<oneshot::Sender<GroupReply>>,
+/// An append under way, and what waits for it.
+enum InFlight<L: Ledger> {
+    Decision {
+        task: JoinHandle<(DecisionOf<L>, Written)>,
+        reply: Option<oneshot::Sender<L::Reply>>,
+    },
+    Marker {
+        task: JoinHandle<(Marker, Result<Offset, AppendRefused>)>,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
 }
 
-pub(super) struct Shard {
-    settings: GroupSettings,
+/// What every shard of a host is made with.
+pub(super) struct Surroundings<L: Ledger> {
+    pub(super) settings: L::Settings,
+    pub(super) around: L::Around,
+    pub(super) errands: Errands<L>,
+    pub(super) clock: Clock,
+    /// How long a reply may wait for its records to be committed.
+    pub(super) commit_timeout: Duration,
+}
+
+pub(super) struct Shard<L: Ledger> {
+    with: Surroundings<L>,
     partition: Arc<Partition>,
-    ledger: GroupLedger,
-    incoming: mpsc::Receiver<Op>,
-    line: VecDeque<Op>,
-    owed: HashMap<Ticket, oneshot::Sender<GroupReply>>,
+    ledger: L,
+    incoming: mpsc::Receiver<Op<L>>,
+    line: VecDeque<Op<L>>,
+    owed: HashMap<Ticket, oneshot::Sender<L::Reply>>,
     parked: Vec<Parked>,
-    in_flight: Option<InFlight>,
+    in_flight: Option<InFlight<L>>,
     waiter: Arc<Waiter>,
-    state: Arc<ShardState>,
-    clock: Clock,
-    /// How long a reply may wait for its records to be committed (`offsets.commit.timeout.ms`).
-    commit_timeout: Duration,
+    state: Arc<ShardState<L>>,
     counted: Instant,
 }
 
-impl Shard {
+impl<L: Ledger> Shard<L> {
     pub(super) fn new(
         partition: Arc<Partition>,
-        settings: GroupSettings,
-        incoming: mpsc::Receiver<Op>,
-        state: Arc<ShardState>,
-        clock: Clock,
-        commit_timeout: Duration,
+        with: Surroundings<L>,
+        incoming: mpsc::Receiver<Op<L>>,
+        state: Arc<ShardState<L>>,
     ) -> Self {
+        let ledger = empty(&with, &partition);
         Self {
+            with,
             partition,
-            ledger: GroupLedger::new(settings.clone()),
-            settings,
+            ledger,
             incoming,
             line: VecDeque::new(),
             owed: HashMap::new(),
@@ -169,8 +196,6 @@ impl Shard {
             in_flight: None,
             waiter: Waiter::new(),
             state,
-            clock,
-            commit_timeout,
             counted: Instant::now(),
         }
     }
@@ -195,7 +220,7 @@ impl Shard {
                     Some(op) => self.take(op),
                     None => break,
                 },
-                done = finished(&mut self.in_flight) => self.appended(done),
+                done = finished(&mut self.in_flight) => self.finished(done),
                 () = self.waiter.woken() => {}
                 () = until(timeout) => self.timed_out(),
             }
@@ -209,7 +234,7 @@ impl Shard {
                 return false;
             }
             self.take_settings();
-            let mut ledger = GroupLedger::new(self.settings.clone());
+            let mut ledger = empty(&self.with, &self.partition);
             let partition = self.partition.clone();
             let loaded = tokio::task::spawn_blocking(move || {
                 read_log(&partition, &mut ledger).map(|n_records| (ledger, n_records))
@@ -219,31 +244,28 @@ impl Shard {
                 Ok(Ok((ledger, n_records))) => {
                     self.ledger = ledger;
                     // Sessions begin now: a long load costs nobody its membership.
-                    let decision = self.ledger.loaded(self.clock.now());
-                    self.carry_out(decision, None);
+                    let decision = self.ledger.loaded(self.with.clock.now());
+                    self.carry_out(decision, None, Verified::NotAsked);
                     self.state.stage.store(ACTIVE, Ordering::Release);
                     if n_records > 0 {
-                        tracing::info!(partition = %self.partition.id(), n_records, "groups loaded");
+                        tracing::info!(partition = %self.partition.id(), n_records, "{} loaded", L::WHAT);
                     }
-                    let n = self.ledger.sizes().others;
-                    if n > 0 {
-                        tracing::warn!(partition = %self.partition.id(), n, "the log has groups of other protocols (consumer, share, streams), which are kept but not served yet");
-                    }
+                    self.ledger.note_loaded(&self.partition);
                     return true;
                 }
                 Ok(Err(LoadFailed::Corrupt(why))) => {
-                    // The groups of this partition are unavailable, with the reason; nothing of
-                    // the log is changed, so that another version may still read it.
-                    tracing::error!(partition = %self.partition.id(), %why, "groups cannot be loaded");
+                    // What is in this partition is unavailable, with the reason; nothing of the
+                    // log is changed, so that another version may still read it.
+                    tracing::error!(partition = %self.partition.id(), %why, "{} cannot be loaded", L::WHAT);
                     self.state.stage.store(FAILED, Ordering::Release);
                     return false;
                 }
                 Ok(Err(LoadFailed::Io(why))) => {
-                    tracing::warn!(partition = %self.partition.id(), %why, "groups cannot be read; trying again");
+                    tracing::warn!(partition = %self.partition.id(), %why, "{} cannot be read; trying again", L::WHAT);
                     tokio::time::sleep(RELOAD_PAUSE).await;
                 }
                 Err(panic) => {
-                    tracing::error!(partition = %self.partition.id(), %panic, "groups cannot be loaded");
+                    tracing::error!(partition = %self.partition.id(), %panic, "{} cannot be loaded", L::WHAT);
                     self.state.stage.store(FAILED, Ordering::Release);
                     return false;
                 }
@@ -252,16 +274,17 @@ impl Shard {
     }
 
     /// Takes an operation from the queue: into the line, or past it.
-    fn take(&mut self, op: Op) {
+    fn take(&mut self, op: Op<L>) {
         match op {
             Op::Decide {
                 pace: Pace::AtOnce,
                 run,
                 reply,
+                verified,
             } => {
-                let decision = run(&mut self.ledger, self.clock.now());
+                let decision = run(&mut self.ledger, self.with.clock.now());
                 debug_assert!(decision.writes_nothing());
-                self.carry_out(decision, Some(reply));
+                self.carry_out(decision, Some(reply), verified);
             }
             op => self.line.push_back(op),
         }
@@ -269,7 +292,7 @@ impl Shard {
 
     fn take_settings(&mut self) {
         if let Some(settings) = self.state.tuned.lock().take() {
-            self.settings = settings.clone();
+            self.with.settings = settings.clone();
             self.ledger.change_settings(settings);
         }
     }
@@ -281,12 +304,18 @@ impl Shard {
                 return;
             };
             match op {
-                Op::Decide { run, reply, .. } => {
-                    let decision = run(&mut self.ledger, self.clock.now());
-                    self.carry_out(decision, Some(reply));
+                Op::Decide {
+                    run,
+                    reply,
+                    verified,
+                    ..
+                } => {
+                    let decision = run(&mut self.ledger, self.with.clock.now());
+                    self.carry_out(decision, Some(reply), verified);
                 }
+                Op::Mark { marker, reply } => self.mark(marker, reply),
                 Op::Look(look) => {
-                    let (when, deliver) = look(&self.ledger);
+                    let (when, deliver) = look(&self.ledger, self.with.clock.now());
                     let after = match when {
                         When::AfterOffset(offset) => Some(offset),
                         When::AtOnce | When::AfterAppend => None,
@@ -298,21 +327,77 @@ impl Shard {
         }
     }
 
-    fn carry_out(&mut self, decision: GroupDecision, reply: Option<oneshot::Sender<GroupReply>>) {
+    fn carry_out(
+        &mut self,
+        decision: DecisionOf<L>,
+        reply: Option<oneshot::Sender<L::Reply>>,
+        verified: Verified,
+    ) {
         if decision.writes_nothing() {
             return self.answer(decision, reply, None);
         }
         let partition = self.partition.clone();
-        let now = self.clock.now();
+        let now = self.with.clock.now();
         let task = tokio::task::spawn_blocking(move || {
-            let written = append(&partition, &decision, now);
+            let written = append::<L>(&partition, &decision, verified, now);
             (decision, written)
         });
-        self.in_flight = Some(InFlight { task, reply });
+        self.in_flight = Some(InFlight::Decision { task, reply });
     }
 
-    fn appended(&mut self, done: Finished) {
-        let (decision, written, reply) = done;
+    fn mark(&mut self, marker: Marker, reply: oneshot::Sender<Result<(), Refusal>>) {
+        let partition = self.partition.clone();
+        let now_ms = self.with.clock.wall_ms();
+        let task = tokio::task::spawn_blocking(move || {
+            let appended = partition.append_marker(&marker.batch(now_ms), marker.rule());
+            (marker, appended.map(|appended| appended.base_offset))
+        });
+        self.in_flight = Some(InFlight::Marker { task, reply });
+    }
+
+    fn finished(&mut self, done: Finished<L>) {
+        match done {
+            Finished::Decision(decision, written, reply) => {
+                self.appended(decision, written, reply);
+            }
+            Finished::Marker(marker, result, reply) => self.marked(&marker, result, reply),
+        }
+    }
+
+    fn marked(
+        &mut self,
+        marker: &Marker,
+        result: Result<Offset, AppendRefused>,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    ) {
+        let offset = match result {
+            Ok(offset) => offset,
+            Err(refused) => {
+                let _ = reply.send(Err(refused.refused.refusal));
+                return;
+            }
+        };
+        self.ledger
+            .end_transaction(offset, marker.producer_id, marker.is_commit);
+        let reply = Arc::new(Mutex::new(Some(reply)));
+        let answer = |outcome: Result<(), Refusal>| -> Deliver {
+            let reply = reply.clone();
+            Box::new(move || {
+                if let Some(reply) = reply.lock().take() {
+                    let _ = reply.send(outcome);
+                }
+            })
+        };
+        let time_out = answer(Err(Refusal::RequestTimedOut));
+        self.send(Some(offset), answer(Ok(())), time_out);
+    }
+
+    fn appended(
+        &mut self,
+        decision: DecisionOf<L>,
+        written: Written,
+        reply: Option<oneshot::Sender<L::Reply>>,
+    ) {
         let mut last = None;
         for (batch, first) in decision.batches.iter().zip(written.firsts) {
             for (record, offset) in batch.records.iter().zip(first..) {
@@ -324,8 +409,9 @@ impl Shard {
             None => self.answer(decision, reply, last),
             Some(refused) => {
                 let refusal = refused.refused.refusal;
-                tracing::warn!(partition = %self.partition.id(), refusal = refusal.name(), "a decision about groups could not be written");
-                let instead = self.ledger.abandoned(decision, refusal, self.clock.now());
+                tracing::warn!(partition = %self.partition.id(), refusal = refusal.name(), "a decision about {} could not be written", L::WHAT);
+                let now = self.with.clock.now();
+                let instead = self.ledger.abandoned(decision, refusal, now);
                 self.answer(instead, reply, None);
             }
         }
@@ -333,8 +419,8 @@ impl Shard {
 
     fn answer(
         &mut self,
-        decision: GroupDecision,
-        caller: Option<oneshot::Sender<GroupReply>>,
+        decision: DecisionOf<L>,
+        caller: Option<oneshot::Sender<L::Reply>>,
         last_appended: Option<Offset>,
     ) {
         match (decision.reply, caller) {
@@ -360,8 +446,8 @@ impl Shard {
 
     fn reply(
         &mut self,
-        caller: oneshot::Sender<GroupReply>,
-        reply: GroupReply,
+        caller: oneshot::Sender<L::Reply>,
+        reply: L::Reply,
         when: When,
         last_appended: Option<Offset>,
     ) {
@@ -375,7 +461,7 @@ impl Shard {
             return;
         }
         let caller = Arc::new(Mutex::new(Some(caller)));
-        let refused = reply.clone().refused(Refusal::CoordinatorNotAvailable);
+        let refused = L::refused(reply.clone(), Refusal::CoordinatorNotAvailable);
         let (first, second) = (caller.clone(), caller);
         let deliver = move || {
             if let Some(caller) = first.lock().take() {
@@ -393,7 +479,7 @@ impl Shard {
     fn send(&mut self, after: Option<Offset>, deliver: Deliver, time_out: Deliver) {
         match after {
             Some(after) if after >= self.partition.high_watermark() => {
-                let until = Instant::now() + self.commit_timeout;
+                let until = Instant::now() + self.with.commit_timeout;
                 self.parked.push(Parked {
                     after,
                     until,
@@ -408,6 +494,9 @@ impl Shard {
     fn release_committed(&mut self) {
         let committed = self.partition.high_watermark();
         self.ledger.committed(committed);
+        while let Some(errand) = self.ledger.next_errand() {
+            (self.with.errands)(errand);
+        }
         for index in (0..self.parked.len()).rev() {
             if self.parked[index].after < committed {
                 (self.parked.swap_remove(index).deliver)();
@@ -422,7 +511,7 @@ impl Shard {
             .ledger
             .next_timeout()
             .filter(|_| self.in_flight.is_none());
-        let ledger = ledger.map(|deadline| self.clock.instant(deadline.0));
+        let ledger = ledger.map(|deadline| self.with.clock.instant(deadline.0));
         match (parked, ledger) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -437,8 +526,8 @@ impl Shard {
             }
         }
         while self.in_flight.is_none() {
-            match self.ledger.handle_timeout(self.clock.now()) {
-                Some(decision) => self.carry_out(decision, None),
+            match self.ledger.handle_timeout(self.with.clock.now()) {
+                Some(decision) => self.carry_out(decision, None, Verified::NotAsked),
                 None => return,
             }
         }
@@ -448,20 +537,12 @@ impl Shard {
         let state = self.state.clone();
         state.n_in_line.store(self.line.len(), Ordering::Release);
         let mut counts = state.counts.lock();
-        // Walking all groups is for those who look, not for every request.
-        if self.counted.elapsed() >= COUNT_INTERVAL {
+        // Walking all of it is for those who look, not for every request.
+        let is_due = self.counted.elapsed() >= COUNT_INTERVAL;
+        if is_due {
             self.counted = Instant::now();
-            let sizes = self.ledger.sizes();
-            counts.n_offsets = sizes.offsets;
-            counts.groups = sizes
-                .classic
-                .iter()
-                .map(|(state, n)| (state.name(), *n))
-                .collect();
-            counts.groups.push(("Other", sizes.others));
         }
-        counts.n_rebalances = self.ledger.counts().completed_rebalances;
-        counts.n_commits = self.ledger.counts().offset_commits;
+        self.ledger.count(&mut counts, is_due);
     }
 
     /// Everyone who waits is told that the coordinator is elsewhere now.
@@ -475,8 +556,6 @@ impl Shard {
     }
 }
 
-type Finished = (GroupDecision, Written, Option<oneshot::Sender<GroupReply>>);
-
 /// What an append came to.
 struct Written {
     /// The first offset of each batch that stands in the log now.
@@ -485,15 +564,39 @@ struct Written {
     refused: Option<AppendRefused>,
 }
 
+enum Finished<L: Ledger> {
+    Decision(DecisionOf<L>, Written, Option<oneshot::Sender<L::Reply>>),
+    Marker(
+        Marker,
+        Result<Offset, AppendRefused>,
+        oneshot::Sender<Result<(), Refusal>>,
+    ),
+}
+
 /// Resolves when the append under way is done. Never, if there is none.
-async fn finished(in_flight: &mut Option<InFlight>) -> Finished {
-    let Some(flight) = in_flight.as_mut() else {
-        return std::future::pending().await;
-    };
-    let done = (&mut flight.task).await;
-    let reply = in_flight.take().and_then(|flight| flight.reply);
+async fn finished<L: Ledger>(in_flight: &mut Option<InFlight<L>>) -> Finished<L> {
+    // IMPORTANT: the flight stays where it is until its task is done: this future may be dropped.
+    match in_flight {
+        None => std::future::pending().await,
+        Some(InFlight::Decision { task, reply }) => {
+            let (decision, written) = whole(task.await);
+            let reply = reply.take();
+            *in_flight = None;
+            Finished::Decision(decision, written, reply)
+        }
+        Some(InFlight::Marker { task, .. }) => {
+            let (marker, appended) = whole(task.await);
+            match in_flight.take() {
+                Some(InFlight::Marker { reply, .. }) => Finished::Marker(marker, appended, reply),
+                _ => std::future::pending().await,
+            }
+        }
+    }
+}
+
+fn whole<T>(done: Result<T, JoinError>) -> T {
     match done {
-        Ok((decision, written)) => (decision, written, reply),
+        Ok(done) => done,
         // The append panicked: whatever it held is lost, and so is the truth about the log.
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
@@ -506,19 +609,35 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
+fn empty<L: Ledger>(with: &Surroundings<L>, partition: &Partition) -> L {
+    // A partition that is no longer led here refuses every append, whatever epoch it had.
+    let epoch = partition.leader_epoch().unwrap_or_default();
+    L::new(with.settings.clone(), &with.around, epoch)
+}
+
 /// Writes the batches of a decision, up to the first that is refused.
-fn append(partition: &Arc<Partition>, decision: &GroupDecision, now: Now) -> Written {
+fn append<L: Ledger>(
+    partition: &Arc<Partition>,
+    decision: &DecisionOf<L>,
+    verified: Verified,
+    now: Now,
+) -> Written {
     let mut written = Written {
         firsts: Vec::with_capacity(decision.batches.len()),
         refused: None,
     };
     for batch in &decision.batches {
         let mut builder = BatchBuilder::internal(0, 0);
+        if let Origin::Transactional { producer, epoch } = batch.origin {
+            builder = builder
+                .producer(producer, epoch, NO_SEQUENCE)
+                .transactional();
+        }
         for record in &batch.records {
-            let (key, value) = record.encode();
+            let (key, value) = L::encode(record);
             builder.push(now.wall_ms, Some(&key), value.as_deref());
         }
-        match partition.append_internal(builder.finish()) {
+        match partition.append_internal(&builder.finish(), verified) {
             Ok(appended) => written.firsts.push(appended.base_offset),
             Err(refused) => {
                 written.refused = Some(refused);
@@ -535,7 +654,7 @@ enum LoadFailed {
 }
 
 /// Replays a whole partition into its ledger.
-fn read_log(partition: &Partition, ledger: &mut GroupLedger) -> Result<u64, LoadFailed> {
+fn read_log<L: Ledger>(partition: &Partition, ledger: &mut L) -> Result<u64, LoadFailed> {
     let mut n_records = 0;
     partition
         .scan(|batch| {

@@ -13,7 +13,7 @@ use ottla_protocol::{
     LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Refusal, Refused, TopicPartition, Uuid,
 };
 use ottla_replication::{Acknowledgement, Assignment, Command, Durability, Leader, LogEnds};
-use ottla_storage::producer::{Appender, TransactionVersion};
+use ottla_storage::producer::{Appender, Guard, TransactionVersion, Unverified, Verified};
 use ottla_storage::validate::{self, Checked, RecordError, Rejected, Rules};
 use ottla_storage::{
     Directory, Fault, FetchSlice, Fetched, FlushTarget, FoundOffset, Isolation, LeaderAppend, Log,
@@ -101,6 +101,15 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) durability: Durability,
+}
+
+/// Who appends, and what transactions make of it.
+#[derive(Debug, Clone, Copy)]
+struct InNameOf {
+    appender: Appender,
+    verified: Verified,
+    /// Of the coordinator whose marker it is.
+    transaction_version: TransactionVersion,
 }
 
 struct Writer {
@@ -283,8 +292,9 @@ impl Partition {
         records: &Bytes,
         acks: i16,
         may_use_zstd: bool,
+        verified: Verified,
     ) -> Result<Appended, AppendRefused> {
-        let appended = self.append_from_client(records, acks, may_use_zstd);
+        let appended = self.append_from_client(records, acks, may_use_zstd, verified);
         appended.map_err(|refused| self.with_log_start(refused))
     }
 
@@ -293,13 +303,19 @@ impl Partition {
         records: &Bytes,
         acks: i16,
         may_use_zstd: bool,
+        verified: Verified,
     ) -> Result<Appended, AppendRefused> {
         let rules = self.rules.read().clone();
         let origin = validate::Origin::Client { may_use_zstd };
         let checked = validate::check(records, origin, &rules, self.around.clock.wall_ms())
             .map_err(|rejected| self.rejected(rejected, records.len()))?;
         let (n_records, n_bytes) = (checked.n_records, checked.size);
-        let appended = self.append_checked(records, checked, acks, Appender::Client)?;
+        let name_of = InNameOf {
+            appender: Appender::Client,
+            verified,
+            transaction_version: TransactionVersion::SameEpoch,
+        };
+        let appended = self.append_checked(records, checked, acks, name_of)?;
         self.counters
             .messages_in
             .add(u64::try_from(n_records).unwrap_or(0));
@@ -307,16 +323,66 @@ impl Partition {
         Ok(appended)
     }
 
+    /// A producer wants to write into a transaction: the guard under which its coordinator must be
+    /// asked first. None if the transaction is open here already.
+    ///
+    /// # Errors
+    /// `INVALID_PRODUCER_EPOCH`, `NOT_LEADER_OR_FOLLOWER`
+    pub fn begin_verification(
+        &self,
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+        base_sequence: i32,
+        bumps_epoch: bool,
+    ) -> Result<Option<Guard>, Refused> {
+        let mut guard = self.writer.lock();
+        let writer = guard.as_mut().ok_or(Refusal::NotLeaderOrFollower)?;
+        if writer.leader.is_none() {
+            return Err(Refusal::NotLeaderOrFollower.into());
+        }
+        writer.log.begin_verification(Unverified {
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            bumps_epoch,
+            now_ms: self.around.clock.wall_ms(),
+        })
+    }
+
     /// Appends a batch of our own: a coordinator's records.
     pub(crate) fn append_internal(
         self: &Arc<Self>,
-        batch: Bytes,
+        batch: &Bytes,
+        verified: Verified,
+    ) -> Result<Appended, AppendRefused> {
+        self.append_own(batch, verified, TransactionVersion::SameEpoch)
+    }
+
+    /// Appends the end of a transaction.
+    pub(crate) fn append_marker(
+        self: &Arc<Self>,
+        marker: &Bytes,
+        version: TransactionVersion,
+    ) -> Result<Appended, AppendRefused> {
+        self.append_own(marker, Verified::NotAsked, version)
+    }
+
+    fn append_own(
+        self: &Arc<Self>,
+        batch: &Bytes,
+        verified: Verified,
+        transaction_version: TransactionVersion,
     ) -> Result<Appended, AppendRefused> {
         let rules = self.rules.read().clone();
         let origin = validate::Origin::Coordinator;
-        let checked = validate::check(&batch, origin, &rules, self.around.clock.wall_ms())
+        let checked = validate::check(batch, origin, &rules, self.around.clock.wall_ms())
             .map_err(AppendRefused::rejected)?;
-        self.append_checked(&batch, checked, -1, Appender::Coordinator)
+        let name_of = InNameOf {
+            appender: Appender::Coordinator,
+            verified,
+            transaction_version,
+        };
+        self.append_checked(batch, checked, -1, name_of)
     }
 
     fn append_checked(
@@ -324,7 +390,7 @@ impl Partition {
         records: &[u8],
         checked: Checked,
         acks: i16,
-        appender: Appender,
+        name_of: InNameOf,
     ) -> Result<Appended, AppendRefused> {
         let started = std::time::Instant::now();
         let now_ms = self.around.clock.wall_ms();
@@ -336,8 +402,9 @@ impl Partition {
         leader.may_append(acks)?;
         let append = LeaderAppend {
             leader_epoch: leader.leader_epoch(),
-            appender,
-            transaction_version: TransactionVersion::SameEpoch,
+            appender: name_of.appender,
+            transaction_version: name_of.transaction_version,
+            verified: name_of.verified,
             now_ms,
         };
         let outcome = writer

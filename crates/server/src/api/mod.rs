@@ -77,6 +77,13 @@ pub(crate) fn code<T>(outcome: &Result<T, Refused>) -> i16 {
     outcome.as_ref().map_or_else(Refused::code, |_| NONE)
 }
 
+/// The code of an outcome that has no words.
+pub(crate) fn code_of<T>(outcome: &Result<T, Refusal>) -> i16 {
+    outcome
+        .as_ref()
+        .map_or_else(|refusal| refusal.code(), |_| NONE)
+}
+
 /// The words of a refusal, where success has none.
 pub(crate) fn words<T>(outcome: &Result<T, Refused>) -> Option<Text> {
     outcome.as_ref().err().map(|refused| refused.words().into())

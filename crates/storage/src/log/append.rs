@@ -15,7 +15,9 @@ use super::{Fault, Log, Mark, NotDone, Segment, place_of_end};
 use crate::disk::DiskFile;
 use crate::heads::Head;
 use crate::index::AbortedTransaction;
-use crate::producer::{Appender, CompletedTransaction, Duplicate, TransactionVersion, Verdict};
+use crate::producer::{
+    Appender, CompletedTransaction, Duplicate, TransactionVersion, Verdict, Verified,
+};
 use crate::segment::{FailedAppend, RollCheck};
 use crate::validate::{Checked, assign};
 
@@ -26,6 +28,8 @@ pub struct LeaderAppend {
     pub appender: Appender,
     /// Of the coordinator whose marker this is; of no meaning for other batches.
     pub transaction_version: TransactionVersion,
+    /// What a transactional batch shows; of no meaning for markers.
+    pub verified: Verified,
     pub now_ms: i64,
 }
 
@@ -120,7 +124,10 @@ impl Log {
                 .decide_marker(id, epoch, marker, append.transaction_version)?;
             return Ok(None);
         }
-        match self.producers.decide(header, append.appender)? {
+        match self
+            .producers
+            .decide(header, append.appender, append.verified)?
+        {
             Verdict::Accept => Ok(None),
             Verdict::Duplicate(duplicate) => Ok(Some(duplicate)),
         }

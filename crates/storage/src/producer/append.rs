@@ -4,7 +4,7 @@ use ottla_protocol::batch::{Header, NO_PRODUCER_EPOCH, advance_sequence};
 use ottla_protocol::batch_builder::EndMarker;
 use ottla_protocol::{Refusal, Refused};
 
-use super::{Producer, Producers};
+use super::{Guard, Producer, Producers, Unverified, Verified};
 
 /// Who writes the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,20 +43,37 @@ pub enum TransactionVersion {
 
 impl Producers {
     /// May this batch of records be written? Markers ask [`Self::decide_marker`].
-    pub fn decide(&self, batch: Header<'_>, appender: Appender) -> Result<Verdict, Refused> {
+    pub fn decide(
+        &self,
+        batch: Header<'_>,
+        appender: Appender,
+        verified: Verified,
+    ) -> Result<Verdict, Refused> {
         if !batch.has_producer_id() {
             return Ok(Verdict::Accept);
         }
-        let Some(producer) = self.get(batch.producer_id()) else {
-            // Expired, or its records are deleted, or new: any sequence begins its story.
-            return Ok(Verdict::Accept);
-        };
+        let producer = self.get(batch.producer_id());
         if appender == Appender::Client
-            && let Some(duplicate) = find_duplicate(producer, batch)
+            && let Some(duplicate) = producer.and_then(|producer| find_duplicate(producer, batch))
         {
             return Ok(Verdict::Duplicate(duplicate));
         }
-        check_epoch(producer, batch)?;
+        if let Some(producer) = producer {
+            check_epoch(producer, batch.producer_epoch())?;
+        }
+        let id = batch.producer_id();
+        if batch.is_transactional() && !is_open(producer, batch.producer_epoch()) {
+            self.verifications.check(id, verified)?;
+        }
+        if appender == Appender::Client {
+            let has_history = producer.is_some_and(|producer| producer.newest().is_some());
+            self.verifications
+                .check_sequence(id, batch.base_sequence(), has_history)?;
+        }
+        let Some(producer) = producer else {
+            // Expired, or its records are deleted, or new: any sequence begins its story.
+            return Ok(Verdict::Accept);
+        };
         if appender == Appender::Client {
             check_sequence(producer, batch)?;
         }
@@ -68,6 +85,19 @@ impl Producers {
             return Err(Refused::new(Refusal::InvalidTxnState, message));
         }
         Ok(Verdict::Accept)
+    }
+
+    /// A producer wants to write into a transaction: the guard under which its coordinator must be
+    /// asked first. None if the transaction is open here already.
+    pub fn begin_verification(&mut self, asked: Unverified) -> Result<Option<Guard>, Refused> {
+        let producer = self.get(asked.producer_id);
+        if let Some(producer) = producer {
+            check_epoch(producer, asked.producer_epoch)?;
+        }
+        if is_open(producer, asked.producer_epoch) {
+            return Ok(None);
+        }
+        Ok(Some(self.verifications.begin(asked)))
     }
 
     /// May this transaction marker be written?
@@ -108,11 +138,17 @@ fn find_duplicate(producer: &Producer, batch: Header<'_>) -> Option<Duplicate> {
     })
 }
 
-fn check_epoch(producer: &Producer, batch: Header<'_>) -> Result<(), Refused> {
-    if batch.producer_epoch() >= producer.epoch() {
+fn check_epoch(producer: &Producer, epoch: i16) -> Result<(), Refused> {
+    if epoch >= producer.epoch() {
         return Ok(());
     }
-    Err(fenced(producer, batch.producer_epoch()))
+    Err(fenced(producer, epoch))
+}
+
+/// Whether a transaction of this epoch is open here. One of an earlier epoch is another one.
+fn is_open(producer: Option<&Producer>, epoch: i16) -> bool {
+    producer
+        .is_some_and(|producer| producer.transaction_start().is_some() && producer.epoch() == epoch)
 }
 
 fn check_sequence(producer: &Producer, batch: Header<'_>) -> Result<(), Refused> {

@@ -10,6 +10,7 @@ pub mod snapshot;
 #[cfg(test)]
 mod tests;
 mod transactions;
+mod verification;
 
 use std::collections::HashMap;
 
@@ -20,6 +21,8 @@ pub use self::append::{Appender, Duplicate, TransactionVersion, Verdict};
 pub use self::entry::{Producer, SeenBatch};
 pub use self::transactions::CompletedTransaction;
 use self::transactions::Transactions;
+use self::verification::Verifications;
+pub use self::verification::{Guard, Unverified, Verified};
 
 /// Most producers remembered for one partition. Kafka has no such limit; a client that invents ids
 /// would fill our memory. What was seen longest ago is forgotten first, which costs that producer
@@ -33,6 +36,8 @@ const FORGOTTEN_AT_ONCE: usize = PRODUCERS_MAX / 10;
 pub struct Producers {
     entries: HashMap<i64, Producer>,
     transactions: Transactions,
+    /// Not part of what a snapshot holds: a restart asks again.
+    verifications: Verifications,
     /// Where the log was when the last batch was applied: the offset of a snapshot taken now.
     end_offset: i64,
 }
@@ -125,9 +130,12 @@ impl Producers {
             .entry(id)
             .or_insert_with(|| Producer::unknown(id));
         producer.append(batch);
-        if batch.is_transactional() && producer.transaction_start().is_none() {
-            producer.begin_transaction(first_offset);
-            self.transactions.start(first_offset, id);
+        if batch.is_transactional() {
+            self.verifications.settle(id, None);
+            if producer.transaction_start().is_none() {
+                producer.begin_transaction(first_offset);
+                self.transactions.start(first_offset, id);
+            }
         }
         self.forget_some();
     }
@@ -147,6 +155,7 @@ impl Producers {
             marker.coordinator_epoch,
             record.timestamp,
         );
+        self.verifications.settle(id, Some(batch.producer_epoch()));
         self.forget_some();
         Some(CompletedTransaction {
             producer_id: id,
@@ -195,6 +204,7 @@ impl Producers {
         let before = self.entries.len();
         self.entries
             .retain(|_, producer| !producer.is_expired(now, expiration_ms));
+        self.verifications.expire(now, expiration_ms);
         before - self.entries.len()
     }
 

@@ -32,7 +32,10 @@ impl Partition {
     fn send(&mut self, builder: BatchBuilder) -> String {
         let bytes = builder.finish();
         let batch = Batch::parse(&bytes).unwrap();
-        match self.producers.decide(*batch, Appender::Client) {
+        match self
+            .producers
+            .decide(*batch, Appender::Client, Verified::NotAsked)
+        {
             Ok(Verdict::Accept) => {
                 self.producers.apply(batch);
                 self.end = batch.next_offset();
@@ -301,6 +304,69 @@ fn markers() {
 }
 
 #[test]
+fn a_transaction_begins_only_under_the_guard_that_was_verified() {
+    let mut it = Partition::default();
+    let decide = |it: &Partition, epoch, sequence, guard| {
+        let batch = records(1, epoch, sequence, 1, it.end).transactional();
+        let bytes = batch.finish();
+        let batch = Batch::parse(&bytes).unwrap();
+        let verified = Verified::Under(guard);
+        match it.producers.decide(*batch, Appender::Client, verified) {
+            Ok(verdict) => format!("{verdict:?}"),
+            Err(refused) => refused.to_string(),
+        }
+    };
+    let begin = |it: &mut Partition, producer_epoch, base_sequence| {
+        let asked = Unverified {
+            producer_id: 1,
+            producer_epoch,
+            base_sequence,
+            bumps_epoch: true,
+            now_ms: 0,
+        };
+        it.producers.begin_verification(asked)
+    };
+    let unasked = decide(&it, 0, 0, None);
+    let guard = begin(&mut it, 0, 3).unwrap();
+    let late_start = decide(&it, 0, 3, guard);
+    assert_eq!(begin(&mut it, 0, 0).unwrap(), guard);
+    let overtaking = decide(&it, 0, 3, guard);
+    let first = decide(&it, 0, 0, guard);
+    it.in_transaction(1, 0, 0);
+    assert_eq!(begin(&mut it, 0, 1).unwrap(), None, "it is open");
+    let second = decide(&it, 0, 1, None);
+    it.end_transaction(1, 1, false);
+    let after_the_end = decide(&it, 0, 1, guard);
+    let fenced = begin(&mut it, 0, 1).unwrap_err().to_string();
+    let next = begin(&mut it, 1, 0).unwrap();
+    let old_guard = decide(&it, 1, 0, guard);
+    let next = decide(&it, 1, 0, next);
+    assert_lines(
+        [
+            unasked,
+            late_start,
+            overtaking,
+            first,
+            second,
+            after_the_end,
+            fenced,
+            old_guard,
+            next,
+        ],
+        expect![[r#"
+            INVALID_TXN_STATE: Record was not part of an ongoing transaction
+            OUT_OF_ORDER_SEQUENCE_NUMBER: producer 1 sent sequence 3 into a new transaction, expected is 0
+            OUT_OF_ORDER_SEQUENCE_NUMBER: producer 1 sent sequence 3 into a new transaction, expected is 0
+            Accept
+            Accept
+            INVALID_PRODUCER_EPOCH: producer 1 has epoch 1, not 0
+            INVALID_PRODUCER_EPOCH: producer 1 has epoch 1, not 0
+            INVALID_TXN_STATE: Record was not part of an ongoing transaction
+            Accept"#]],
+    );
+}
+
+#[test]
 fn coordinators_have_no_sequences() {
     let mut it = Partition::default();
     it.in_transaction(1, 2, 0);
@@ -308,8 +374,11 @@ fn coordinators_have_no_sequences() {
         let bytes = records(1, epoch, NO_SEQUENCE, 1, 9)
             .transactional()
             .finish();
-        it.producers
-            .decide(*Batch::parse(&bytes).unwrap(), Appender::Coordinator)
+        it.producers.decide(
+            *Batch::parse(&bytes).unwrap(),
+            Appender::Coordinator,
+            Verified::NotAsked,
+        )
     };
     assert_eq!(decide(2), Ok(Verdict::Accept));
     assert_eq!(
@@ -498,7 +567,7 @@ proptest! {
             bytes[22] |= 0x20;
         }
         let batch = Batch::parse(&bytes).unwrap();
-        let _ = it.producers.decide(*batch, Appender::Client);
+        let _ = it.producers.decide(*batch, Appender::Client, Verified::NotAsked);
         it.producers.apply(batch);
         let again = snapshot::decode(&snapshot::encode(&it.producers)).unwrap();
         prop_assert_eq!(again.len(), it.producers.len());

@@ -11,7 +11,7 @@ use ottla_protocol::TopicPartition;
 use ottla_protocol::batch::batches;
 use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
-use ottla_storage::producer::{Appender, TransactionVersion};
+use ottla_storage::producer::{Appender, TransactionVersion, Verified};
 use ottla_storage::validate::{Origin, check};
 use ottla_storage::{
     AppendOutcome, Disk, FetchSlice, Isolation, LeaderAppend, Log, LogConfig, LogView, NoEvents,
@@ -90,6 +90,7 @@ pub(crate) fn append_in(
         leader_epoch,
         appender,
         transaction_version,
+        verified: Verified::NotAsked,
         now_ms: NOW,
     };
     log.append_as_leader(batch, &checked, append)

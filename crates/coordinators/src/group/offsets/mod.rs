@@ -2,6 +2,7 @@
 
 mod store;
 mod commit;
+mod transactional;
 mod fetch;
 mod forget;
 
@@ -9,3 +10,4 @@ pub(crate) use forget::group_tombstone;
 pub(crate) use store::{Committed, GroupOffsets, OffsetStore};
 
 pub use fetch::{offset_fetch_groups, offset_fetch_refused, offset_fetch_response};
+pub use transactional::txn_offset_commit_response;

@@ -125,8 +125,13 @@ impl OffsetStore {
         }
     }
 
-    /// The producer's transaction ends here.
-    pub(crate) fn end_transaction(&mut self, producer: ProducerId, committed: bool) {
+    /// The producer's transaction ends here; the groups that it had offsets of.
+    pub(crate) fn end_transaction(
+        &mut self,
+        producer: ProducerId,
+        committed: bool,
+    ) -> Vec<Arc<str>> {
+        let mut touched = Vec::new();
         for (group, topics) in self.pending.remove(&producer).unwrap_or_default() {
             for (topic, partitions) in topics {
                 for (partition, offset) in partitions {
@@ -136,7 +141,9 @@ impl OffsetStore {
                     }
                 }
             }
+            touched.push(group);
         }
+        touched
     }
 
     fn close(&mut self, producer: ProducerId, group: &str, topic: &str, partition: i32) {

@@ -20,6 +20,8 @@ pub(super) struct Host {
     pub(super) ledger: GroupLedger,
     pub(super) settings: GroupSettings,
     pub(super) log: Vec<(Bytes, Option<Bytes>)>,
+    /// Whose each record of the log is.
+    origins: Vec<Origin>,
     pub(super) now: Now,
     /// The next append fails like this.
     pub(super) fail: Option<Refusal>,
@@ -46,6 +48,7 @@ impl Host {
             ledger: GroupLedger::new(settings.clone()),
             settings,
             log: Vec::new(),
+            origins: Vec::new(),
             now,
             fail: None,
             fresh: 0,
@@ -108,9 +111,23 @@ impl Host {
                 self.ledger
                     .replay(self.log.len() as Offset, batch.origin, record);
                 self.log.push((key.clone(), value.clone()));
+                self.origins.push(batch.origin);
                 step.records.push((key, value));
             }
         }
+    }
+
+    /// A marker stands in the log.
+    pub(super) fn end_transaction(&mut self, producer: i64, committed: bool) {
+        let offset = self.log.len() as Offset;
+        self.log.push((Bytes::new(), None));
+        self.origins.push(Origin::Marker {
+            producer,
+            committed,
+        });
+        self.ledger.end_transaction(offset, producer, committed);
+        self.ledger.committed(self.log.len() as Offset);
+        self.ledger.validate();
     }
 
     /// Lets time pass, and every timer on the way fire at its moment.
@@ -158,7 +175,8 @@ impl Host {
     pub(super) fn reload(&self) -> GroupLedger {
         let mut ledger = GroupLedger::new(self.settings.clone());
         for (offset, (key, value)) in self.log.iter().enumerate() {
-            let loaded = ledger.load(offset as Offset, Origin::Plain, Some(key), value.as_ref());
+            let origin = self.origins[offset];
+            let loaded = ledger.load(offset as Offset, origin, Some(key), value.as_ref());
             assert_eq!(loaded, Ok(()), "what we wrote can be loaded");
         }
         ledger

@@ -14,7 +14,8 @@ use ottla_protocol::messages::{
     ListGroupsRequest, MemberIdentity, OffsetCommitRequest, OffsetCommitRequestPartition,
     OffsetCommitRequestTopic, OffsetDeleteRequest, OffsetDeleteRequestPartition,
     OffsetDeleteRequestTopic, OffsetFetchRequestGroup, OffsetFetchRequestTopics, SyncGroupRequest,
-    SyncGroupRequestAssignment,
+    SyncGroupRequestAssignment, TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition,
+    TxnOffsetCommitRequestTopic,
 };
 use ottla_protocol::{Refusal, Text, Uuid};
 
@@ -69,6 +70,8 @@ impl Story {
             "heartbeat" => self.heartbeat(&mut args),
             "leave" => self.leave(&mut args),
             "commit" => self.commit(&mut args),
+            "txn-commit" => self.txn_commit(&mut args),
+            "txn-end" => self.txn_end(&mut args),
             "fetch" => self.fetch(&mut args),
             "delete-offsets" => self.delete_offsets(&mut args),
             "delete-topic" => self.delete_topic(&mut args),
@@ -272,10 +275,11 @@ impl Story {
             topics: asked,
             ..OffsetFetchRequestGroup::default()
         };
+        let stable = args.take("unstable").is_none();
         let read = self
             .host
             .ledger
-            .fetch_offsets(&request, version, true, &self.topics);
+            .fetch_offsets(&request, version, stable, &self.topics);
         let mut told = String::new();
         if read.reply.error_code != 0 {
             let _ = writeln!(told, "{}", error(read.reply.error_code));
@@ -296,6 +300,45 @@ impl Story {
             }
         }
         told
+    }
+
+    fn txn_commit(&mut self, args: &mut Args) -> String {
+        let name = args.name();
+        let actor = self.actors.get(&name).cloned().unwrap_or(Actor {
+            member: String::new(),
+            generation: -1,
+        });
+        let generation = args.number("generation").map(|number| number as i32);
+        let metadata = "m".repeat(args.number("metadata-len").unwrap_or_default() as usize);
+        let request = TxnOffsetCommitRequest {
+            group_id: Text::from(args.take("group").unwrap_or("g".into())),
+            producer_id: args.number("producer").unwrap_or(9),
+            generation_id: generation.unwrap_or(actor.generation),
+            member_id: Text::from(actor.member),
+            group_instance_id: args.take("instance").map(Text::from),
+            topics: vec![TxnOffsetCommitRequestTopic {
+                name: Text::from(args.take("topic").unwrap_or("t1".into())),
+                partitions: vec![TxnOffsetCommitRequestPartition {
+                    partition_index: args.number("partition").unwrap_or(0) as i32,
+                    committed_offset: args.number("offset").unwrap_or_default(),
+                    committed_metadata: Some(Text::from(metadata)),
+                    ..Default::default()
+                }],
+            }],
+            ..Default::default()
+        };
+        let topics = SomeTopics(self.topics.0.clone());
+        let step = self
+            .host
+            .step(|ledger, now, _| ledger.commit_offsets_in_transaction(&request, &topics, now));
+        self.outcome(&name, step)
+    }
+
+    fn txn_end(&mut self, args: &mut Args) -> String {
+        let producer = args.number("producer").unwrap_or(9);
+        let committed = args.take("abort").is_none();
+        self.host.end_transaction(producer, committed);
+        String::new()
     }
 
     fn delete_offsets(&mut self, args: &mut Args) -> String {
@@ -464,6 +507,12 @@ impl Story {
                 format!("{} [{}]", error(r.error_code), members.join(", "))
             }
             GroupReply::CommitOffsets(r) => {
+                let all = r.topics.iter().flat_map(|topic| &topic.partitions);
+                all.map(|partition| error(partition.error_code))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            }
+            GroupReply::CommitOffsetsInTransaction(r) => {
                 let all = r.topics.iter().flat_map(|topic| &topic.partitions);
                 all.map(|partition| error(partition.error_code))
                     .collect::<Vec<_>>()

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_node::{Acknowledgement, AppendRefused, Appended, Partition, Services, Waiter};
-use ottla_protocol::batch::{self, Batch};
+use ottla_node::{
+    Acknowledgement, AppendRefused, Appended, JoinAs, Joined, Joining, JoiningProducer, Partition,
+    Questions, Services, Verified, Waiter,
+};
+use ottla_protocol::batch::{self, Header};
 use ottla_protocol::messages::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse,
     ProduceLeaderIdAndEpoch, ProduceNodeEndpoint, ProduceRequest, ProduceResponse,
     TopicProduceData, TopicProduceResponse,
 };
-use ottla_protocol::{NONE, Offset, Refusal, Refused, Uuid};
+use ottla_protocol::{NONE, Offset, Refusal, Refused, Text};
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::Answer;
@@ -33,6 +36,14 @@ struct Outcome {
     awaited: Option<(Arc<Partition>, Offset)>,
 }
 
+/// What is to be written to one partition.
+struct Write {
+    index: i32,
+    what: Result<(Arc<Partition>, Bytes), AppendRefused>,
+    /// Of a batch that belongs to a transaction: what its coordinator says.
+    verified: Verified,
+}
+
 pub(crate) async fn handle(
     services: Arc<Services>,
     call: Arc<Call>,
@@ -45,22 +56,38 @@ pub(crate) async fn handle(
         topic_data,
     } = request;
     let deadline = Instant::now() + Duration::from_millis(timeout_ms.max(0) as u64);
-    let wants_transaction = transactional_id.is_some();
     // IMPORTANT: up to the first await everything is done in one poll, so that requests of a
-    // connection are appended in the order in which they came.
-    let mut topics: Vec<(TopicProduceData, Vec<Outcome>)> = Vec::with_capacity(topic_data.len());
+    // connection are appended in the order in which they came. Where a transaction's coordinator
+    // must be asked first, those behind stand in line.
+    let undecided = &call.session.undecided;
+    let mut turn = None;
+    if !undecided.is_empty() {
+        turn = Some(undecided.turn().await);
+    }
+    let mut writes: Vec<(TopicProduceData, Vec<Write>)> = Vec::with_capacity(topic_data.len());
     for mut topic in topic_data {
         let partitions = std::mem::take(&mut topic.partition_data);
-        let outcomes = append_topic(
-            &services,
-            &call,
-            &topic,
-            partitions,
-            acks,
-            wants_transaction,
-        );
-        topics.push((topic, outcomes));
+        let prepared = prepare(&services, &call, &topic, partitions, acks);
+        writes.push((topic, prepared));
     }
+    match begin_joining(&services, &call, transactional_id, &writes) {
+        Ok(None) => {}
+        Ok(Some((questions, joiners))) => {
+            if questions.are_open() && turn.is_none() {
+                turn = Some(undecided.turn().await);
+            }
+            let joined = services.join(questions).await;
+            settle_joined(&mut writes, joiners, joined, call.version);
+        }
+        Err(refusal) => refuse_all(&mut writes, refusal),
+    }
+    let may_use_zstd = call.version >= ZSTD_SINCE;
+    let mut topics: Vec<(TopicProduceData, Vec<Outcome>)> = Vec::with_capacity(writes.len());
+    for (topic, writes) in writes {
+        let append = |write| append(write, acks, may_use_zstd);
+        topics.push((topic, writes.into_iter().map(append).collect()));
+    }
+    drop(turn);
     if acks == 0 {
         return match first_error(&topics) {
             None => Answer::Nothing,
@@ -75,14 +102,13 @@ pub(crate) async fn handle(
     Answer::encode(&call, &respond(&services, &call, topics))
 }
 
-fn append_topic(
+fn prepare(
     services: &Services,
     call: &Call,
     topic: &TopicProduceData,
     partitions: Vec<PartitionProduceData>,
     acks: i16,
-    wants_transaction: bool,
-) -> Vec<Outcome> {
+) -> Vec<Write> {
     let name = if call.version >= TOPIC_IDS_SINCE {
         services
             .topic_name(topic.topic_id)
@@ -90,53 +116,148 @@ fn append_topic(
     } else {
         Ok(Arc::from(&*topic.name))
     };
-    let id = (call.version >= TOPIC_IDS_SINCE).then_some(topic.topic_id);
+    let find = |name: Arc<str>, data: &PartitionProduceData| {
+        let records = check(call, &name, data.records.as_ref(), acks)?;
+        let partition = services.leader_of(&name, data.index)?;
+        let has_ids = call.version >= TOPIC_IDS_SINCE;
+        if has_ids && partition.topic_id() != topic.topic_id {
+            // The topic was made anew under its name: its partitions are taken in in a moment.
+            return Err(Refusal::NotLeaderOrFollower.into());
+        }
+        Ok((partition, records))
+    };
     partitions
         .into_iter()
-        .map(|data| {
-            let index = data.index;
-            let appended = name
+        .map(|data| Write {
+            index: data.index,
+            what: name
                 .clone()
                 .map_err(AppendRefused::from)
-                .and_then(|name| append(services, call, &name, id, data, acks, wants_transaction));
-            outcome(index, appended)
+                .and_then(|name| find(name, &data)),
+            verified: Verified::NotAsked,
         })
         .collect()
 }
 
-fn append(
+/// Where in a request a write stands that belongs to a transaction: topic and partition.
+type Joiner = (usize, usize);
+
+/// Begins to ask about the writes that belong to a transaction, if there are any. They must belong
+/// to one, and to the one that the request names.
+fn begin_joining(
     services: &Services,
     call: &Call,
-    topic: &str,
-    topic_id: Option<Uuid>,
-    data: PartitionProduceData,
-    acks: i16,
-    wants_transaction: bool,
-) -> Result<(Arc<Partition>, Appended), AppendRefused> {
-    let records = check(call, topic, data.records.as_ref(), acks, wants_transaction)?;
-    let partition = services.leader_of(topic, data.index)?;
-    if topic_id.is_some_and(|id| id != partition.topic_id()) {
-        // The topic was made anew under its name: its partitions are taken in in a moment.
-        return Err(Refusal::NotLeaderOrFollower.into());
+    transactional_id: Option<Text>,
+    writes: &[(TopicProduceData, Vec<Write>)],
+) -> Result<Option<(Questions, Vec<Joiner>)>, Refusal> {
+    let (mut joiners, mut joining, mut producer) = (Vec::new(), Vec::new(), None);
+    for (at, (_, writes)) in writes.iter().enumerate() {
+        for (within, write) in writes.iter().enumerate() {
+            let Ok((partition, records)) = &write.what else {
+                continue;
+            };
+            let Some(header) = transactional(records) else {
+                continue;
+            };
+            let own = (header.producer_id(), header.producer_epoch());
+            if *producer.get_or_insert(own) != own {
+                return Err(Refusal::InvalidProducerIdMapping);
+            }
+            joiners.push((at, within));
+            joining.push(Joining {
+                partition: partition.clone(),
+                base_sequence: header.base_sequence(),
+            });
+        }
     }
-    partition.counters().total_produce.add(1);
-    match partition.append(&records, acks, call.version >= ZSTD_SINCE) {
-        Ok(appended) => Ok((partition, appended)),
-        Err(refused) => {
-            partition.counters().failed_produce.add(1);
-            Err(refused)
+    let Some((producer_id, producer_epoch)) = producer else {
+        return Ok(None);
+    };
+    let producer = JoiningProducer {
+        transactional_id: transactional_id.ok_or(Refusal::TransactionalIdAuthorizationFailed)?,
+        producer_id,
+        producer_epoch,
+        joins: JoinAs::produce(call.version),
+    };
+    Ok(Some((services.begin_joining(producer, joining), joiners)))
+}
+
+/// The header of a batch that belongs to a transaction.
+fn transactional(records: &[u8]) -> Option<Header<'_>> {
+    let header = Header::parse(records).ok()?;
+    (header.is_transactional() && header.has_producer_id()).then_some(header)
+}
+
+fn settle_joined(
+    writes: &mut [(TopicProduceData, Vec<Write>)],
+    joiners: Vec<Joiner>,
+    joined: Vec<Joined>,
+    version: i16,
+) {
+    for ((at, within), joined) in joiners.into_iter().zip(joined) {
+        let Some(write) = writes
+            .get_mut(at)
+            .and_then(|(_, writes)| writes.get_mut(within))
+        else {
+            continue;
+        };
+        match joined {
+            Ok(verified) => write.verified = verified,
+            Err(refusal) => {
+                if let Ok((partition, _)) = &write.what {
+                    partition.counters().failed_produce.add(1);
+                }
+                write.what = Err(not_joined(refusal, version).into());
+            }
         }
     }
 }
 
+/// In words after which a producer does the right thing: ask again, or abort.
+fn not_joined(refusal: Refusal, version: i16) -> Refused {
+    let again = || {
+        let why = format!(
+            "Unable to verify the partition has been added to the transaction. Underlying error: {}",
+            refusal.name()
+        );
+        Refused::new(Refusal::NotEnoughReplicas, why)
+    };
+    match refusal {
+        Refusal::InvalidTxnState => Refused::new(
+            refusal,
+            "Partition was not added to the transaction".to_owned(),
+        ),
+        Refusal::NetworkException
+        | Refusal::CoordinatorLoadInProgress
+        | Refusal::CoordinatorNotAvailable
+        | Refusal::NotCoordinator => again(),
+        Refusal::ConcurrentTransactions if JoinAs::produce(version) != JoinAs::Add => again(),
+        other => other.into(),
+    }
+}
+
+fn refuse_all(writes: &mut [(TopicProduceData, Vec<Write>)], refusal: Refusal) {
+    for write in writes.iter_mut().flat_map(|(_, writes)| writes) {
+        write.what = Err(refusal.into());
+    }
+}
+
+fn append(write: Write, acks: i16, may_use_zstd: bool) -> Outcome {
+    let appended = write.what.and_then(|(partition, records)| {
+        partition.counters().total_produce.add(1);
+        match partition.append(&records, acks, may_use_zstd, write.verified) {
+            Ok(appended) => Ok((partition, appended)),
+            Err(refused) => {
+                partition.counters().failed_produce.add(1);
+                Err(refused)
+            }
+        }
+    });
+    outcome(write.index, appended)
+}
+
 /// What can be refused without looking at the partition.
-fn check(
-    call: &Call,
-    topic: &str,
-    records: Option<&Bytes>,
-    acks: i16,
-    wants_transaction: bool,
-) -> Result<Bytes, Refused> {
+fn check(call: &Call, topic: &str, records: Option<&Bytes>, acks: i16) -> Result<Bytes, Refused> {
     if !(-1..=1).contains(&acks) {
         return Err(Refusal::InvalidRequiredAcks.into());
     }
@@ -163,16 +284,6 @@ fn check(
             ));
         }
         _ => {}
-    }
-    let Ok(batch) = Batch::parse(records) else {
-        return Ok(records.clone());
-    };
-    let header = batch.header();
-    if wants_transaction || header.is_transactional() {
-        return Err(Refused::new(
-            Refusal::InvalidRequest,
-            "transactions are not served yet (transaction coordinator)".to_owned(),
-        ));
     }
     Ok(records.clone())
 }

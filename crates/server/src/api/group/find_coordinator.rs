@@ -1,10 +1,13 @@
-//! FindCoordinator (key 10, versions 0-6): which broker keeps a group.
+//! FindCoordinator (key 10, versions 0-6): which broker keeps a group, or a transactional id.
 //! v1 other kinds of key, error message · v3 flexible · v4 several keys at once · v6 share
 //! partitions.
-//! Transactions and share groups have no coordinator here: they are refused at once, by name, and
-//! no topic of theirs is made.
+//! Share groups have no coordinator here: they are refused at once, by name, and no topic of theirs
+//! is made.
 
-use ottla_node::{GROUP_METADATA_TOPIC, Services, create_group_topic, partition_for_group};
+use ottla_node::{
+    GROUP_METADATA_TOPIC, Services, TRANSACTION_STATE_TOPIC, create_group_topic,
+    create_transaction_topic, partition_for_group, partition_for_transaction,
+};
 use ottla_protocol::messages::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use ottla_protocol::{NONE, NodeId, Refusal, Refused};
 
@@ -24,17 +27,16 @@ pub(crate) async fn handle(
     call: &Call,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let served = check_key_type(request.key_type);
-    if served.is_ok() {
-        // Whoever asks for a group wants one: its topic is made now, and answered at once.
-        if let Err(refused) = create_group_topic(services).await {
-            tracing::warn!(%refused, "{GROUP_METADATA_TOPIC} cannot be created");
+    let kind = check_key_type(request.key_type);
+    if let Ok(kind) = kind {
+        // Whoever asks for a coordinator wants one: its topic is made now, and answered at once.
+        if let Err(refused) = kind.create_topic(services).await {
+            tracing::warn!(%refused, "{} cannot be created", kind.topic());
         }
     }
     let find = |key: &str| {
-        served
-            .clone()
-            .and_then(|()| coordinator(services, call, key))
+        kind.clone()
+            .and_then(|kind| coordinator(services, call, kind, key))
     };
     if call.version < SEVERAL_KEYS_SINCE {
         let found = find(&request.key);
@@ -73,12 +75,47 @@ pub(crate) async fn handle(
     }
 }
 
-fn check_key_type(key_type: i8) -> Result<(), Refused> {
-    let why = match key_type {
-        FindCoordinatorRequest::GROUP => return Ok(()),
-        FindCoordinatorRequest::TRANSACTION => {
-            "transactions are not served yet (transaction coordinator)".to_owned()
+/// What is coordinated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Group,
+    Transaction,
+}
+
+impl Kind {
+    fn topic(self) -> &'static str {
+        match self {
+            Self::Group => GROUP_METADATA_TOPIC,
+            Self::Transaction => TRANSACTION_STATE_TOPIC,
         }
+    }
+
+    async fn create_topic(self, services: &Services) -> Result<(), Refused> {
+        match self {
+            Self::Group => create_group_topic(services).await,
+            Self::Transaction => create_transaction_topic(services).await,
+        }
+    }
+
+    fn partition_for(self, key: &str, n_partitions: i32) -> i32 {
+        match self {
+            Self::Group => partition_for_group(key, n_partitions),
+            Self::Transaction => partition_for_transaction(key, n_partitions),
+        }
+    }
+
+    fn is_seated(self, services: &Services, key: &str) -> bool {
+        match self {
+            Self::Group => services.groups().is_seated(key),
+            Self::Transaction => services.transactions().is_seated(key),
+        }
+    }
+}
+
+fn check_key_type(key_type: i8) -> Result<Kind, Refused> {
+    let why = match key_type {
+        FindCoordinatorRequest::GROUP => return Ok(Kind::Group),
+        FindCoordinatorRequest::TRANSACTION => return Ok(Kind::Transaction),
         FindCoordinatorRequest::SHARE => {
             "share groups are not served yet (share coordinator)".to_owned()
         }
@@ -87,22 +124,22 @@ fn check_key_type(key_type: i8) -> Result<(), Refused> {
     Err(Refused::new(Refusal::InvalidRequest, why))
 }
 
-/// The leader of the group's partition of `__consumer_offsets`.
-fn coordinator(services: &Services, call: &Call, group_id: &str) -> Found {
+/// The leader of the key's partition of the topic.
+fn coordinator(services: &Services, call: &Call, kind: Kind, key: &str) -> Found {
     let image = services.image();
     let found = || {
-        let topic = image.topics.find(GROUP_METADATA_TOPIC)?;
+        let topic = image.topics.find(kind.topic())?;
         let n_partitions = i32::try_from(topic.partitions.len())
             .ok()
             .filter(|n| *n > 0)?;
-        let partition = topic.partition(partition_for_group(group_id, n_partitions))?;
+        let partition = topic.partition(kind.partition_for(key, n_partitions))?;
         let leader = image
             .nodes
             .broker(partition.leader?)
             .filter(|broker| !broker.is_fenced)?;
-        // Named too early, a client would be sent away at its first JoinGroup, and some clients
+        // Named too early, a client would be sent away at its first request, and some clients
         // then pause for seconds.
-        if leader.id == services.node_id() && !services.groups().is_seated(group_id) {
+        if leader.id == services.node_id() && !kind.is_seated(services, key) {
             return None;
         }
         Some((leader.id, Endpoints::new(services, call).of(leader)?))
@@ -142,9 +179,10 @@ mod tests {
     #[test]
     fn what_is_not_served_is_named() {
         let why = |key_type| check_key_type(key_type).map_err(|refused| refused.to_string());
-        assert_eq!(why(FindCoordinatorRequest::GROUP), Ok(()));
-        assert!(
-            why(FindCoordinatorRequest::TRANSACTION).is_err_and(|why| why.contains("transaction"))
+        assert_eq!(why(FindCoordinatorRequest::GROUP), Ok(Kind::Group));
+        assert_eq!(
+            why(FindCoordinatorRequest::TRANSACTION),
+            Ok(Kind::Transaction)
         );
         assert!(why(FindCoordinatorRequest::SHARE).is_err_and(|why| why.contains("share")));
         assert!(why(9).is_err_and(|why| why.starts_with("INVALID_REQUEST: Unknown")));

@@ -14,7 +14,7 @@ pub(crate) async fn handle(
 ) -> ListGroupsResponse {
     let found = services
         .groups()
-        .look_everywhere(move |ledger| ledger.list_groups(&request))
+        .look_everywhere(move |ledger, _| ledger.list_groups(&request))
         .await;
     let response = match found {
         Ok(groups) => ListGroupsResponse {

@@ -20,10 +20,10 @@ use ottla_node::{GroupTopics, Services};
 use ottla_protocol::{Text, Uuid};
 
 /// The topics there are, as groups ask about them.
-struct KnownTopics(Arc<Image>);
+pub(crate) struct KnownTopics(Arc<Image>);
 
 impl KnownTopics {
-    fn new(services: &Services) -> Self {
+    pub(crate) fn new(services: &Services) -> Self {
         Self(services.image())
     }
 }

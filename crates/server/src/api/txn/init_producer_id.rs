@@ -1,7 +1,8 @@
 //! InitProducerId (key 22, versions 0-5): a producer gets its id and epoch.
 //! v2 flexible · v3 a producer that has an id hands it in · v4 PRODUCER_FENCED · v5
 //! TRANSACTION_ABORTABLE.
-//! An idempotent producer gets a fresh id each time, also when it hands one in, as in Kafka.
+//! A producer that is only idempotent gets a fresh id each time, also when it hands one in, as in
+//! Kafka.
 
 use ottla_node::Services;
 use ottla_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
@@ -18,30 +19,20 @@ pub(crate) async fn handle(
     call: &Call,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
-    let id = match check(&request) {
-        Ok(()) => next(services).await,
-        Err(refusal) => {
-            if let Some(transactional_id) = &request.transactional_id {
-                // The answer has no place for words.
-                tracing::info!(client = call.client(), %transactional_id, "InitProducerId refused: transactions are not served yet (transaction coordinator)");
-            }
-            Err(refusal)
+    let response = match (check(&request), &request.transactional_id) {
+        (Ok(()), None) => next(services).await,
+        (Ok(()), Some(_)) => {
+            let transactions = services.transactions();
+            transactions.init(services, request, call.version).await
         }
+        (Err(refusal), _) => Err(refusal),
     };
-    let response = match id {
-        Ok(producer_id) => InitProducerIdResponse {
-            error_code: NONE,
-            producer_id,
-            producer_epoch: 0,
-            ..Default::default()
-        },
-        Err(refusal) => InitProducerIdResponse {
-            error_code: refusal.code(),
-            producer_id: NO_ID,
-            producer_epoch: NO_EPOCH,
-            ..Default::default()
-        },
-    };
+    let response = response.unwrap_or_else(|refusal| InitProducerIdResponse {
+        error_code: refusal.code(),
+        producer_id: NO_ID,
+        producer_epoch: NO_EPOCH,
+        ..Default::default()
+    });
     count_errors(services, call, [response.error_code].into_iter());
     response
 }
@@ -49,22 +40,28 @@ pub(crate) async fn handle(
 fn check(request: &InitProducerIdRequest) -> Result<(), Refusal> {
     let has_id = request.producer_id != NO_ID;
     let has_epoch = request.producer_epoch != NO_EPOCH;
-    if has_id != has_epoch || request.transactional_id.is_some() {
+    if has_id != has_epoch {
         return Err(Refusal::InvalidRequest);
     }
-    Ok(())
+    request
+        .transactional_id
+        .as_ref()
+        .map_or(Ok(()), super::check_id)
 }
 
-async fn next(services: &Services) -> Result<ProducerId, Refusal> {
-    services
-        .producer_ids()
-        .next(services)
-        .await
-        .map_err(|refused| {
-            tracing::warn!(%refused, "no producer id can be given out");
-            // The one error here that every client takes for "ask again".
-            Refusal::CoordinatorLoadInProgress
-        })
+async fn next(services: &Services) -> Result<InitProducerIdResponse, Refusal> {
+    let id = services.producer_ids().next(services).await;
+    let producer_id = id.map_err(|refused| {
+        tracing::warn!(%refused, "no producer id can be given out");
+        // The one error here that every client takes for "ask again".
+        Refusal::CoordinatorLoadInProgress
+    })?;
+    Ok(InitProducerIdResponse {
+        error_code: NONE,
+        producer_id,
+        producer_epoch: 0,
+        ..Default::default()
+    })
 }
 
 #[cfg(test)]
@@ -74,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn id_and_epoch_come_together_and_transactions_are_not_served() {
+    fn id_and_epoch_come_together_and_an_empty_transactional_id_is_none() {
         let check = |transactional_id: Option<&'static str>, producer_id, producer_epoch| {
             check(&InitProducerIdRequest {
                 transactional_id: transactional_id.map(Text::from_static),
@@ -88,6 +85,6 @@ mod tests {
         assert_eq!(check(None, 5, -1), Err(Refusal::InvalidRequest));
         assert_eq!(check(None, -1, 0), Err(Refusal::InvalidRequest));
         assert_eq!(check(Some(""), -1, -1), Err(Refusal::InvalidRequest));
-        assert_eq!(check(Some("t"), -1, -1), Err(Refusal::InvalidRequest));
+        assert_eq!(check(Some("t"), -1, -1), Ok(()));
     }
 }

@@ -1,0 +1,173 @@
+//! The group ledger in its host's hands.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use ottla_coordinators::group::records::GroupRecord;
+use ottla_coordinators::{
+    Corrupt, Deadline, Freed, GroupDecision, GroupLedger, GroupReply, GroupSettings, Now, Origin,
+    partition_for_group,
+};
+use ottla_protocol::{LeaderEpoch, Offset, ProducerId, Refusal};
+use ottla_storage::producer::Verified;
+
+use super::host::{Host, Pace};
+use super::internal_topics::GROUP_METADATA_TOPIC;
+use super::ledger::Ledger;
+use crate::partitions::Partition;
+
+/// The group coordinators of this node.
+pub type GroupHost = Host<GroupLedger>;
+
+impl GroupHost {
+    /// Decides on a request of a group and gives its reply when that may leave.
+    ///
+    /// # Errors
+    /// `NOT_COORDINATOR`, `COORDINATOR_LOAD_IN_PROGRESS`, `COORDINATOR_NOT_AVAILABLE`.
+    pub async fn decide<Reply>(
+        &self,
+        group_id: &str,
+        pace: Pace,
+        run: impl FnOnce(&mut GroupLedger, Now) -> GroupDecision + Send + 'static,
+    ) -> Result<Reply, Refusal>
+    where
+        Reply: TryFrom<GroupReply>,
+    {
+        if group_id.is_empty() && pace == Pace::AtOnce {
+            return Err(Refusal::InvalidGroupId);
+        }
+        self.decide_on(group_id, pace, Verified::NotAsked, run)
+            .await
+    }
+
+    /// As [`Self::decide`], for records that belong to a transaction.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub async fn decide_in_transaction<Reply>(
+        &self,
+        group_id: &str,
+        verified: Verified,
+        run: impl FnOnce(&mut GroupLedger, Now) -> GroupDecision + Send + 'static,
+    ) -> Result<Reply, Refusal>
+    where
+        Reply: TryFrom<GroupReply>,
+    {
+        self.decide_on(group_id, Pace::InLine, verified, run).await
+    }
+
+    /// A topic was deleted: what groups committed for it is forgotten. Where the line is full, the
+    /// retention of offsets forgets it later.
+    pub(crate) fn topic_deleted(&self, name: &str, id: ottla_protocol::Uuid) {
+        self.tell_all(|| {
+            let name = name.to_owned();
+            move |ledger: &mut GroupLedger, _| ledger.topic_deleted(&name, id)
+        });
+    }
+}
+
+/// What metrics show of one partition of `__consumer_offsets`.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct GroupCounts {
+    pub groups: Vec<(&'static str, usize)>,
+    pub n_offsets: usize,
+    pub n_rebalances: u64,
+    pub n_commits: u64,
+}
+
+impl Ledger for GroupLedger {
+    type Record = GroupRecord;
+    type Reply = GroupReply;
+    type Settings = GroupSettings;
+    type Around = ();
+    type Errand = Infallible;
+    type Counts = GroupCounts;
+
+    const WHAT: &'static str = "groups";
+    const TOPIC: &'static str = GROUP_METADATA_TOPIC;
+
+    fn partition_for(key: &str, n_partitions: i32) -> i32 {
+        partition_for_group(key, n_partitions)
+    }
+
+    fn new(settings: GroupSettings, (): &(), _epoch: LeaderEpoch) -> Self {
+        Self::new(settings)
+    }
+
+    fn load(
+        &mut self,
+        offset: Offset,
+        origin: Origin,
+        key: Option<&Bytes>,
+        value: Option<&Bytes>,
+    ) -> Result<(), Corrupt> {
+        self.load(offset, origin, key, value)
+    }
+
+    fn loaded(&mut self, now: Now) -> GroupDecision {
+        self.loaded(now)
+    }
+
+    fn note_loaded(&self, partition: &Partition) {
+        let n = self.sizes().others;
+        if n > 0 {
+            tracing::warn!(partition = %partition.id(), n, "the log has groups of other protocols (consumer, share, streams), which are kept but not served yet");
+        }
+    }
+
+    fn encode(record: &GroupRecord) -> (Bytes, Option<Bytes>) {
+        record.encode()
+    }
+
+    fn replay(&mut self, offset: Offset, origin: Origin, record: &GroupRecord) {
+        self.replay(offset, origin, record);
+    }
+
+    fn end_transaction(&mut self, offset: Offset, producer: ProducerId, committed: bool) {
+        self.end_transaction(offset, producer, committed);
+    }
+
+    fn committed(&mut self, end: Offset) {
+        self.committed(end);
+    }
+
+    fn next_errand(&mut self) -> Option<Infallible> {
+        None
+    }
+
+    fn next_timeout(&self) -> Option<Deadline> {
+        self.next_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Now) -> Option<GroupDecision> {
+        self.handle_timeout(now)
+    }
+
+    fn abandoned(&mut self, decision: GroupDecision, cause: Refusal, now: Now) -> GroupDecision {
+        self.abandoned(decision, cause, now)
+    }
+
+    fn unload(self, refusal: Refusal) -> Vec<Freed<GroupReply>> {
+        self.unload(refusal)
+    }
+
+    fn change_settings(&mut self, settings: GroupSettings) {
+        self.change_settings(settings);
+    }
+
+    fn refused(reply: GroupReply, refusal: Refusal) -> GroupReply {
+        reply.refused(refusal)
+    }
+
+    fn count(&self, counts: &mut GroupCounts, walk: bool) {
+        if walk {
+            let sizes = self.sizes();
+            counts.n_offsets = sizes.offsets;
+            let by_state = sizes.classic.iter();
+            counts.groups = by_state.map(|(state, n)| (state.name(), *n)).collect();
+            counts.groups.push(("Other", sizes.others));
+        }
+        counts.n_rebalances = self.counts().completed_rebalances;
+        counts.n_commits = self.counts().offset_commits;
+    }
+}

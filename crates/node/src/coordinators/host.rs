@@ -1,0 +1,332 @@
+//! One task for each partition of an internal topic that is led here, and the way to it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ottla_coordinators::{Decision, Now, Read};
+use ottla_protocol::Refusal;
+use ottla_storage::producer::Verified;
+use parking_lot::RwLock;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::ledger::{Errands, Ledger};
+use super::shard::{Op, RELOAD_PAUSE, Shard, ShardState, Surroundings};
+use super::txn_markers::Marker;
+use crate::partitions::Partition;
+
+/// Requests that may wait in line for one partition of an internal topic.
+const QUEUE_MAX: usize = 10_000;
+
+/// How a request may be decided while an append is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// In line, behind everything that came before.
+    InLine,
+    /// At once: it rests on soft state and writes nothing.
+    AtOnce,
+}
+
+/// The coordinators of one kind on this node.
+#[expect(
+    private_bounds,
+    reason = "what a ledger is to its host is the host's affair"
+)]
+pub struct Host<L: Ledger> {
+    control: Handle,
+    settings: RwLock<L::Settings>,
+    around: L::Around,
+    errands: Errands<L>,
+    clock: crate::Clock,
+    commit_timeout: Duration,
+    shards: RwLock<HashMap<i32, ShardHandle<L>>>,
+    /// How many partitions the topic has; 0 while there is none.
+    n_partitions: AtomicI32,
+}
+
+struct ShardHandle<L: Ledger> {
+    queue: mpsc::Sender<Op<L>>,
+    state: Arc<ShardState<L>>,
+}
+
+impl<L: Ledger> ShardHandle<L> {
+    /// The queue of a partition that is loaded and has room.
+    fn queue(&self, pace: Pace) -> Result<mpsc::Sender<Op<L>>, Refusal> {
+        if let Some(refusal) = self.state.refusal() {
+            return Err(refusal);
+        }
+        if pace == Pace::InLine && self.state.n_in_line() >= QUEUE_MAX {
+            return Err(Refusal::CoordinatorNotAvailable);
+        }
+        Ok(self.queue.clone())
+    }
+}
+
+/// What a host is made with.
+pub(crate) struct NewHost<L: Ledger> {
+    /// Where its tasks run.
+    pub(crate) control: Handle,
+    pub(crate) settings: L::Settings,
+    pub(crate) around: L::Around,
+    pub(crate) errands: Errands<L>,
+    pub(crate) clock: crate::Clock,
+    /// How long a reply may wait for its records to be committed.
+    pub(crate) commit_timeout: Duration,
+}
+
+#[expect(
+    private_bounds,
+    reason = "what a ledger is to its host is the host's affair"
+)]
+impl<L: Ledger> Host<L> {
+    pub(crate) fn new(new: NewHost<L>) -> Self {
+        Self {
+            control: new.control,
+            settings: RwLock::new(new.settings),
+            around: new.around,
+            errands: new.errands,
+            clock: new.clock,
+            commit_timeout: new.commit_timeout,
+            shards: RwLock::default(),
+            n_partitions: AtomicI32::new(0),
+        }
+    }
+
+    /// The partition that coordinates a key (a group id, a transactional id), if there is one.
+    pub fn partition_of(&self, key: &str) -> Option<i32> {
+        match self.n_partitions.load(Ordering::Acquire) {
+            0 => None,
+            n => Some(L::partition_for(key, n)),
+        }
+    }
+
+    /// Whether this node has taken the chair for a key, loaded or not yet. A topic is in the image
+    /// a moment before its partitions are taken in.
+    pub fn is_seated(&self, key: &str) -> bool {
+        self.partition_of(key)
+            .is_some_and(|index| self.shards.read().contains_key(&index))
+    }
+
+    /// Takes the chair of a partition: what it holds is loaded from the log.
+    pub(crate) fn lead(self: &Arc<Self>, n_partitions: i32, partition: Arc<Partition>) {
+        self.n_partitions.store(n_partitions, Ordering::Release);
+        let index = partition.id().partition;
+        let mut shards = self.shards.write();
+        if shards.contains_key(&index) {
+            return;
+        }
+        let (handle, shard) = self.shard(partition.clone());
+        let kept = keep(Arc::downgrade(self), partition, shard, handle.state.clone());
+        shards.insert(index, handle);
+        self.control.spawn(kept);
+    }
+
+    fn shard(&self, partition: Arc<Partition>) -> (ShardHandle<L>, Shard<L>) {
+        let (queue, incoming) = mpsc::channel(QUEUE_MAX);
+        let state = Arc::new(ShardState::default());
+        let with = Surroundings {
+            settings: self.settings.read().clone(),
+            around: self.around.clone(),
+            errands: self.errands.clone(),
+            clock: self.clock.clone(),
+            commit_timeout: self.commit_timeout,
+        };
+        let shard = Shard::new(partition, with, incoming, state.clone());
+        (ShardHandle { queue, state }, shard)
+    }
+
+    /// Another shard in the place of one that ended, unless the chair was left meanwhile.
+    fn seat_again(
+        &self,
+        partition: &Arc<Partition>,
+        ended: &Arc<ShardState<L>>,
+    ) -> Option<(Shard<L>, Arc<ShardState<L>>)> {
+        let mut shards = self.shards.write();
+        let seat = shards.get_mut(&partition.id().partition)?;
+        if !Arc::ptr_eq(&seat.state, ended) {
+            return None;
+        }
+        let (handle, shard) = self.shard(partition.clone());
+        let state = handle.state.clone();
+        *seat = handle;
+        Some((shard, state))
+    }
+
+    /// Leaves the chair: everyone who waits is told to look elsewhere.
+    pub(crate) fn resign(&self, index: i32) {
+        // Dropping the queue's sender ends the task after it has answered everyone.
+        self.shards.write().remove(&index);
+    }
+
+    pub(crate) fn resign_all(&self) {
+        self.shards.write().clear();
+    }
+
+    /// Puts other settings in force.
+    pub(crate) fn change_settings(&self, settings: L::Settings) {
+        if *self.settings.read() == settings {
+            return;
+        }
+        *self.settings.write() = settings.clone();
+        for shard in self.shards.read().values() {
+            shard.state.tune(settings.clone());
+        }
+    }
+
+    /// Puts something into the line of every partition that nobody waits for.
+    pub(super) fn tell_all<Run>(&self, run: impl Fn() -> Run)
+    where
+        Run: FnOnce(&mut L, Now) -> Decision<L::Record, L::Reply> + Send + 'static,
+    {
+        for shard in self.shards.read().values() {
+            let (op, _) = Op::decide(Pace::InLine, Verified::NotAsked, run());
+            // A full queue means a disk that stalls: wait for it, but hold nobody up.
+            if let Err(TrySendError::Full(op)) = shard.queue.try_send(op) {
+                let queue = shard.queue.clone();
+                self.control
+                    .spawn(async move { drop(queue.send(op).await) });
+            }
+        }
+    }
+
+    /// Decides on a request and gives its reply when that may leave.
+    ///
+    /// # Errors
+    /// `NOT_COORDINATOR`, `COORDINATOR_LOAD_IN_PROGRESS`, `COORDINATOR_NOT_AVAILABLE`.
+    pub(super) async fn decide_on<Reply>(
+        &self,
+        key: &str,
+        pace: Pace,
+        verified: Verified,
+        run: impl FnOnce(&mut L, Now) -> Decision<L::Record, L::Reply> + Send + 'static,
+    ) -> Result<Reply, Refusal>
+    where
+        Reply: TryFrom<L::Reply>,
+    {
+        let index = self.partition_of(key).ok_or(Refusal::NotCoordinator)?;
+        let (op, reply) = Op::decide(pace, verified, run);
+        let reply = self.ask(index, pace, op, reply).await?;
+        Reply::try_from(reply).map_err(|_| Refusal::UnknownServerError)
+    }
+
+    /// Tells one partition of this host something, and waits until it has taken it in.
+    pub(super) async fn tell(
+        &self,
+        index: i32,
+        run: impl FnOnce(&mut L, Now) -> Decision<L::Record, L::Reply> + Send + 'static,
+    ) -> Result<(), Refusal> {
+        let (op, reply) = Op::decide(Pace::InLine, Verified::NotAsked, run);
+        self.ask(index, Pace::InLine, op, reply).await.map(drop)
+    }
+
+    /// A transaction ends in one of the partitions; resolves when its marker is committed.
+    ///
+    /// # Errors
+    /// As [`Self::decide_on`], and what the append says.
+    pub(super) async fn mark(&self, index: i32, marker: Marker) -> Result<(), Refusal> {
+        let (op, outcome) = Op::mark(marker);
+        self.ask(index, Pace::InLine, op, outcome).await?
+    }
+
+    /// Looks at what there is of a key; the answer leaves when what it rests on is committed.
+    ///
+    /// # Errors
+    /// As [`Self::decide_on`].
+    pub async fn look<T: Send + 'static>(
+        &self,
+        key: &str,
+        look: impl FnOnce(&L) -> Read<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let index = self.partition_of(key).ok_or(Refusal::NotCoordinator)?;
+        self.look_at(index, |ledger, _| look(ledger)).await
+    }
+
+    /// Looks at every partition led here.
+    ///
+    /// # Errors
+    /// `COORDINATOR_LOAD_IN_PROGRESS` if one of them is not loaded yet.
+    pub async fn look_everywhere<T: Send + 'static>(
+        &self,
+        look: impl Fn(&L, Now) -> Read<T> + Clone + Send + 'static,
+    ) -> Result<Vec<T>, Refusal> {
+        let mut indexes: Vec<i32> = self.shards.read().keys().copied().collect();
+        indexes.sort_unstable();
+        let mut found = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            found.push(self.look_at(index, look.clone()).await?);
+        }
+        Ok(found)
+    }
+
+    async fn look_at<T: Send + 'static>(
+        &self,
+        index: i32,
+        look: impl FnOnce(&L, Now) -> Read<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (sender, answer) = oneshot::channel();
+        let op = Op::look(move |ledger, now| {
+            let Read { reply, when } = look(ledger, now);
+            (when, Box::new(move || drop(sender.send(reply))))
+        });
+        self.ask(index, Pace::InLine, op, answer).await
+    }
+
+    async fn ask<T>(
+        &self,
+        index: i32,
+        pace: Pace,
+        op: Op<L>,
+        answer: oneshot::Receiver<T>,
+    ) -> Result<T, Refusal> {
+        let queue = self.active(index, pace)?;
+        queue
+            .try_send(op)
+            .map_err(|_| Refusal::CoordinatorNotAvailable)?;
+        answer.await.map_err(|_| Refusal::NotCoordinator)
+    }
+
+    fn active(&self, index: i32, pace: Pace) -> Result<mpsc::Sender<Op<L>>, Refusal> {
+        let shards = self.shards.read();
+        let shard = shards.get(&index).ok_or(Refusal::NotCoordinator)?;
+        shard.queue(pace)
+    }
+
+    /// How many partitions are led here and loaded, how many are not loaded yet, and what metrics
+    /// show of each.
+    pub(crate) fn counts(&self) -> (usize, usize, Vec<L::Counts>) {
+        let shards = self.shards.read();
+        let n_active = shards
+            .values()
+            .filter(|shard| shard.state.is_active())
+            .count();
+        let counts = shards.values().map(|shard| shard.state.counts()).collect();
+        (n_active, shards.len() - n_active, counts)
+    }
+}
+
+/// Runs a partition's ledger until the chair is left. A contradiction in it ends only what was
+/// going on: the log, which knows all that counts, is read again.
+async fn keep<L: Ledger>(
+    host: Weak<Host<L>>,
+    partition: Arc<Partition>,
+    mut shard: Shard<L>,
+    mut state: Arc<ShardState<L>>,
+) {
+    loop {
+        match tokio::spawn(shard.run()).await {
+            Err(ended) if ended.is_panic() => {
+                tracing::error!(partition = %partition.id(), why = %ended, "the {} of a partition contradict themselves; they are loaded again", L::WHAT);
+            }
+            _ => return,
+        }
+        tokio::time::sleep(RELOAD_PAUSE).await;
+        let Some(host) = host.upgrade() else { return };
+        match host.seat_again(&partition, &state) {
+            Some(again) => (shard, state) = again,
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! AddPartitionsToTxn (key 24, versions 0-5): partitions join a transaction.
+//! v2 PRODUCER_FENCED · v3 flexible · v4 brokers only: several transactions at once, and checks
+//! that add nothing (KIP-890) · v5 TRANSACTION_ABORTABLE.
+
+use ottla_metadata::image::Image;
+use ottla_node::{Services, add_partitions_response, add_partitions_result, single_transaction};
+use ottla_protocol::Refusal;
+use ottla_protocol::messages::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, AddPartitionsToTxnResult,
+    AddPartitionsToTxnTransaction,
+};
+
+use super::check_id;
+use crate::api::count_errors;
+use crate::session::Call;
+
+/// From here on a request has several transactions.
+const SEVERAL_SINCE: i16 = 4;
+
+pub(crate) async fn handle(
+    services: &Services,
+    call: &Call,
+    request: AddPartitionsToTxnRequest,
+) -> AddPartitionsToTxnResponse {
+    let transactions = match call.version {
+        SEVERAL_SINCE.. => request.transactions,
+        _ => vec![single_transaction(&request)],
+    };
+    let mut results = Vec::with_capacity(transactions.len());
+    for transaction in transactions {
+        results.push(add(services, call, transaction).await);
+    }
+    let codes = results.iter().flat_map(|result| &result.topic_results);
+    let codes = codes.flat_map(|topic| &topic.results_by_partition);
+    count_errors(
+        services,
+        call,
+        codes.map(|partition| partition.partition_error_code),
+    );
+    add_partitions_response(results, call.version)
+}
+
+async fn add(
+    services: &Services,
+    call: &Call,
+    transaction: AddPartitionsToTxnTransaction,
+) -> AddPartitionsToTxnResult {
+    let image = services.image();
+    if let Some(refused) = refuse_unknown(&image, &transaction) {
+        return refused;
+    }
+    let asked = transaction.clone();
+    let added = match check_id(&transaction.transactional_id) {
+        Ok(()) => {
+            let transactions = services.transactions();
+            transactions.add_partitions(transaction, call.version).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    added.unwrap_or_else(|refusal| add_partitions_result(&asked, |_, _| refusal.code()))
+}
+
+/// If one partition does not exist, none joins.
+fn refuse_unknown(
+    image: &Image,
+    transaction: &AddPartitionsToTxnTransaction,
+) -> Option<AddPartitionsToTxnResult> {
+    let exists = |topic: &str, partition| image.topics.partition(topic, partition).is_some();
+    let mut asked = transaction.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(move |partition| (&*topic.name, *partition))
+    });
+    if asked.all(|(topic, partition)| exists(topic, partition)) {
+        return None;
+    }
+    Some(add_partitions_result(transaction, |topic, partition| {
+        let refusal = match exists(topic, partition) {
+            true => Refusal::OperationNotAttempted,
+            false => Refusal::UnknownTopicOrPartition,
+        };
+        refusal.code()
+    }))
+}

@@ -1,0 +1,121 @@
+//! WriteTxnMarkers (key 27, versions 1-2): a transaction coordinator has transactions end in
+//! partitions that are led here. v2 says by which rule the epoch is checked (KIP-1228).
+//! Every marker is answered for every partition it was sent for: Kafka's coordinator ends its
+//! process where one is missing.
+
+use std::sync::Arc;
+
+use ottla_node::{Marked, Marker, Services};
+use ottla_protocol::NONE;
+use ottla_protocol::messages::{
+    WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult,
+    WritableTxnMarkerTopicResult, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+};
+
+use crate::api::{code_of, count_errors};
+use crate::session::Call;
+
+pub(crate) async fn handle(
+    services: &Services,
+    call: &Call,
+    request: WriteTxnMarkersRequest,
+) -> WriteTxnMarkersResponse {
+    let mut response = WriteTxnMarkersResponse::default();
+    for asked in request.markers {
+        let marker = Marker {
+            producer_id: asked.producer_id,
+            producer_epoch: asked.producer_epoch,
+            coordinator_epoch: asked.coordinator_epoch,
+            is_commit: asked.transaction_result,
+            transaction_version: asked.transaction_version,
+        };
+        let marked = services.markers().write(marker, places(&asked)).await;
+        count_errors(
+            services,
+            call,
+            marked.iter().map(|(_, outcome)| code_of(outcome)),
+        );
+        response.markers.push(result(&asked, &marked));
+    }
+    response
+}
+
+fn places(asked: &WritableTxnMarker) -> Vec<(Arc<str>, i32)> {
+    let topics = asked.topics.iter().flat_map(|topic| {
+        let name: Arc<str> = Arc::from(&*topic.name);
+        let indexes = topic.partition_indexes.iter();
+        indexes.map(move |index| (name.clone(), *index))
+    });
+    let mut places: Vec<_> = topics.collect();
+    // Asked twice, written once: the second would be an end without a beginning.
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+fn result(asked: &WritableTxnMarker, marked: &[Marked]) -> WritableTxnMarkerResult {
+    let topics = asked.topics.iter().map(|topic| {
+        let partitions = topic.partition_indexes.iter().map(|index| {
+            let found = marked
+                .iter()
+                .find(|((name, partition), _)| partition == index && **name == *topic.name);
+            WritableTxnMarkerPartitionResult {
+                partition_index: *index,
+                error_code: found.map_or(NONE, |(_, outcome)| code_of(outcome)),
+            }
+        });
+        WritableTxnMarkerTopicResult {
+            name: topic.name.clone(),
+            partitions: partitions.collect(),
+        }
+    });
+    WritableTxnMarkerResult {
+        producer_id: asked.producer_id,
+        topics: topics.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::messages::WritableTxnMarkerTopic;
+    use ottla_protocol::{Refusal, Text};
+
+    use super::*;
+
+    #[test]
+    fn every_partition_is_answered() {
+        let topic = |name, partition_indexes| WritableTxnMarkerTopic {
+            name: Text::from_static(name),
+            partition_indexes,
+        };
+        let asked = WritableTxnMarker {
+            producer_id: 7,
+            topics: vec![topic("b", vec![2, 0, 2]), topic("a", vec![0])],
+            ..Default::default()
+        };
+        let places = places(&asked);
+        let named: Vec<_> = places
+            .iter()
+            .map(|(name, index)| (&**name, *index))
+            .collect();
+        assert_eq!(named, [("a", 0), ("b", 0), ("b", 2)]);
+        let marked: Vec<Marked> = places
+            .into_iter()
+            .map(|place| {
+                let is_here = &*place.0 == "b";
+                (
+                    place,
+                    is_here
+                        .then_some(())
+                        .ok_or(Refusal::UnknownTopicOrPartition),
+                )
+            })
+            .collect();
+        let result = result(&asked, &marked);
+        let codes = result.topics.iter().flat_map(|topic| &topic.partitions);
+        let codes: Vec<_> = codes
+            .map(|it| (it.partition_index, it.error_code))
+            .collect();
+        assert_eq!(codes, [(2, 0), (0, 0), (2, 0), (0, 3)]);
+    }
+}
