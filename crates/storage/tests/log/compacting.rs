@@ -778,3 +778,87 @@ fn sequences(log: &Log) -> HashMap<i64, i32> {
     let producers = log.producers().iter();
     producers.map(|it| (it.id(), it.last_sequence())).collect()
 }
+
+/// Refuses to take more bytes while it is full.
+struct Filling(std::sync::atomic::AtomicBool);
+
+impl DiskFaults for Filling {
+    fn before(&self, call: DiskCall, path: &Path, _: usize) -> DiskVerdict {
+        let takes_room = matches!(call, DiskCall::Write | DiskCall::Create);
+        let is_cleaned = path.to_string_lossy().ends_with(".cleaned");
+        match takes_room && is_cleaned && self.0.load(Ordering::Relaxed) {
+            true => DiskVerdict::Fail(ErrorKind::StorageFull),
+            false => DiskVerdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_no_harm_and_the_next_round_succeeds() {
+    let place = tempfile::tempdir().unwrap();
+    let full = Arc::new(Filling(true.into()));
+    let disk = Disk::breakable(full.clone());
+    let mut log = Log::open(how(place.path(), config(), disk)).unwrap();
+    for i in 0..60 {
+        append(
+            &mut log,
+            &keyed(&format!("k{}", i % 3), Some(&i.to_string())),
+        )
+        .unwrap();
+    }
+    let owner = Owner::of(log);
+    let fault = clean(&owner, 0, NOW).unwrap_err();
+    assert!(fault.is_passing(), "{fault}");
+    assert!(files_ending(place.path(), ".cleaned").is_empty());
+    assert_eq!(
+        read_committed(&owner.log.borrow().as_ref().unwrap().view()).len(),
+        60
+    );
+    full.0.store(false, Ordering::Relaxed);
+    cleaned(clean(&owner, 0, NOW).unwrap());
+    let mut log = owner.take();
+    append(&mut log, &keyed("more", Some("1"))).unwrap();
+    assert!(read_committed(&log.view()).len() < 20);
+}
+
+#[test]
+fn a_broken_batch_ends_the_round_and_is_not_copied() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), config());
+    for i in 0..60 {
+        append(
+            &mut log,
+            &keyed(&format!("k{}", i % 3), Some(&i.to_string())),
+        )
+        .unwrap();
+    }
+    log.close().unwrap();
+    // In the clean part and in the dirty one; a header, a record, a length that leads nowhere.
+    for (checkpoint, position, byte) in [(0, 300, 0xff), (40, 300, 0xff), (0, 8, 0x7f), (0, 16, 9)]
+    {
+        let path = place.path().join("00000000000000000000.log");
+        let whole = std::fs::read(&path).unwrap();
+        let mut broken = whole.clone();
+        broken[position] ^= byte;
+        std::fs::write(&path, &broken).unwrap();
+        let names: Vec<String> = files(place.path()).into_keys().collect();
+        let log = Log::open(OpenLog {
+            is_clean: true,
+            high_watermark: 60,
+            ..how(place.path(), config(), Disk::new())
+        })
+        .unwrap();
+        let owner = Owner::of(log);
+        let fault = clean(&owner, checkpoint, NOW).unwrap_err();
+        assert!(matches!(fault, Fault::Corrupt { .. }), "{fault}");
+        assert!(
+            fault.to_string().contains("00000000000000000000.log"),
+            "{fault}"
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), broken);
+        drop(owner);
+        let after: Vec<String> = files(place.path()).into_keys().collect();
+        assert_eq!(after, names);
+        std::fs::write(&path, &whole).unwrap();
+    }
+}
