@@ -31,17 +31,24 @@ impl Host for Owner<'_> {
     }
 
     fn may_go_on(&self, n_bytes: usize) -> bool {
-        let now = self.cleaner.clock.monotonic();
-        let mut wait = self.cleaner.throttle.lock().count(n_bytes, now);
+        let cleaner = self.cleaner;
+        let now = cleaner.clock.monotonic();
+        let wait = cleaner.throttle.lock().count(n_bytes, now);
+        let until = now.saturating_add(wait);
         loop {
-            let is_over = self.cleaner.is_stopping.load(Ordering::Acquire)
-                || self.partition.append_fault().is_some();
-            if is_over || wait.is_zero() {
-                return !is_over;
+            if cleaner.is_stopping.load(Ordering::Acquire)
+                || self.partition.append_fault().is_some()
+            {
+                return false;
             }
-            let step = wait.min(WAIT_MAX);
-            std::thread::sleep(step);
-            wait -= step;
+            let left = until.saturating_sub(cleaner.clock.monotonic());
+            if wait.is_zero() || left.is_zero() {
+                return true;
+            }
+            let mut state = cleaner.state.lock();
+            if !state.is_stopping {
+                cleaner.changed.wait_for(&mut state, left.min(WAIT_MAX));
+            }
         }
     }
 }

@@ -31,10 +31,12 @@ fn config() -> LogConfig {
     }
 }
 
+type Between<'a> = Box<dyn FnMut(&mut Log) + 'a>;
+
 /// Owns a log, and does something to it whenever compaction takes the lock.
 struct Owner<'a> {
     log: RefCell<Option<Log>>,
-    between: RefCell<Box<dyn FnMut(&mut Log) + 'a>>,
+    between: RefCell<Between<'a>>,
     n_steps: AtomicUsize,
     stop_after: usize,
 }
@@ -138,7 +140,7 @@ struct Model {
 
 impl Model {
     fn newest(&self) -> BTreeMap<String, String> {
-        replay(self.committed.iter().map(|(_, it)| it))
+        replay(self.committed.values())
     }
 
     /// What a reader finds must be what was written, and lead to the same end.
@@ -730,8 +732,10 @@ fn random_logs_compact_to_what_was_written_last() {
             }
             log = owner.take();
             let stable = log.last_stable();
-            let mut decided = Model::default();
-            decided.committed = model.committed.clone();
+            let mut decided = Model {
+                committed: model.committed.clone(),
+                ..Model::default()
+            };
             decided.committed.retain(|offset, _| *offset < stable);
             decided.assert_compacted(&log.view(), checkpoint, &why);
             // Producers are remembered, also by those who only have the files.
