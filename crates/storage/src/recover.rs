@@ -79,7 +79,11 @@ pub(crate) fn recover(how: &OpenLog) -> Result<Recovered, Fault> {
     };
     for (at, (base, files)) in listed.segments.iter().enumerate() {
         let is_unflushed = at >= first_unflushed;
-        let is_cut = opening.open_segment(*base, *files, is_unflushed)?;
+        let state = match (is_unflushed, at + 1 == bases.len()) {
+            (false, _) => State::Flushed,
+            (true, is_last) => State::Unflushed { is_last },
+        };
+        let is_cut = opening.open_segment(*base, *files, state)?;
         let behind = bases.get(at + 1..).unwrap_or_default();
         if is_cut || is_unflushed && !opening.joins(behind.first()) {
             opening.drop_files_behind(behind)?;
@@ -87,6 +91,13 @@ pub(crate) fn recover(how: &OpenLog) -> Result<Recovered, Fault> {
         }
     }
     opening.finish(&known_epochs)
+}
+
+/// What is to be believed of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Flushed,
+    Unflushed { is_last: bool },
 }
 
 struct Opening<'a> {
@@ -126,13 +137,14 @@ impl Opening<'_> {
         &mut self,
         base: Offset,
         files: SegmentFiles,
-        is_unflushed: bool,
+        state: State,
     ) -> Result<bool, Fault> {
+        let is_unflushed = state != State::Flushed;
         let (disk, now_ms) = (&self.how.disk, self.how.now_ms);
         let segment = Segment::open(disk, &self.how.directory, base, files.lengths, now_ms)?;
         let segment = Arc::new(segment);
-        let cut = if is_unflushed {
-            self.resume(&segment, files)?
+        let cut = if let State::Unflushed { is_last } = state {
+            self.resume(&segment, files, is_last)?
         } else if files.has_offsets && segment.has_sound_indexes(files.lengths)? {
             if !files.has_times {
                 segment.times.create()?;
@@ -150,7 +162,12 @@ impl Opening<'_> {
 
     /// Scans a segment from the recovery point on, if it lies inside and all below can be believed;
     /// else the whole of it.
-    fn resume(&mut self, segment: &Arc<Segment>, files: SegmentFiles) -> Result<u32, Fault> {
+    fn resume(
+        &mut self,
+        segment: &Arc<Segment>,
+        files: SegmentFiles,
+        is_last: bool,
+    ) -> Result<u32, Fault> {
         let point = self.how.recovery_point;
         let n_indexed = segment.n_index_entries();
         let is_whole = files.has_offsets && files.has_times && files.lengths.are_of_entries();
@@ -163,7 +180,8 @@ impl Opening<'_> {
             return self.scan(segment, true);
         };
         let is_untouched = segment.n_index_entries() == n_indexed;
-        if position == segment.size() && is_untouched {
+        // One that is not the last was complete, and its indexes may lack their last words.
+        if is_last && position == segment.size() && is_untouched {
             self.producers = None;
             self.unflushed_end = Some(segment.read_end()?);
             return Ok(0);

@@ -434,6 +434,7 @@ impl World {
             }
             Err(fault) => {
                 self.model.start_max = self.model.start_max.max(high);
+                self.model.deepest_start = self.model.deepest_start.max(high);
                 self.model.raise_start(start);
                 self.failed(&fault, &"retain");
             }
@@ -451,6 +452,7 @@ impl World {
         let (start, high) = (self.log().start(), self.log().high_watermark());
         let to = self.dice.within(start, high);
         self.model.start_max = self.model.start_max.max(to);
+        self.model.deepest_start = self.model.deepest_start.max(to);
         self.trace(|| format!("delete records below {to}"));
         match self.log().raise_start(to) {
             Ok(_) => self.model.raise_start(to),
