@@ -162,6 +162,56 @@ fn everything_is_there_after_a_stop_and_after_a_kill() {
 }
 
 #[test]
+fn many_partitions_come_back_after_a_kill_and_after_a_stop() {
+    let mut node = Node::start(&["log.flush.offset.checkpoint.interval.ms=500"]);
+    create(&node, "many", 200, &[]);
+    let producer = producer(&node, &[("enable.idempotence", "true")]);
+    // Enough for recovery points inside the segments.
+    let text = "x".repeat(20_000);
+    for id in 0..2000 {
+        let mut record = BaseRecord::<(), _>::to("many")
+            .partition(id % 200)
+            .payload(&text);
+        while let Err((_, back)) = producer.send(record) {
+            producer.poll(Duration::from_millis(10));
+            record = back;
+        }
+    }
+    producer.flush(PATIENCE).unwrap();
+    let points = || std::fs::read_to_string(node.data().join("recovery-point-offset-checkpoint"));
+    node.wait_until("moves its recovery points", || {
+        let points = points().unwrap_or_default();
+        let n_moved = points.lines().filter(|line| {
+            let mut words = line.split(' ');
+            words.next() == Some("many") && words.nth(1) == Some("10")
+        });
+        n_moved.count() == 200
+    });
+    for n_before in [2000, 4000] {
+        if n_before == 2000 {
+            node.kill();
+        } else {
+            assert!(node.stop().success());
+        }
+        node.restart();
+        let again = self::producer(&node, &[("enable.idempotence", "true")]);
+        send(&again, "many", 0..2000);
+        let mut n_records = 0;
+        for partition in 0..200 {
+            let (low, high) = again
+                .client()
+                .fetch_watermarks("many", partition, PATIENCE)
+                .unwrap();
+            assert_eq!(low, 0);
+            n_records += high;
+        }
+        assert_eq!(n_records, n_before + 2000);
+    }
+    let page = node.http("/metrics").unwrap();
+    assert!(page.contains("ottla_logs_opened 200"), "{page}");
+}
+
+#[test]
 fn a_group_goes_on_where_it_committed_even_after_a_kill() {
     let mut node = Node::start(&[]);
     create(&node, "t", 4, &[]);

@@ -1,5 +1,6 @@
 //! One fsync for all that waits: a few threads for each log directory flush the partitions that
 //! have new records. While a partition is being flushed, all that arrives waits for its next turn.
+//! When many partitions stand in the line, they are flushed together.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +15,11 @@ use crate::partitions::Partition;
 /// Flushes of one directory under way at once. Measured: four files in parallel get twice the
 /// syncs a second of one, sixteen hardly more than eight.
 const N_THREADS: usize = 4;
+
+/// From so many in the line on they are flushed together: measured, see `ottla-storage`'s `together`.
+const TOGETHER_MIN: usize = 64;
+/// More wait for the next turn, so that the first are not kept waiting for all.
+const TOGETHER_MAX: usize = 1024;
 
 const IDLE: u8 = 0;
 const QUEUED: u8 = 1;
@@ -114,21 +120,29 @@ impl GroupFlush {
     }
 
     fn run(&self) {
-        while let Some(partition) = self.next() {
-            partition.flush_turn().begin();
-            partition.flush();
-            if partition.flush_turn().end() {
-                self.line.lock().partitions.push_back(partition);
-                self.work.notify_one();
+        while let Some(partitions) = self.next() {
+            for partition in &partitions {
+                partition.flush_turn().begin();
+            }
+            match partitions.as_slice() {
+                [partition] => partition.flush(),
+                many => flush_together(many),
+            }
+            for partition in partitions {
+                if partition.flush_turn().end() {
+                    self.line.lock().partitions.push_back(partition);
+                    self.work.notify_one();
+                }
             }
         }
     }
 
-    fn next(&self) -> Option<Arc<Partition>> {
+    fn next(&self) -> Option<Vec<Arc<Partition>>> {
         let mut line = self.line.lock();
         loop {
-            if let Some(partition) = line.partitions.pop_front() {
-                return Some(partition);
+            let n = share(line.partitions.len());
+            if n > 0 {
+                return Some(line.partitions.drain(..n).collect());
             }
             if line.is_stopping {
                 return None;
@@ -138,9 +152,39 @@ impl GroupFlush {
     }
 }
 
+/// How many of those in the line are flushed in one go.
+fn share(n_waiting: usize) -> usize {
+    match n_waiting {
+        0..TOGETHER_MIN => n_waiting.min(1),
+        many => many.min(TOGETHER_MAX),
+    }
+}
+
+/// All of one directory, since each directory has its own line.
+fn flush_together(partitions: &[Arc<Partition>]) {
+    let Some(directory) = partitions.first().map(|first| first.directory()) else {
+        return;
+    };
+    let started = std::time::Instant::now();
+    let planned = partitions
+        .iter()
+        .filter_map(|partition| Some((partition, partition.flush_plan()?)));
+    let (dirty, targets): (Vec<_>, Vec<_>) = planned.unzip();
+    let synced = directory.sync_together(&targets);
+    for ((partition, target), outcome) in dirty.iter().zip(&targets).zip(synced) {
+        partition.synced(target, outcome);
+        partition.flush_took(started.elapsed());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_at_a_time_unless_many_wait() {
+        assert_eq!([0, 1, 63, 64, 5000].map(share), [0, 1, 1, 64, 1024]);
+    }
 
     #[test]
     fn a_partition_stands_in_the_line_once_and_comes_back_if_it_got_dirty() {

@@ -26,6 +26,7 @@ mod file_slice;
 mod quorum;
 mod coordinators;
 mod on_demand;
+mod opening;
 mod upkeep;
 mod cleaner;
 mod metrics;

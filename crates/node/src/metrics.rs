@@ -120,6 +120,9 @@ definitions! {
     PRODUCER_IDS = Gauge "kafka_server_replicamanager_produceridcount" "kafka.server:type=ReplicaManager,name=ProducerIdCount" "Producer ids remembered by the partitions.";
     UPTIME = Gauge "ottla_uptime_seconds" "" "Seconds since the process started.";
     FLUSH_WAITING = Gauge "ottla_flush_dirty_partitions" "" "Partitions whose newest records are not yet on the disk.";
+    LOGS_FOUND = Gauge "ottla_logs_found" "" "Logs that were found at the start.";
+    LOGS_OPENED = Gauge "ottla_logs_opened" "" "Those of them that are open, or cannot be opened.";
+    LOG_BYTES_TO_OPEN = Gauge "ottla_log_bytes_to_open" "" "After a crash: bytes of segments from the recovery points on, of logs that are not open yet. Not all of them are read.";
     APPEND_TIME = Summary "ottla_append_duration_ms" "" "Milliseconds of one append under the partition's lock.";
     BUILD = Gauge "ottla_build" "" "Always 1; the label carries the version.";
 }

@@ -12,9 +12,9 @@ use arc_swap::ArcSwap;
 use ottla_coordinators::{GroupSettings, TxnSettings};
 use ottla_metadata::config::{BadValue, BrokerConfig, NodeSettings};
 use ottla_metadata::image::{Endpoint, Image, Published, Resource, ResourceKind};
-use ottla_protocol::Refused;
+use ottla_protocol::{Refused, TopicPartition};
 use ottla_replication::Durability;
-use ottla_storage::{Directories, Disk, Fault, LoadedLogs, NoEvents, OpenDirectories};
+use ottla_storage::{Directories, Disk, Fault, Found, LoadedLog, NoEvents, OpenDirectories};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -22,7 +22,7 @@ use crate::cleaner::Cleaner;
 use crate::clock::Clock;
 use crate::coordinators::{
     Carrier, FinalizedLevel, GROUP_METADATA_TOPIC, GroupHost, Host, Ledger, MarkerWriter, NewHost,
-    ProducerIds, TRANSACTION_STATE_TOPIC, TxnAround, TxnHost,
+    ProducerIds, TRANSACTION_STATE_TOPIC, TxnAround, TxnHost, is_internal_topic,
 };
 use crate::group_flush::GroupFlush;
 use crate::metrics::Metrics;
@@ -34,6 +34,8 @@ use crate::upkeep;
 
 /// The feature that says how transactions end.
 const TRANSACTION_VERSION: &str = "transaction.version";
+/// How long the start waits for logs: as long as nobody minds.
+const OPENING_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Why a node does not start, as a sentence.
 #[derive(Debug)]
@@ -113,6 +115,7 @@ pub struct Node {
     log_thread: JoinHandle<()>,
     quorum_task: tokio::task::JoinHandle<Result<(), Fault>>,
     upkeep: Option<tokio::task::JoinHandle<()>>,
+    open_thread: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -185,6 +188,7 @@ impl Node {
             log_levels: OnceLock::new(),
             broker_epoch: AtomicI64::new(-1),
             state: AtomicU8::new(BrokerState::Starting as u8),
+            opening: Arc::default(),
         });
         let mut node = Self {
             registration: Registration::new(
@@ -201,19 +205,25 @@ impl Node {
             log_thread,
             quorum_task: task,
             upkeep: None,
+            open_thread: None,
             stop,
         };
         node.join(&settings).await?;
-        node.services.cleaner.start();
-        node.upkeep = Some(
-            start
-                .control
-                .spawn(upkeep::run(node.services.clone(), stopping)),
-        );
+        let services = node.services.clone();
+        node.upkeep = Some(start.control.spawn(async move {
+            let mut ended = stopping.clone();
+            // A checkpoint has a line for each log, so it waits until all are there.
+            tokio::select! {
+                () = services.opening.done() => {}
+                _ = ended.changed() => return,
+            }
+            services.cleaner.start();
+            upkeep::run(services, stopping).await;
+        }));
         Ok(node)
     }
 
-    /// Registers, loads the logs that the metadata assigns here, and asks to lead.
+    /// Registers, begins to open the logs that are here, and asks to lead.
     async fn join(&mut self, settings: &NodeSettings) -> Result<(), StartFailed> {
         let services = self.services.clone();
         services.enter(BrokerState::Recovery);
@@ -225,41 +235,81 @@ impl Node {
             .map_err(Refused::from)?;
         note_unserved(&services.image());
         refresh_config(&services);
-        let loaded = self.load(settings).await?;
-        self.registration.remember(loaded.previous_broker_epoch);
+        let found = self.find().await?;
+        self.registration.remember(found.previous_broker_epoch);
+        services.partitions.expect(&found);
+        let image = services.image();
+        expect(&image, &services.groups, &found);
+        expect(&image, &services.transactions, &found);
+        services.feed.subscribe(subscribers(&services));
         let epoch = self.registration.register(&services.controller).await?;
         services.broker_epoch.store(epoch, Ordering::Release);
+        // Not before: until here the metadata may name leaders of our last life.
+        self.open(found, settings)?;
         let taken = services.clone();
         let took = tokio::task::spawn_blocking(move || {
-            let image = taken.image();
-            taken.partitions.adopt(loaded, &image);
-            taken.partitions.take_all(&image, &taken.configured());
+            let now = || (taken.image(), taken.configured());
+            taken.partitions.take_all(&now);
         });
         took.await
-            .map_err(|panic| StartFailed::Io("take in the logs", panic.into()))?;
-        services.feed.subscribe(subscribers(&services));
+            .map_err(|panic| StartFailed::Io("take in the metadata", panic.into()))?;
         lead_coordinators(&services, &services.image());
         let offset = services.image().provenance.end_offset - 1;
         self.registration
             .unfence(&services.controller, epoch, offset)
             .await?;
+        // A node with little to open comes up whole: no client is sent away for nothing.
+        let _ = tokio::time::timeout(OPENING_PATIENCE, services.opening.done()).await;
         Ok(())
     }
 
-    async fn load(&self, settings: &NodeSettings) -> Result<LoadedLogs, StartFailed> {
+    /// The logs that are here.
+    async fn find(&self) -> Result<Found, StartFailed> {
         let (directories, services) = (self.directories.clone(), self.services.clone());
-        let n_threads = usize::try_from(settings.logs.recovery_threads_per_dir).unwrap_or(1);
-        let loaded = tokio::task::spawn_blocking(move || {
+        let found = tokio::task::spawn_blocking(move || {
             let (image, configured) = (services.image(), services.configured());
-            let config_of = |id: &ottla_protocol::TopicPartition| {
-                log_settings(&id.topic, &image, &configured).0
+            let settings = parking_lot::Mutex::new(HashMap::new());
+            let config_of = |id: &TopicPartition| {
+                let mut settings = settings.lock();
+                let of_topic = settings
+                    .entry(id.topic.clone())
+                    .or_insert_with(|| log_settings(&id.topic, &image, &configured).0);
+                of_topic.clone()
             };
-            directories.load(&config_of, n_threads.max(1), services.clock.wall_ms())
+            directories.find(&config_of, services.clock.wall_ms())
         });
-        let loaded = loaded
+        let mut found = found
             .await
-            .map_err(|panic| StartFailed::Io("load the logs", panic.into()))?;
-        Ok(loaded?)
+            .map_err(|panic| StartFailed::Io("look for logs", panic.into()))??;
+        // Coordinators have to read theirs back before anybody goes on.
+        found.put_first(|id| is_internal_topic(&id.topic));
+        Ok(found)
+    }
+
+    /// Opens logs on threads of their own; each partition is led as soon as its log is open.
+    fn open(&mut self, found: Found, settings: &NodeSettings) -> Result<(), StartFailed> {
+        let per_directory = usize::try_from(settings.logs.recovery_threads_per_dir).unwrap_or(1);
+        let n_threads = per_directory.max(1) * self.directories.all().len();
+        let weak = Arc::downgrade(&self.services);
+        let admit = move |opened: Result<LoadedLog, TopicPartition>| {
+            let Some(services) = weak.upgrade() else {
+                return;
+            };
+            let id = match &opened {
+                Ok(loaded) => loaded.log.partition().clone(),
+                Err(id) => id.clone(),
+            };
+            let now = || (services.image(), services.configured());
+            services.partitions.admit(opened, &now);
+            came(&services, &services.groups, &id);
+            came(&services, &services.transactions, &id);
+        };
+        let opening = self.services.opening.clone();
+        let thread = opening
+            .begin(self.directories.clone(), found, n_threads, admit)
+            .map_err(|error| StartFailed::Io("start the threads that open logs", error))?;
+        self.open_thread = Some(thread);
+        Ok(())
     }
 
     pub fn services(&self) -> &Arc<Services> {
@@ -287,6 +337,10 @@ impl Node {
         self.services.groups.resign_all();
         self.services.transactions.resign_all();
         self.services.feed.subscribe(Vec::new());
+        self.services.opening.stop();
+        if let Some(thread) = self.open_thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
         // A checkpoint that it writes now would be of logs that are closed.
         if let Some(upkeep) = self.upkeep {
             let _ = upkeep.await;
@@ -522,13 +576,40 @@ fn lead<L: Ledger>(services: &Services, image: &Image, host: &Arc<Host<L>>) {
     let Some(topic) = image.topics.find(L::TOPIC) else {
         return;
     };
-    let n_partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     for index in topic.partitions.keys() {
-        if let Ok(partition) = services.partitions.leader_of(&topic.name, *index) {
-            host.lead(n_partitions, partition);
-        } else {
-            host.resign(*index);
-        }
+        lead_one(services, image, host, *index);
+    }
+}
+
+fn lead_one<L: Ledger>(services: &Services, image: &Image, host: &Arc<Host<L>>, index: i32) {
+    let n_partitions = n_partitions_of(image, L::TOPIC);
+    match services.partitions.leader_of(L::TOPIC, index) {
+        Ok(partition) if n_partitions > 0 => host.lead(n_partitions, partition),
+        _ => host.resign(index),
+    }
+}
+
+fn n_partitions_of(image: &Image, topic: &str) -> i32 {
+    let topic = image.topics.find(topic);
+    topic.map_or(0, |topic| {
+        i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)
+    })
+}
+
+/// Who asks for a coordinator is told to wait for logs that are about to be opened, not to look
+/// elsewhere.
+fn expect<L: Ledger>(image: &Image, host: &Host<L>, found: &Found) {
+    if let n_partitions @ 1.. = n_partitions_of(image, L::TOPIC) {
+        let logs = found.logs().filter(|(id, _)| &*id.topic == L::TOPIC);
+        host.expect(n_partitions, logs.map(|(id, _)| id.partition));
+    }
+}
+
+/// A log of a coordinator's topic is open, or cannot be opened.
+fn came<L: Ledger>(services: &Services, host: &Arc<Host<L>>, id: &TopicPartition) {
+    if &*id.topic == L::TOPIC {
+        lead_one(services, &services.image(), host, id.partition);
+        host.came(id.partition);
     }
 }
 
@@ -553,7 +634,8 @@ fn close_logs(partitions: &Partitions, directories: &Directories, epoch: i64) ->
     for directory in directories.all() {
         let here = directory.close_together(logs_of.remove(directory.path()).unwrap_or_default());
         let mut lines = Vec::new();
-        let mut is_whole = directory.is_online();
+        // If not all are open, what the checkpoints say of the others must stay.
+        let mut is_whole = directory.is_online() && !partitions.awaits_in(directory);
         for (id, closed) in here {
             match closed {
                 Ok(closed) => lines.push((id, closed)),

@@ -12,6 +12,10 @@ impl Services {
         page.plain(UPTIME, self.clock.monotonic().as_secs_f64());
         page.labelled(BUILD, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         page.plain(FLUSH_WAITING, self.partitions.n_waiting_for_flush() as f64);
+        let opening = self.opening.progress();
+        page.plain(LOGS_FOUND, opening.n_logs() as f64);
+        page.plain(LOGS_OPENED, opening.n_done() as f64);
+        page.plain(LOG_BYTES_TO_OPEN, opening.n_bytes_left() as f64);
         page.plain(FETCH_SESSIONS, self.fetch_sessions.n_sessions() as f64);
         page.plain(
             FETCH_SESSION_PARTITIONS,

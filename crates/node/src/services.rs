@@ -15,6 +15,7 @@ use crate::coordinators::{FinalizedLevel, GroupHost, MarkerWriter, ProducerIds, 
 use crate::log_levels::LogLevels;
 use crate::metrics::Metrics;
 use crate::on_demand::OnDemand;
+use crate::opening::Opening;
 use crate::partitions::{FetchSessions, Partition, Partitions};
 use crate::quorum::{ControllerHandle, ImageFeed};
 
@@ -56,6 +57,7 @@ pub struct Services {
     pub(crate) log_levels: OnceLock<Box<dyn LogLevels>>,
     pub(crate) broker_epoch: AtomicI64,
     pub(crate) state: AtomicU8,
+    pub(crate) opening: Arc<Opening>,
 }
 
 impl Services {
@@ -206,11 +208,17 @@ impl Services {
     pub fn state(&self) -> BrokerState {
         match self.state.load(Ordering::Acquire) {
             2 => BrokerState::Recovery,
-            3 => BrokerState::Running,
+            3 if self.opening.is_done() => BrokerState::Running,
+            3 => BrokerState::Recovery,
             6 => BrokerState::LeavingInOrder,
             7 => BrokerState::ShuttingDown,
             _ => BrokerState::Starting,
         }
+    }
+
+    /// Resolves when every log that was found at the start is open, or cannot be opened.
+    pub async fn logs_opened(&self) {
+        self.opening.done().await;
     }
 
     /// Clients are served from here on.
@@ -234,6 +242,13 @@ impl Services {
                     .collect();
                 (offline.len() == directories.len())
                     .then(|| format!("every log directory has failed: {}", offline.join(", ")))
+            }
+            BrokerState::Recovery => {
+                let progress = self.opening.progress();
+                let (done, total) = (progress.n_done(), progress.n_logs());
+                Some(format!(
+                    "the node opens its logs: {done} of {total} are open"
+                ))
             }
             state => Some(format!("the node is {state:?}")),
         }

@@ -10,8 +10,8 @@ use ottla_metadata::config::{BrokerConfig, Overrides};
 use ottla_metadata::controller::NewTopic;
 use ottla_metadata::image::Endpoint;
 use ottla_node::{
-    Acknowledgement, Disk, GroupTopics, Node, Pace, Partition, Start, StartFailed, Verified,
-    auto_format, create_group_topic, random_uuid,
+    Acknowledgement, BrokerState, Disk, DiskCall, DiskFaults, DiskVerdict, GroupTopics, Node, Pace,
+    Partition, Start, StartFailed, Verified, auto_format, create_group_topic, random_uuid,
 };
 use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
@@ -46,12 +46,17 @@ fn config(directory: &Path, more: &[(&str, &str)]) -> BrokerConfig {
 }
 
 async fn start(config: &BrokerConfig) -> Node {
-    try_start(config).await.unwrap()
+    let node = try_start(config).await.unwrap();
+    node.services().logs_opened().await;
+    node
 }
 
 async fn try_start(config: &BrokerConfig) -> Result<Node, StartFailed> {
+    start_on(config, Disk::new()).await
+}
+
+async fn start_on(config: &BrokerConfig, disk: Disk) -> Result<Node, StartFailed> {
     let settings = config.node_settings().unwrap();
-    let disk = Disk::new();
     if let Some(format) = auto_format(&settings, None, &[], &disk, random_uuid).unwrap() {
         format.run(&disk, 0, random_uuid).unwrap();
     }
@@ -384,6 +389,139 @@ fn groups_that_contradict_themselves_are_loaded_again() {
         })
         .await;
         assert_eq!(again.topics[0].partitions[0].error_code, 0);
+        node.stop().await.unwrap();
+    });
+}
+
+/// Holds up who opens the log of a partition, until it is told not to.
+#[derive(Default)]
+struct Gate {
+    is_shut: std::sync::Mutex<bool>,
+    opened: std::sync::Condvar,
+}
+
+impl Gate {
+    fn set(&self, is_shut: bool) {
+        *self.is_shut.lock().unwrap() = is_shut;
+        self.opened.notify_all();
+    }
+}
+
+impl DiskFaults for Gate {
+    fn before(&self, call: DiskCall, path: &Path, _: usize) -> DiskVerdict {
+        let is_held = ["slow-0/", "gone-0/", "__consumer_offsets-"]
+            .iter()
+            .any(|name| path.to_string_lossy().contains(name));
+        if is_held && call == DiskCall::Read && path.ends_with("partition.metadata") {
+            let mut is_shut = self.is_shut.lock().unwrap();
+            while *is_shut {
+                is_shut = self.opened.wait(is_shut).unwrap();
+            }
+        }
+        DiskVerdict::Proceed
+    }
+}
+
+#[test]
+fn the_node_serves_while_its_logs_are_being_opened() {
+    use ottla_metadata::controller::DeleteTarget;
+    use ottla_protocol::Refusal;
+    let directory = tempfile::tempdir().unwrap();
+    // One thread would stand at the first log that is held up.
+    let threads = ("num.recovery.threads.per.data.dir", "60");
+    let alone = ("offsets.topic.replication.factor", "1");
+    let config = config(directory.path(), &[threads, alone]);
+    let gate = Arc::new(Gate::default());
+    let disk = || Disk::breakable(gate.clone() as Arc<dyn DiskFaults>);
+    let first = runtime();
+    first.block_on(async {
+        let node = start(&config).await;
+        for topic in ["slow", "gone", "quick"] {
+            create(&node, topic).await;
+            append(&node, topic, 3).await;
+        }
+        create_group_topic(node.services()).await.unwrap();
+        node.stop().await.unwrap();
+    });
+    gate.set(true);
+    runtime().block_on(async {
+        let node = start_on(&config, disk()).await.unwrap();
+        let services = node.services().clone();
+        services.enter_running();
+        assert_eq!(services.state(), BrokerState::Recovery);
+        let why = services.not_ready().unwrap();
+        assert!(why.contains("of 53 are open"), "{why}");
+        append(&node, "quick", 1).await;
+        let refused = services.leader_of("slow", 0).err();
+        assert_eq!(refused, Some(Refusal::NotLeaderOrFollower));
+        let looked = services
+            .groups()
+            .look_everywhere(|ledger, _| ledger.list_groups(&Default::default()));
+        assert_eq!(looked.await.err(), Some(Refusal::CoordinatorLoadInProgress));
+        assert!(
+            services.groups().is_seated("g"),
+            "it is to be asked again here"
+        );
+        // The metadata changes meanwhile: nothing is made where a log is waited for.
+        create(&node, "new").await;
+        append(&node, "new", 1).await;
+        let gone = services.image().topics.find("gone").unwrap().id;
+        let deleted = services
+            .controller()
+            .decide(move |ledger, _| ledger.delete_topics(&[DeleteTarget::Id(gone)]))
+            .await
+            .unwrap();
+        assert!(deleted[0].outcome.is_ok(), "{deleted:?}");
+        create(&node, "gone").await;
+        gate.set(false);
+        services.logs_opened().await;
+        assert_eq!(services.not_ready(), None);
+        append(&node, "slow", 1).await;
+        let slow = services.leader_of("slow", 0).unwrap();
+        assert_eq!(slow.view().end(), 4);
+        let anew = services.leader_of("gone", 0).unwrap();
+        assert_eq!(anew.view().end(), 0, "another topic of the same name");
+        append(&node, "gone", 1).await;
+        node.stop().await.unwrap();
+    });
+    let names: Vec<String> = std::fs::read_dir(directory.path().join("data"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        !names.iter().any(|name| name.ends_with("-stray")),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn a_node_that_is_stopped_while_it_opens_its_logs_forgets_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), &[]);
+    let gate = Arc::new(Gate::default());
+    runtime().block_on(async {
+        let node = start(&config).await;
+        create(&node, "slow").await;
+        append(&node, "slow", 5).await;
+        let slow = node.services().leader_of("slow", 0).unwrap();
+        assert_eq!(slow.delete_records(Some(2)), Ok(2));
+        node.stop().await.unwrap();
+    });
+    gate.set(true);
+    runtime().block_on(async {
+        let disk = Disk::breakable(gate.clone() as Arc<dyn DiskFaults>);
+        let node = start_on(&config, disk).await.unwrap();
+        let release = gate.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            release.set(false);
+        });
+        node.stop().await.unwrap();
+    });
+    runtime().block_on(async {
+        let node = start(&config).await;
+        let slow = node.services().leader_of("slow", 0).unwrap();
+        assert_eq!((slow.view().start(), slow.view().end()), (2, 5));
         node.stop().await.unwrap();
     });
 }

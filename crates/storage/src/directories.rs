@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use ottla_protocol::{NodeId, TopicPartition, Uuid};
 use parking_lot::Mutex;
@@ -14,11 +15,13 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 use crate::events::LogEvents;
 use crate::file_names::{
-    DirectoryName, delete_directory, metadata_log_directory, partition_directory, stray_directory,
+    DirectoryName, FileKind, OffsetName, Stage, delete_directory, metadata_log_directory,
+    partition_directory, stray_directory,
 };
 use crate::log::{Log, OpenLog};
 use crate::log_config::LogConfig;
 use crate::meta_properties::MetaProperties;
+use crate::together::in_parallel;
 
 /// How to open the directories of a node.
 pub struct OpenDirectories {
@@ -59,6 +62,71 @@ pub struct LoadedLogs {
 pub struct LoadedLog {
     pub log: Log,
     pub directory: Arc<Directory>,
+}
+
+/// A log to be made.
+pub struct NewLog {
+    pub partition: TopicPartition,
+    pub topic_id: Uuid,
+    pub config: LogConfig,
+    /// `None`: the online directory with the fewest partitions.
+    pub directory: Option<Arc<Directory>>,
+}
+
+/// The logs that are there to be opened.
+pub struct Found {
+    waiting: Vec<(Arc<Directory>, OpenLog)>,
+    /// As in `LoadedLogs`.
+    pub previous_broker_epoch: Option<i64>,
+}
+
+/// How far `Directories::open_found` is. Shared with who wants to know, or to end it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    n_logs: AtomicUsize,
+    n_done: AtomicUsize,
+    n_bytes_left: AtomicU64,
+    is_stopped: AtomicBool,
+}
+
+impl Progress {
+    /// Logs to open in all.
+    pub fn n_logs(&self) -> usize {
+        self.n_logs.load(Ordering::Relaxed)
+    }
+
+    /// Logs that are open, or cannot be opened.
+    pub fn n_done(&self) -> usize {
+        self.n_done.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that are in segments from the recovery points on and not looked at yet. Not all of
+    /// them are read.
+    pub fn n_bytes_left(&self) -> u64 {
+        self.n_bytes_left.load(Ordering::Relaxed)
+    }
+
+    /// Nothing more is opened: the rest stays as it is.
+    pub fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
+    }
+}
+
+impl Found {
+    pub fn logs(&self) -> impl Iterator<Item = (&TopicPartition, &Arc<Directory>)> {
+        let logs = self.waiting.iter();
+        logs.map(|(directory, how)| (&how.partition, directory))
+    }
+
+    /// These are opened before the others.
+    pub fn put_first(&mut self, is_first: impl Fn(&TopicPartition) -> bool) {
+        self.waiting
+            .sort_by_key(|(_, how)| !is_first(&how.partition));
+    }
 }
 
 /// A directory that was locked, and what it says it is.
@@ -138,14 +206,34 @@ impl Directories {
     }
 
     /// Opens every log in the online directories, `n_threads` at a time. `config_of` gives a
-    /// topic's settings. A directory that fails goes offline, with all its logs; what must not be
-    /// anywhere (a log in two directories, a directory that is no partition's) is a fault.
+    /// topic's settings.
     pub fn load(
         &self,
         config_of: &(dyn Fn(&TopicPartition) -> LogConfig + Sync),
         n_threads: usize,
         now_ms: i64,
     ) -> Result<LoadedLogs, Fault> {
+        let found = self.find(config_of, now_ms)?;
+        let previous_broker_epoch = found.previous_broker_epoch;
+        let logs = Mutex::new(Vec::new());
+        self.open_found(found, n_threads, &Progress::default(), &|opened| {
+            logs.lock().extend(opened.ok());
+        });
+        let mut logs = logs.into_inner();
+        logs.retain(|loaded: &LoadedLog| loaded.directory.is_online());
+        Ok(LoadedLogs {
+            logs,
+            previous_broker_epoch,
+        })
+    }
+
+    /// Looks for logs in the online directories. A directory that fails goes offline; what must
+    /// not be anywhere (a log in two directories, a directory that is no partition's) is a fault.
+    pub fn find(
+        &self,
+        config_of: &(dyn Fn(&TopicPartition) -> LogConfig + Sync),
+        now_ms: i64,
+    ) -> Result<Found, Fault> {
         let mut shutdowns = Vec::new();
         let mut waiting = Vec::new();
         for directory in self.online() {
@@ -159,15 +247,69 @@ impl Directories {
             }
         }
         check_unique(&waiting)?;
-        let mut logs = self.open_all(waiting, n_threads);
-        logs.retain(|loaded| loaded.directory.is_online());
-        for loaded in &logs {
-            loaded.directory.count_logs(1);
+        for (directory, _) in &waiting {
+            directory.count_logs(1);
         }
-        Ok(LoadedLogs {
-            logs,
+        Ok(Found {
+            waiting,
             previous_broker_epoch: self.agreed_epoch(&shutdowns),
         })
+    }
+
+    /// Opens what was found, `n_threads` logs at a time, and tells of each as soon as it is open; of
+    /// those that cannot be opened only the name. A directory that fails goes offline.
+    pub fn open_found(
+        &self,
+        found: Found,
+        n_threads: usize,
+        progress: &Progress,
+        tell: &(dyn Fn(Result<LoadedLog, TopicPartition>) + Sync),
+    ) {
+        let waiting = found.waiting;
+        progress.n_logs.store(waiting.len(), Ordering::Relaxed);
+        let n_bytes = in_parallel(&waiting, n_threads, |(_, how)| self.n_bytes_to_open(how));
+        let total: u64 = n_bytes.iter().sum();
+        progress.n_bytes_left.store(total, Ordering::Relaxed);
+        let waiting: Vec<_> = waiting.into_iter().zip(n_bytes).collect();
+        in_parallel(&waiting, n_threads, |((directory, how), n_bytes)| {
+            if progress.is_stopped() {
+                return;
+            }
+            let opened = if directory.is_online() {
+                open_log(directory, how.clone()).map_err(|fault| self.fail(directory, &fault))
+            } else {
+                Err(())
+            };
+            progress.n_done.fetch_add(1, Ordering::Relaxed);
+            progress.n_bytes_left.fetch_sub(*n_bytes, Ordering::Relaxed);
+            let loaded = opened.map(|log| LoadedLog {
+                log,
+                directory: Arc::clone(directory),
+            });
+            tell(loaded.map_err(|()| how.partition.clone()));
+        });
+    }
+
+    /// An estimate: it costs no more than a look at names.
+    fn n_bytes_to_open(&self, how: &OpenLog) -> u64 {
+        if how.is_clean {
+            return 0;
+        }
+        let Ok(entries) = self.disk.list(&how.directory) else {
+            return 0;
+        };
+        let mut n_bytes = 0;
+        // Sorted by name, hence by offset: the last one at or below the point holds it.
+        for entry in &entries {
+            match OffsetName::parse(&entry.name) {
+                Some(name) if name.kind == FileKind::Log && name.stage == Stage::Final => {
+                    let holds_point = name.offset <= how.recovery_point;
+                    n_bytes = if holds_point { 0 } else { n_bytes } + entry.n_bytes;
+                }
+                _ => {}
+            }
+        }
+        n_bytes
     }
 
     /// What is in a directory. Its mark of a clean shutdown is taken away before anything else.
@@ -247,35 +389,6 @@ impl Directories {
         }
     }
 
-    fn open_all(
-        &self,
-        waiting: Vec<(Arc<Directory>, OpenLog)>,
-        n_threads: usize,
-    ) -> Vec<LoadedLog> {
-        let n_threads = n_threads.clamp(1, waiting.len().max(1));
-        let waiting = Mutex::new(waiting);
-        let loaded = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..n_threads {
-                scope.spawn(|| {
-                    loop {
-                        let Some((directory, how)) = waiting.lock().pop() else {
-                            return;
-                        };
-                        if !directory.is_online() {
-                            continue;
-                        }
-                        match open_log(&directory, how) {
-                            Ok(log) => loaded.lock().push(LoadedLog { log, directory }),
-                            Err(fault) => self.fail(&directory, &fault),
-                        }
-                    }
-                });
-            }
-        });
-        loaded.into_inner()
-    }
-
     /// A disk fault: the directory serves no more.
     pub fn fail(&self, directory: &Directory, fault: &Fault) {
         if directory.take_offline(fault) {
@@ -311,15 +424,92 @@ impl Directories {
         config: LogConfig,
         now_ms: i64,
     ) -> Result<Log, Fault> {
-        directory.forget(&partition)?;
-        let path = directory.path().join(partition_directory(&partition));
+        let new = NewLog {
+            partition,
+            topic_id,
+            config,
+            directory: Some(Arc::clone(directory)),
+        };
+        let mut created = self.create_logs(vec![new], now_ms);
+        created.remove(0).map(|loaded| loaded.log)
+    }
+
+    /// Makes logs; one outcome for each. What is made outlives a power cut, names and all.
+    pub fn create_logs(&self, new: Vec<NewLog>, now_ms: i64) -> Vec<Result<LoadedLog, Fault>> {
+        let placed: Vec<_> = new
+            .into_iter()
+            .map(|new| {
+                let directory = new.directory.clone().or_else(|| self.place());
+                if let Some(directory) = &directory {
+                    directory.count_logs(1);
+                }
+                (directory, new)
+            })
+            .collect();
+        let mut created: Vec<Result<LoadedLog, Fault>> = placed
+            .iter()
+            .map(|_| {
+                Err(Fault::Poisoned {
+                    path: PathBuf::new(),
+                    why: "no log directory is online".into(),
+                })
+            })
+            .collect();
+        for directory in self.online() {
+            let is_here = |of: &Option<Arc<Directory>>| {
+                of.as_ref().is_some_and(|of| Arc::ptr_eq(of, directory))
+            };
+            let (at, here): (Vec<usize>, Vec<&NewLog>) = placed
+                .iter()
+                .enumerate()
+                .filter(|(_, (of, _))| is_here(of))
+                .map(|(at, (_, new))| (at, new))
+                .unzip();
+            for (at, log) in at.iter().zip(self.create_in(directory, &here, now_ms)) {
+                let loaded = log.map(|log| LoadedLog {
+                    log,
+                    directory: Arc::clone(directory),
+                });
+                if let Some(outcome) = created.get_mut(*at) {
+                    *outcome = loaded;
+                }
+            }
+        }
+        for ((directory, _), outcome) in placed.iter().zip(&created) {
+            if let (Some(directory), Err(_)) = (directory, outcome) {
+                directory.count_logs(-1);
+            }
+        }
+        created
+    }
+
+    fn create_in(
+        &self,
+        directory: &Directory,
+        new: &[&NewLog],
+        now_ms: i64,
+    ) -> Vec<Result<Log, Fault>> {
+        if let Err(fault) = directory.forget(new.iter().map(|new| &new.partition)) {
+            let why = fault.to_string();
+            let failed = |_: &&NewLog| {
+                Err(Fault::Poisoned {
+                    path: directory.path().to_owned(),
+                    why: why.clone(),
+                })
+            };
+            return new.iter().map(failed).collect();
+        }
         let none = Checkpoints::default();
-        let log = Log::create(
-            self.how(path, partition, config, &none, false, now_ms),
-            Some(topic_id),
-        )?;
-        directory.count_logs(1);
-        Ok(log)
+        let hows: Vec<(OpenLog, Uuid)> = new
+            .iter()
+            .map(|new| {
+                let path = directory.path().join(partition_directory(&new.partition));
+                let (partition, config) = (new.partition.clone(), new.config.clone());
+                let how = self.how(path, partition, config, &none, false, now_ms);
+                (how, new.topic_id)
+            })
+            .collect();
+        directory.create_together(&hows)
     }
 
     /// How to open the metadata log: after whatever shutdown, all of it is checked.
@@ -346,28 +536,51 @@ impl Directories {
 
     /// Takes a log out of service: renamed now, unlinked by `unlink_due` after the delay.
     pub fn delete_log(&self, directory: &Directory, log: Log, now_ms: i64) -> Result<(), Fault> {
-        let due_ms = now_ms.saturating_add(log.config().file_delete_delay_ms);
-        let name = delete_directory(log.partition(), unique());
-        let path = self.rename_log(directory, log, &name)?;
-        self.graves.lock().push(Grave { path, due_ms });
+        self.delete_logs(directory, vec![log], now_ms)
+    }
+
+    /// The same for many logs of one directory.
+    pub fn delete_logs(
+        &self,
+        directory: &Directory,
+        logs: Vec<Log>,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        let due: Vec<i64> = logs
+            .iter()
+            .map(|log| now_ms.saturating_add(log.config().file_delete_delay_ms))
+            .collect();
+        let paths = self.rename_logs(directory, logs, delete_directory)?;
+        let graves = paths.into_iter().zip(due);
+        let graves = graves.map(|(path, due_ms)| Grave { path, due_ms });
+        self.graves.lock().extend(graves);
         Ok(())
     }
 
     /// Sets a log aside that metadata does not assign here. Nothing deletes it.
     pub fn set_aside(&self, directory: &Directory, log: Log) -> Result<(), Fault> {
-        let name = stray_directory(log.partition(), unique());
-        self.rename_log(directory, log, &name).map(|_| ())
+        self.rename_logs(directory, vec![log], stray_directory)
+            .map(drop)
     }
 
-    fn rename_log(&self, directory: &Directory, log: Log, name: &str) -> Result<PathBuf, Fault> {
-        let partition = log.partition().clone();
-        let source = log.release();
-        let target = directory.path().join(name);
-        self.disk.rename(&source, &target)?;
+    fn rename_logs(
+        &self,
+        directory: &Directory,
+        logs: Vec<Log>,
+        name: fn(&TopicPartition, u128) -> String,
+    ) -> Result<Vec<PathBuf>, Fault> {
+        let (mut renamed, mut partitions) = (Vec::new(), Vec::new());
+        for log in logs {
+            let partition = log.partition().clone();
+            let target = directory.path().join(name(&partition, unique()));
+            self.disk.rename(&log.release(), &target)?;
+            directory.count_logs(-1);
+            renamed.push(target);
+            partitions.push(partition);
+        }
         self.disk.sync_directory(directory.path())?;
-        directory.count_logs(-1);
-        directory.forget(&partition)?;
-        Ok(target)
+        directory.forget(partitions.iter())?;
+        Ok(renamed)
     }
 
     /// Unlinks what was deleted long enough ago. Call it now and then, where it may block.

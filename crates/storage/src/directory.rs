@@ -241,9 +241,12 @@ impl Directory {
         self.write_high_watermarks(&offsets(&|it| Some(it.high_watermark)))
     }
 
-    /// Nothing that is checkpointed of an earlier log of this name may be taken for this one's: a
-    /// start from there would throw its records away.
-    pub(crate) fn forget(&self, partition: &TopicPartition) -> Result<(), Fault> {
+    /// Nothing that is checkpointed of earlier logs of these names may be taken for the new ones': a
+    /// start from there would throw their records away.
+    pub(crate) fn forget<'a>(
+        &self,
+        partitions: impl Iterator<Item = &'a TopicPartition> + Clone,
+    ) -> Result<(), Fault> {
         let mut held = self.checkpoints.lock();
         let Checkpoints {
             recovery_points,
@@ -258,7 +261,11 @@ impl Directory {
             (HIGH_WATERMARKS, high_watermarks),
         ];
         for (name, held) in files {
-            if held.remove(partition).is_some() {
+            let n_held = held.len();
+            for partition in partitions.clone() {
+                held.remove(partition);
+            }
+            if held.len() < n_held {
                 write_offsets(&self.disk, &self.path.join(name), held)?;
             }
         }
@@ -424,7 +431,7 @@ mod tests {
         std::fs::write(&file, "0\nx\n").unwrap();
         assert_eq!(held(&directory), None, "then everything is dirty");
         directory.write_cleaned(&log, 17).unwrap();
-        directory.forget(&log).unwrap();
+        directory.forget([&log].into_iter()).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "0\n0\n");
     }
 

@@ -53,6 +53,20 @@ pub struct FlushTarget {
 }
 
 impl FlushTarget {
+    /// One file that is not a log's yet.
+    pub(crate) fn of_file(disk: &Disk, file: DiskFile) -> Self {
+        Self {
+            disk: disk.clone(),
+            files: vec![file],
+            directories: Vec::new(),
+            up_to: 0,
+            n_truncations: 0,
+            n_changes: 0,
+            epochs: None,
+            recovery: None,
+        }
+    }
+
     /// Exclusive: everything below is durable after `sync`.
     pub fn up_to(&self) -> Offset {
         self.up_to

@@ -54,7 +54,9 @@ mod error;
 
 pub use checkpoint::Offsets;
 pub use compact::{Cleaned, Dirt, Figures, Host, Newest, Outcome, Picture, Round, compact};
-pub use directories::{Directories, LoadedLog, LoadedLogs, OpenDirectories, new_id};
+pub use directories::{
+    Directories, Found, LoadedLog, LoadedLogs, NewLog, OpenDirectories, Progress, new_id,
+};
 pub use directory::Directory;
 pub use disk::{Disk, DiskCall, DiskChange, DiskFaults, DiskFile, DiskVerdict};
 pub use error::{Fault, NotDone};

@@ -5,9 +5,12 @@ use std::path::Path;
 
 use ottla_protocol::Uuid;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 use crate::file_names::PARTITION_METADATA;
+
+/// As Kafka names it before it has its name.
+const PREPARED: &str = "partition.metadata.tmp";
 
 /// `None`: there is no such file.
 pub(crate) fn read(disk: &Disk, directory: &Path) -> Result<Option<Uuid>, Fault> {
@@ -22,8 +25,29 @@ pub(crate) fn read(disk: &Disk, directory: &Path) -> Result<Option<Uuid>, Fault>
 }
 
 pub(crate) fn write(disk: &Disk, directory: &Path, topic_id: Uuid) -> Result<(), Fault> {
-    let text = format!("version: 0\ntopic_id: {topic_id}\n");
-    disk.replace(&directory.join(PARTITION_METADATA), text.as_bytes())
+    disk.replace(
+        &directory.join(PARTITION_METADATA),
+        format(topic_id).as_bytes(),
+    )
+}
+
+/// The first half of `write`; the file is to be synced before the second.
+pub(crate) fn prepare(disk: &Disk, directory: &Path, topic_id: Uuid) -> Result<DiskFile, Fault> {
+    let file = disk.create(&directory.join(PREPARED))?;
+    file.write_all_at(format(topic_id).as_bytes(), 0)?;
+    Ok(file)
+}
+
+/// The second half; the directory is to be synced behind it.
+pub(crate) fn name(disk: &Disk, directory: &Path) -> Result<(), Fault> {
+    disk.rename(
+        &directory.join(PREPARED),
+        &directory.join(PARTITION_METADATA),
+    )
+}
+
+fn format(topic_id: Uuid) -> String {
+    format!("version: 0\ntopic_id: {topic_id}\n")
 }
 
 fn parse(text: &str) -> Option<Uuid> {

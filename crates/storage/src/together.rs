@@ -1,16 +1,17 @@
-//! Many logs of one directory at once: synced, closed. One after the other, each would wait for
+//! Many logs of one directory at once: made, synced, closed. One after the other, each would wait for
 //! the disk by itself; together they wait as often as one does.
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ottla_protocol::TopicPartition;
+use ottla_protocol::{TopicPartition, Uuid};
 use parking_lot::Mutex;
 
 use crate::directory::Directory;
 use crate::error::Fault;
 use crate::flush::FlushTarget;
-use crate::log::{Closed, Log};
+use crate::log::{Closed, Log, OpenLog};
+use crate::partition_metadata;
 
 /// Syncs under way at once. Measured: eight files in parallel take half of the time of four, sixteen
 /// as long as eight.
@@ -65,46 +66,102 @@ impl Directory {
         }
     }
 
+    /// Makes logs in this directory, each as `Log::create` would, and syncs them with their names.
+    pub(crate) fn create_together(&self, new: &[(OpenLog, Uuid)]) -> Vec<Result<Log, Fault>> {
+        let prepared = in_parallel(new, N_PARALLEL, |(how, topic_id)| prepare(how, *topic_id));
+        let synced = self.sync_planned(prepared);
+        let named: Vec<_> = new.iter().zip(synced).collect();
+        let named: Vec<_> = named
+            .into_iter()
+            .map(|(new, synced)| (new, Mutex::new(Some(synced))))
+            .collect();
+        let opened = in_parallel(&named, N_PARALLEL, |((how, _), synced)| {
+            let is_prepared = synced.lock().take().unwrap_or(Ok(false))?;
+            if is_prepared {
+                partition_metadata::name(&how.disk, &how.directory)?;
+            }
+            let log = Log::open(how.clone())?;
+            let names = log.flush_plan()?;
+            Ok((log, names))
+        });
+        let mut logs = Vec::new();
+        let mut plans = Vec::new();
+        for opened in opened {
+            match opened {
+                Ok((log, names)) => {
+                    logs.push(Ok((log, names.clone())));
+                    plans.push(Ok(names));
+                }
+                Err(fault) => {
+                    logs.push(Err(fault));
+                    plans.push(Ok(None));
+                }
+            }
+        }
+        let synced = self.sync_planned(plans);
+        let finished = logs.into_iter().zip(synced).map(|(log, synced)| {
+            let (mut log, names) = log?;
+            synced?;
+            if let Some(names) = names {
+                log.flushed_to(&names);
+            }
+            Ok(log)
+        });
+        finished.collect()
+    }
+
+    /// Syncs what was planned, as far as planning has succeeded. Whether there was something.
+    fn sync_planned(
+        &self,
+        plans: Vec<Result<Option<FlushTarget>, Fault>>,
+    ) -> Vec<Result<bool, Fault>> {
+        let mut targets = Vec::new();
+        let mut outcomes = Vec::new();
+        for plan in plans {
+            outcomes.push(plan.map(|target| {
+                target.is_some_and(|target| {
+                    targets.push(target);
+                    true
+                })
+            }));
+        }
+        let mut synced = self.sync_together(&targets).into_iter();
+        for outcome in &mut outcomes {
+            if matches!(outcome, Ok(true))
+                && let Some(Err(fault)) = synced.next()
+            {
+                *outcome = Err(fault);
+            }
+        }
+        outcomes
+    }
+
     /// Closes logs of this directory, each as `Log::close` would.
     pub fn close_together(&self, logs: Vec<Log>) -> Vec<(TopicPartition, Result<Closed, Fault>)> {
         let closing: Vec<Mutex<Option<Log>>> =
             logs.into_iter().map(|log| Mutex::new(Some(log))).collect();
         let planned = in_parallel(&closing, N_PARALLEL, |log| {
-            log.lock().as_mut().map(Log::prepare_close).transpose()
+            let planned = log.lock().as_mut().map(Log::prepare_close).transpose();
+            planned.map(Option::flatten)
         });
-        let mut targets = Vec::new();
-        let mut plans = Vec::new();
-        for plan in planned {
-            plans.push(plan.map(|target| {
-                target.flatten().map(|target| {
-                    targets.push(target);
-                    targets.len() - 1
-                })
-            }));
-        }
-        let mut synced: Vec<_> = self.sync_together(&targets).into_iter().map(Some).collect();
-        let mut closed = Vec::new();
-        for (log, plan) in closing.into_iter().zip(plans) {
-            let Some(mut log) = log.into_inner() else {
-                continue;
-            };
+        let synced = self.sync_planned(planned);
+        let finished = closing.into_iter().zip(synced).filter_map(|(log, synced)| {
+            let log = log.into_inner()?;
             let id = log.partition().clone();
-            let done = plan.and_then(|target| {
-                if let Some(at) = target {
-                    synced
-                        .get_mut(at)
-                        .and_then(Option::take)
-                        .unwrap_or(Ok(()))?;
-                    if let Some(target) = targets.get(at) {
-                        log.flushed_to(target);
-                    }
-                }
-                log.finish_close()
-            });
-            closed.push((id, done));
-        }
-        closed
+            Some((id, synced.and_then(|_| log.finish_close())))
+        });
+        finished.collect()
     }
+}
+
+/// A log's directory and the file that names its topic, which is to be synced; `None` if it is there.
+fn prepare(how: &OpenLog, topic_id: Uuid) -> Result<Option<FlushTarget>, Fault> {
+    how.disk.make_directory(&how.directory)?;
+    if partition_metadata::read(&how.disk, &how.directory)?.is_some() {
+        return Ok(None);
+    }
+    let file = partition_metadata::prepare(&how.disk, &how.directory, topic_id)?;
+    Ok(Some(FlushTarget::of_file(&how.disk, file)))
 }
 
 /// Runs `work` on all items, some at a time; the outcomes are in the order of the items.

@@ -1,6 +1,6 @@
 //! One task for each partition of an internal topic that is led here, and the way to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub struct Host<L: Ledger> {
     clock: crate::Clock,
     commit_timeout: Duration,
     shards: RwLock<HashMap<i32, ShardHandle<L>>>,
+    /// Partitions that are here and whose logs are not open yet.
+    awaited: RwLock<HashSet<i32>>,
     /// How many partitions the topic has; 0 while there is none.
     n_partitions: AtomicI32,
 }
@@ -91,6 +93,7 @@ impl<L: Ledger> Host<L> {
             clock: new.clock,
             commit_timeout: new.commit_timeout,
             shards: RwLock::default(),
+            awaited: RwLock::default(),
             n_partitions: AtomicI32::new(0),
         }
     }
@@ -106,8 +109,20 @@ impl<L: Ledger> Host<L> {
     /// Whether this node has taken the chair for a key, loaded or not yet. A topic is in the image
     /// a moment before its partitions are taken in.
     pub fn is_seated(&self, key: &str) -> bool {
-        self.partition_of(key)
-            .is_some_and(|index| self.shards.read().contains_key(&index))
+        self.partition_of(key).is_some_and(|index| {
+            self.shards.read().contains_key(&index) || self.awaited.read().contains(&index)
+        })
+    }
+
+    /// These partitions are here, and are led once their logs are open.
+    pub(crate) fn expect(&self, n_partitions: i32, indexes: impl Iterator<Item = i32>) {
+        self.n_partitions.store(n_partitions, Ordering::Release);
+        self.awaited.write().extend(indexes);
+    }
+
+    /// The log of a partition is open, or cannot be opened.
+    pub(crate) fn came(&self, index: i32) {
+        self.awaited.write().remove(&index);
     }
 
     /// Takes the chair of a partition: what it holds is loaded from the log.
@@ -252,6 +267,9 @@ impl<L: Ledger> Host<L> {
         &self,
         look: impl Fn(&L, Now) -> Read<T> + Clone + Send + 'static,
     ) -> Result<Vec<T>, Refusal> {
+        if !self.awaited.read().is_empty() {
+            return Err(Refusal::CoordinatorLoadInProgress);
+        }
         let mut indexes: Vec<i32> = self.shards.read().keys().copied().collect();
         indexes.sort_unstable();
         let mut found = Vec::with_capacity(indexes.len());
@@ -290,7 +308,12 @@ impl<L: Ledger> Host<L> {
 
     fn active(&self, index: i32, pace: Pace) -> Result<mpsc::Sender<Op<L>>, Refusal> {
         let shards = self.shards.read();
-        let shard = shards.get(&index).ok_or(Refusal::NotCoordinator)?;
+        let Some(shard) = shards.get(&index) else {
+            return Err(match self.awaited.read().contains(&index) {
+                true => Refusal::CoordinatorLoadInProgress,
+                false => Refusal::NotCoordinator,
+            });
+        };
         shard.queue(pace)
     }
 

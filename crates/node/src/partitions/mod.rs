@@ -3,8 +3,9 @@
 mod partition;
 mod fetch_sessions;
 mod settings;
+mod awaited;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,9 +13,10 @@ use ottla_metadata::config::Overrides;
 use ottla_metadata::image::{self, Image, Published, Resource, ResourceKind, directory};
 use ottla_protocol::{Refusal, TopicPartition, Uuid};
 use ottla_replication::Assignment;
-use ottla_storage::{Directories, Directory, Fault, LoadedLogs, LogConfig, Offsets};
-use parking_lot::RwLock;
+use ottla_storage::{Directories, Directory, Fault, Found, LoadedLog, LogConfig, NewLog, Offsets};
+use parking_lot::{Mutex, RwLock};
 
+use awaited::Awaited;
 pub use fetch_sessions::{Ask, FetchPlan, FetchSessions, Told, TopicRef, Wanted};
 pub use partition::{ActiveProducer, AppendRefused, Appended, Partition};
 pub(crate) use partition::{ScanFailed, Surroundings, read_slice};
@@ -31,6 +33,9 @@ pub struct Partitions {
     flushers: HashMap<PathBuf, Arc<GroupFlush>>,
     around: Surroundings,
     by_topic: RwLock<HashMap<Arc<str>, ByIndex>>,
+    /// Held while the metadata is taken in, so that a log that is opened meanwhile finds either
+    /// the picture before or the one behind.
+    awaited: Mutex<Awaited>,
 }
 
 impl Partitions {
@@ -44,6 +49,7 @@ impl Partitions {
             flushers,
             around,
             by_topic: RwLock::default(),
+            awaited: Mutex::default(),
         })
     }
 
@@ -133,67 +139,140 @@ impl Partitions {
 
     // ---- from the metadata ----
 
-    /// Takes in the logs that were found at start. Those that the metadata does not assign to
-    /// this node are set aside.
-    pub(crate) fn adopt(&self, loaded: LoadedLogs, image: &Image) {
-        for found in loaded.logs {
-            let id = found.log.partition().clone();
-            let topic = found
-                .log
-                .topic_id()
-                .and_then(|id| image.topics.find_by_id(id));
-            let is_ours = topic.is_some_and(|topic| {
-                topic.name == id.topic
-                    && topic
-                        .partition(id.partition)
-                        .is_some_and(|partition| partition.replicas.contains(&self.around.node_id))
-            });
-            match topic.filter(|_| is_ours) {
-                Some(topic) => {
-                    if let Some(flush) = self.flushers.get(found.directory.path()) {
-                        let partition = Partition::new(
-                            found.log,
-                            topic.id,
-                            found.directory,
-                            flush.clone(),
-                            self.around.clone(),
-                        );
-                        self.insert(partition);
-                    }
-                }
-                None => {
-                    tracing::warn!(partition = %id, "log is not assigned to this node; it is set aside as stray");
-                    if let Err(fault) = self.directories.set_aside(&found.directory, found.log) {
-                        tracing::error!(partition = %id, %fault, "stray log could not be set aside");
-                    }
-                }
+    /// These logs are there and about to be opened: nothing is made in their place.
+    pub(crate) fn expect(&self, found: &Found) {
+        self.awaited.lock().expect(found.logs());
+    }
+
+    /// Whether logs of this directory were found and are not open.
+    pub(crate) fn awaits_in(&self, directory: &Arc<Directory>) -> bool {
+        self.awaited.lock().is_in(directory)
+    }
+
+    /// Takes in a log that was found at the start. One that the metadata does not assign to this
+    /// node is set aside.
+    pub(crate) fn admit(
+        &self,
+        opened: Result<LoadedLog, TopicPartition>,
+        now: &dyn Fn() -> (Arc<Image>, Arc<Configured>),
+    ) -> Option<Arc<Partition>> {
+        let mut awaited = self.awaited.lock();
+        let (image, configured) = now();
+        let mut found = match opened {
+            Ok(found) => found,
+            // Its directory is offline, and says so.
+            Err(id) => {
+                awaited.failed(id);
+                return None;
             }
+        };
+        let id = found.log.partition().clone();
+        awaited.came(&id);
+        if let Some(topic) = self.topic_of(&found, &image) {
+            let read = || log_settings(&topic.name, &image, &configured);
+            found
+                .log
+                .set_config(awaited.settings_of(&topic.name, read).0);
+            let flush = self.flushers.get(found.directory.path())?.clone();
+            let around = self.around.clone();
+            self.insert(Partition::new(
+                found.log,
+                topic.id,
+                found.directory,
+                flush,
+                around,
+            ));
+        } else {
+            self.put_away(found, awaited.was_deleted());
+        }
+        let topic = image.topics.find(&id.topic)?;
+        let mut making = Vec::new();
+        self.take(
+            topic,
+            id.partition,
+            &mut awaited,
+            &image,
+            &configured,
+            &mut making,
+        );
+        self.make(making);
+        awaited.forget_if_done();
+        drop(awaited);
+        self.find(&id.topic, id.partition).ok()
+    }
+
+    /// The topic that a log belongs to, if it is one of this node's.
+    fn topic_of<'a>(&self, found: &LoadedLog, image: &'a Image) -> Option<&'a image::Topic> {
+        let id = found.log.partition();
+        let topic = image.topics.find_by_id(found.log.topic_id()?)?;
+        let assigned = topic.partition(id.partition)?;
+        let is_ours = topic.name == id.topic && assigned.replicas.contains(&self.around.node_id);
+        is_ours.then_some(topic)
+    }
+
+    /// A log that belongs to no topic here: deleted if its topic was deleted while it was opened, or
+    /// if a crash came while it was made; else it is a stray that somebody may want to see.
+    fn put_away(&self, found: LoadedLog, deleted: &HashSet<Uuid>) {
+        let LoadedLog { log, directory } = found;
+        let id = log.partition().clone();
+        let is_deleted = match log.topic_id() {
+            Some(topic_id) => deleted.contains(&topic_id),
+            None => log.end() == 0,
+        };
+        if is_deleted {
+            let now_ms = self.around.clock.wall_ms();
+            if let Err(fault) = self.directories.delete_log(&directory, log, now_ms) {
+                tracing::error!(partition = %id, %fault, "log could not be deleted");
+            }
+            return;
+        }
+        tracing::warn!(partition = %id, "log is not assigned to this node; it is set aside as stray");
+        if let Err(fault) = self.directories.set_aside(&directory, log) {
+            tracing::error!(partition = %id, %fault, "stray log could not be set aside");
         }
     }
 
     /// Makes, leads and drops what a whole image says. For the start.
-    pub(crate) fn take_all(&self, image: &Image, configured: &Configured) {
+    pub(crate) fn take_all(&self, now: &dyn Fn() -> (Arc<Image>, Arc<Configured>)) {
+        let mut awaited = self.awaited.lock();
+        let (image, configured) = now();
+        let mut making = Vec::new();
         for topic in image.topics.iter() {
             for index in topic.partitions.keys() {
-                self.take(topic, *index, image, configured);
+                self.take(
+                    topic,
+                    *index,
+                    &mut awaited,
+                    &image,
+                    &configured,
+                    &mut making,
+                );
             }
         }
+        self.make(making);
+        awaited.forget_if_done();
     }
 
     /// Takes in what changed.
     pub(crate) fn change(&self, published: &Published, configured: &Configured) {
         let Published { image, changes } = published;
+        let mut awaited = self.awaited.lock();
+        awaited.forget_settings();
         for topic in changes.deleted_topics.values() {
+            awaited.deleted(&topic.name, topic.id);
             self.drop_topic(topic);
         }
+        let mut making = Vec::new();
         for (id, indexes) in &changes.topics {
             let Some(topic) = image.topics.find_by_id(*id) else {
                 continue;
             };
             for index in indexes {
-                self.take(topic, *index, image, configured);
+                self.take(topic, *index, &mut awaited, image, configured, &mut making);
             }
         }
+        self.make(making);
+        awaited.forget_if_done();
         let broker_changed = changes
             .configs
             .iter()
@@ -207,76 +286,88 @@ impl Partitions {
         }
     }
 
-    fn take(&self, topic: &image::Topic, index: i32, image: &Image, configured: &Configured) {
+    /// Leads or leaves a partition that is here; one that is not is put among those to be made.
+    fn take(
+        &self,
+        topic: &image::Topic,
+        index: i32,
+        awaited: &mut Awaited,
+        image: &Image,
+        configured: &Configured,
+        making: &mut Vec<Making>,
+    ) {
         let Some(assigned) = topic.partition(index) else {
             return;
         };
-        if !assigned.replicas.contains(&self.around.node_id) {
-            return;
-        }
         let id = TopicPartition {
             topic: topic.name.clone(),
             partition: index,
         };
-        let (log, min_in_sync) = self.settings_of(topic, image, configured);
-        let partition = match self.find(&topic.name, index) {
-            Ok(partition) => partition,
-            Err(_) => match self.create(&id, topic.id, assigned, log) {
-                Ok(partition) => partition,
-                Err(fault) => {
-                    tracing::error!(partition = %id, %fault, "log could not be made");
-                    return;
-                }
-            },
-        };
-        let result = if assigned.leader == Some(self.around.node_id) {
-            partition.lead(Assignment {
-                leader_epoch: assigned.leader_epoch,
-                partition_epoch: assigned.partition_epoch,
-                replicas: assigned.replicas.clone(),
-                in_sync: assigned.in_sync.clone(),
-                min_in_sync,
-            })
-        } else {
-            partition.resign();
-            Ok(())
-        };
-        if let Err(fault) = result {
-            tracing::error!(partition = %id, %fault, "partition cannot be led");
+        if !assigned.replicas.contains(&self.around.node_id) || awaited.contains(&id) {
+            return;
+        }
+        let settings =
+            awaited.settings_of(&topic.name, || log_settings(&topic.name, image, configured));
+        let (log, min_in_sync) = settings;
+        let assignment = (assigned.leader == Some(self.around.node_id)).then(|| Assignment {
+            leader_epoch: assigned.leader_epoch,
+            partition_epoch: assigned.partition_epoch,
+            replicas: assigned.replicas.clone(),
+            in_sync: assigned.in_sync.clone(),
+            min_in_sync,
+        });
+        match self.find(&topic.name, index) {
+            Ok(partition) => lead_or_resign(&partition, assignment),
+            Err(_) => making.push(Making {
+                new: NewLog {
+                    partition: id,
+                    topic_id: topic.id,
+                    config: log,
+                    directory: self.directory_for(assigned),
+                },
+                assignment,
+            }),
         }
     }
 
-    fn create(
-        &self,
-        id: &TopicPartition,
-        topic_id: Uuid,
-        assigned: &image::Partition,
-        config: LogConfig,
-    ) -> Result<Arc<Partition>, Fault> {
-        let directory = self
-            .directory_for(assigned)
-            .ok_or_else(|| Fault::Poisoned {
-                path: PathBuf::new(),
-                why: "no log directory is online".into(),
-            })?;
+    /// Makes logs, all together, and leads what was made.
+    fn make(&self, making: Vec<Making>) {
+        if making.is_empty() {
+            return;
+        }
         let now_ms = self.around.clock.wall_ms();
-        let log = self
-            .directories
-            .create_log(&directory, id.clone(), topic_id, config, now_ms)?;
-        let flush = self
-            .flushers
-            .get(directory.path())
-            .cloned()
-            .ok_or_else(|| Fault::Poisoned {
-                path: directory.path().to_owned(),
-                why: "the directory has no flusher".into(),
-            })?;
-        let partition = Partition::new(log, topic_id, directory, flush, self.around.clone());
-        self.insert(partition.clone());
-        Ok(partition)
+        let (new, assigned): (Vec<_>, Vec<_>) = making
+            .into_iter()
+            .map(|making| {
+                let Making { new, assignment } = making;
+                let id = (new.partition.clone(), new.topic_id);
+                (new, (id, assignment))
+            })
+            .unzip();
+        let made = self.directories.create_logs(new, now_ms);
+        for (made, ((id, topic_id), assignment)) in made.into_iter().zip(assigned) {
+            let made = made.map(|LoadedLog { log, directory }| {
+                let flush = self.flushers.get(directory.path()).cloned()?;
+                Some(Partition::new(
+                    log,
+                    topic_id,
+                    directory,
+                    flush,
+                    self.around.clone(),
+                ))
+            });
+            match made {
+                Ok(Some(partition)) => {
+                    self.insert(partition.clone());
+                    lead_or_resign(&partition, assignment);
+                }
+                Ok(None) => tracing::error!(partition = %id, "its directory has no flusher"),
+                Err(fault) => tracing::error!(partition = %id, %fault, "log could not be made"),
+            }
+        }
     }
 
-    /// Where the metadata puts the replica, or the directory with the fewest partitions.
+    /// Where the metadata puts the replica; `None`: wherever there is room.
     fn directory_for(&self, assigned: &image::Partition) -> Option<Arc<Directory>> {
         let wanted = assigned.directory_of(self.around.node_id).filter(|id| {
             ![directory::UNASSIGNED, directory::MIGRATING, directory::LOST].contains(id)
@@ -286,7 +377,7 @@ impl Partitions {
             all.filter(|directory| directory.is_online())
                 .find(|directory| directory.id() == wanted)
         });
-        named.cloned().or_else(|| self.directories.place())
+        named.cloned()
     }
 
     fn insert(&self, partition: Arc<Partition>) {
@@ -303,15 +394,16 @@ impl Partitions {
             return;
         };
         let now_ms = self.around.clock.wall_ms();
-        for partition in partitions.values() {
-            let Some(log) = partition.retire() else {
+        for directory in self.directories.all() {
+            let here = partitions
+                .values()
+                .filter(|partition| Arc::ptr_eq(partition.directory(), directory));
+            let logs: Vec<_> = here.filter_map(|partition| partition.retire()).collect();
+            if logs.is_empty() {
                 continue;
-            };
-            if let Err(fault) = self
-                .directories
-                .delete_log(partition.directory(), log, now_ms)
-            {
-                tracing::error!(partition = %partition.id(), %fault, "log could not be deleted");
+            }
+            if let Err(fault) = self.directories.delete_logs(directory, logs, now_ms) {
+                tracing::error!(topic = %topic.name, %fault, "logs could not be deleted");
             }
         }
         self.around.metrics.forget_topic(&topic.name);
@@ -319,7 +411,7 @@ impl Partitions {
     }
 
     fn configure(&self, topic: &image::Topic, image: &Image, configured: &Configured) {
-        let (log, min_in_sync) = self.settings_of(topic, image, configured);
+        let (log, min_in_sync) = log_settings(&topic.name, image, configured);
         let partitions = self
             .by_topic
             .read()
@@ -331,15 +423,6 @@ impl Partitions {
         }
     }
 
-    fn settings_of(
-        &self,
-        topic: &image::Topic,
-        image: &Image,
-        configured: &Configured,
-    ) -> (LogConfig, i32) {
-        log_settings(&topic.name, image, configured)
-    }
-
     /// Takes every log away from its partition. For the end of the node's life.
     pub(crate) fn retire_all(&self) -> Vec<(Arc<Partition>, ottla_storage::Log)> {
         let by_topic = std::mem::take(&mut *self.by_topic.write());
@@ -347,6 +430,25 @@ impl Partitions {
         partitions
             .filter_map(|partition| partition.retire().map(|log| (partition, log)))
             .collect()
+    }
+}
+
+/// A log to be made, and what it leads if it does.
+struct Making {
+    new: NewLog,
+    assignment: Option<Assignment>,
+}
+
+fn lead_or_resign(partition: &Arc<Partition>, assignment: Option<Assignment>) {
+    let led = match assignment {
+        Some(assignment) => partition.lead(assignment),
+        None => {
+            partition.resign();
+            Ok(())
+        }
+    };
+    if let Err(fault) = led {
+        tracing::error!(partition = %partition.id(), %fault, "partition cannot be led");
     }
 }
 

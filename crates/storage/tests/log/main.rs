@@ -11,4 +11,5 @@ mod reading;
 mod recovering;
 mod shrinking;
 mod stand;
+mod together;
 mod windows;
