@@ -70,11 +70,12 @@ pub(crate) fn recover(how: &OpenLog) -> Result<Recovered, Fault> {
     } else {
         how.recovery_point
     };
-    // The segment that holds the recovery point is the first one that may be torn.
+    // The segment that holds the recovery point is the first one that may be torn. One that ends
+    // right there, too: it may have been completed afterwards, its indexes' last words not synced.
     let first_unflushed = match unflushed {
         Offset::MAX => bases.len(),
         point => bases
-            .partition_point(|base| *base <= point)
+            .partition_point(|base| *base < point)
             .saturating_sub(1),
     };
     for (at, (base, files)) in listed.segments.iter().enumerate() {

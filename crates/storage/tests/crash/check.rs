@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ottla_protocol::batch::{Header, TimestampKind, batches};
 use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
-use ottla_storage::producer::{Appender, TransactionVersion};
+use ottla_storage::producer::{Appender, TransactionVersion, Verified};
 use ottla_storage::validate::{Origin, check};
 use ottla_storage::{
     AbortedTransaction, Fault, Isolation, LeaderAppend, LogView, NotDone, OffsetQuery, ReadFrom,
@@ -75,6 +75,7 @@ pub(crate) fn takes_no_writes(world: &mut World) {
         leader_epoch: epoch,
         appender: Appender::Client,
         transaction_version: TransactionVersion::SameEpoch,
+        verified: Verified::NotAsked,
         now_ms,
     };
     let refused = world.log().append_as_leader(&bytes, &checked, append);

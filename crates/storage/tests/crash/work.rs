@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ottla_protocol::batch::stamp;
 use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
 use ottla_protocol::compress::Codec;
-use ottla_storage::producer::{Appender, TransactionVersion};
+use ottla_storage::producer::{Appender, TransactionVersion, Verified};
 use ottla_storage::validate::{Origin, assign, check};
 use ottla_storage::{Isolation, LeaderAppend, NotDone, Offsets};
 
@@ -199,6 +199,7 @@ impl World {
             leader_epoch: self.epoch,
             appender: Appender::Client,
             transaction_version: TransactionVersion::SameEpoch,
+            verified: Verified::NotAsked,
             now_ms: self.now_ms,
         }
     }
