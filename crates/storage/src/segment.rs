@@ -537,6 +537,7 @@ impl Segment {
         self.since_entry.store(0, Ordering::Relaxed);
         let indexed = self.offsets.last()?;
         let mut position = indexed.map_or(0, |entry| entry.position);
+        let mut before = self.base - 1;
         for head in self.heads(position) {
             let head = match head {
                 Err(Fault::Corrupt { .. }) => return Ok(None),
@@ -545,9 +546,12 @@ impl Segment {
             if head.base_offset >= point {
                 return Ok(Some(position));
             }
-            if head.last_offset >= point {
+            // One that goes back has lost its front: a torn batch, or no batch.
+            let goes_on = head.base_offset > before && head.last_offset >= head.base_offset;
+            if !goes_on || head.last_offset >= point {
                 return Ok(None);
             }
+            before = head.last_offset;
             match indexed.filter(|entry| entry.position == head.position) {
                 Some(entry) if entry.offset != head.last_offset => return Ok(None),
                 Some(_) => self.since_entry.store(head.size, Ordering::Relaxed),

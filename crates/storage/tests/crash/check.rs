@@ -19,7 +19,7 @@ use ottla_storage::{
 
 use crate::model::{Model, Sent, Timeline, Writer};
 use crate::work::{Batches, ISOLATIONS};
-use crate::world::{EXPIRATION_MS, Ending, World, partition};
+use crate::world::{EXPIRATION_MS, Ending, TIMESTAMP_SPREAD_MS, World, partition};
 
 // ---- at each step ----
 
@@ -259,10 +259,16 @@ pub(crate) fn producers(world: &mut World) {
         let fits = |writer: &Writer| known_of(writer) == found;
         let straddles = |first: Option<i64>| first.is_some_and(|first| first < deepest);
         let is_straddling = straddles(found.1) || straddles(writer.open_since);
-        let is_half_known = is_straddling && [-1, writer.coordinator_epoch].contains(&found.0);
+        // Or it was idle so long that its story begins anew with the transaction that is open.
+        let idle_ms = now_ms - writer.coordinator_timestamp + TIMESTAMP_SPREAD_MS;
+        let is_new = idle_ms >= EXPIRATION_MS && found == (-1, writer.open_since);
+        let is_half_known =
+            is_new || is_straddling && [-1, writer.coordinator_epoch].contains(&found.0);
         assert!(
             is_half_known || fits(writer) || visible.writers.get(&id).is_some_and(fits),
-            "coordinator epoch and transaction of {id}: {found:?}, expected {writer:?}"
+            "coordinator epoch and transaction of {id}: {found:?}, expected {writer:?}, or since \
+             {start}: {:?}",
+            visible.writers.get(&id)
         );
         let n = producer.seen().len();
         assert!(

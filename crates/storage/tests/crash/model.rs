@@ -160,6 +160,8 @@ pub(crate) struct Writer {
     pub(crate) epoch: i16,
     pub(crate) seen: VecDeque<Seen>,
     pub(crate) coordinator_epoch: i32,
+    /// Of the marker that told it.
+    pub(crate) coordinator_timestamp: i64,
     pub(crate) open_since: Option<i64>,
     pub(crate) last_timestamp: i64,
     /// Of the newest batch or marker.
@@ -186,6 +188,7 @@ impl Remembered {
             epoch: -1,
             seen: VecDeque::new(),
             coordinator_epoch: -1,
+            coordinator_timestamp: -1,
             open_since: None,
             last_timestamp: -1,
             last_heard: -1,
@@ -211,6 +214,7 @@ impl Remembered {
             return;
         };
         writer.coordinator_epoch = marker.coordinator_epoch;
+        writer.coordinator_timestamp = batch.max_timestamp;
         let Some(first_offset) = writer.open_since.take() else {
             return;
         };

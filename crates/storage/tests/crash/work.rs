@@ -12,7 +12,7 @@ use ottla_storage::{Isolation, LeaderAppend, NotDone, Offsets};
 
 use crate::check;
 use crate::model::{Remembered, Sent, Timeline};
-use crate::world::{EXPIRATION_MS, World, partition};
+use crate::world::{EXPIRATION_MS, TIMESTAMP_SPREAD_MS, World, partition};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -73,7 +73,7 @@ impl World {
             } else {
                 0
             };
-            let timestamp = self.now_ms - back + self.dice.within(-2000, 500);
+            let timestamp = self.now_ms - back + self.dice.within(-TIMESTAMP_SPREAD_MS + 500, 500);
             let key = format!("key {}", self.dice.below(20));
             let value = vec![b'a' + self.dice.below(26) as u8; self.dice.index(120)];
             builder.push(timestamp, Some(key.as_bytes()), Some(&value));
@@ -119,11 +119,13 @@ impl World {
         self.any_records(builder, false)
     }
 
-    /// One that is alive; ids are not used again once they may have been forgotten.
+    /// One that is alive; ids are not used again once they are, or may have been, forgotten: no
+    /// producer begins again with sequence 0 in the same epoch, and the next start may find those
+    /// of its batches again that lie below a raised start.
     fn producer(&mut self, is_transactional: bool, remembered: &Remembered) -> i64 {
         let now = self.now_ms;
         self.producers.retain(|id| {
-            remembered.writers.get(id).is_none_or(|writer| {
+            remembered.writers.get(id).is_some_and(|writer| {
                 writer.open_since.is_some() || now - writer.last_timestamp < EXPIRATION_MS / 2
             })
         });
@@ -486,17 +488,26 @@ impl World {
         let to = timeline.batches.get(at).map_or(self.end(), |b| b.base);
         let before = timeline.clone();
         let model = &mut self.model;
-        model.flushed = model.flushed.min(to);
-        model.start_min = model.start_min.min(to);
+        let settled = (model.flushed.min(to), model.start_min.min(to));
+        // Below the first segment: for a moment there is none, and nothing to tell the start.
+        let during = if to < model.start { (0, 0) } else { settled };
+        (model.flushed, model.start_min) = during;
         model.timeline.cut(to);
         self.may_be(before);
         let now_ms = self.now_ms;
         let done = self.log().truncate(to, now_ms);
         self.trace(|| format!("truncate to {to}: {done:?}"));
         match done {
-            Ok(_) => self.truncated(),
+            Ok(_) => {
+                (self.model.flushed, self.model.start_min) = settled;
+                self.truncated();
+            }
             Err(fault) => {
                 self.model.epochs = self.log().epochs().clone();
+                if during == (0, 0) {
+                    let cut = std::mem::replace(&mut self.model.timeline, Timeline::from(to));
+                    self.may_be(cut);
+                }
                 self.failed(&fault, &"truncate");
             }
         }

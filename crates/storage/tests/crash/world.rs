@@ -22,6 +22,8 @@ use crate::totals::Totals;
 
 pub(crate) const TOPIC_ID: u128 = 0x1234_5678_9abc_def0_1234_5678_9abc_def0;
 pub(crate) const EXPIRATION_MS: i64 = 60_000;
+/// How far a producer's records lie from the time at which they are written.
+pub(crate) const TIMESTAMP_SPREAD_MS: i64 = 2500;
 
 /// How the last process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

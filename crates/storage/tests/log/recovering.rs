@@ -240,6 +240,38 @@ fn entries_that_an_index_lacks_below_the_recovery_point_are_made() {
 }
 
 #[test]
+fn a_batch_at_the_recovery_point_that_lost_its_front_is_cut() {
+    let origin = tempfile::tempdir().unwrap();
+    let mut log = open(origin.path(), one_segment());
+    fill_as_producer(&mut log, 600);
+    settle(&mut log);
+    let tail_starts = log.size() as usize;
+    fill_as_producer(&mut log, 606);
+    drop(log);
+    // As a power cut leaves it: the rear of an unsynced write came through, its front did not.
+    for n_lost in [7, 8, 12] {
+        for index_interval_bytes in [1, 200, 100_000] {
+            let place = tempfile::tempdir().unwrap();
+            copy_directory(origin.path(), place.path());
+            let path = last_file(place.path(), ".log");
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[tail_starts..tail_starts + n_lost].fill(0);
+            fs::write(&path, bytes).unwrap();
+            let config = ottla_storage::LogConfig {
+                index_interval_bytes,
+                ..one_segment()
+            };
+            let log = Log::open(OpenLog {
+                recovery_point: 600,
+                ..how(place.path(), config, Disk::new())
+            })
+            .unwrap();
+            assert_holds(&log, 0, 600);
+        }
+    }
+}
+
+#[test]
 fn snapshots_of_recovery_points_do_not_pile_up() {
     let place = tempfile::tempdir().unwrap();
     let mut log = open(place.path(), one_segment());
