@@ -63,6 +63,12 @@ impl TxnLedger {
         })
     }
 
+    /// Whether a demand waits until its Prepare is committed: news of the log's committed end are
+    /// wanted, though no reply waits for them.
+    pub fn awaits_commit(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// These partitions of a demand have their marker, or have no need of one: the cluster's
     /// metadata know no such partition any more, or its answer was `UNSUPPORTED_VERSION` or
     /// `UNSUPPORTED_FOR_MESSAGE_FORMAT`. News that comes late or twice changes nothing. With the

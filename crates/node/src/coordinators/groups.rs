@@ -131,6 +131,10 @@ impl Ledger for GroupLedger {
         self.committed(end);
     }
 
+    fn awaits_commit(&self) -> bool {
+        false
+    }
+
     fn next_errand(&mut self) -> Option<Infallible> {
         None
     }

@@ -227,14 +227,17 @@ impl<L: Ledger> Host<L> {
         Reply::try_from(reply).map_err(|_| Refusal::UnknownServerError)
     }
 
-    /// Tells one partition of this host something, and waits until it has taken it in.
+    /// Puts news into the line of one partition of this host. They may not be lost while it is led
+    /// here, so a full queue is waited for; nobody answers news.
     pub(super) async fn tell(
         &self,
         index: i32,
         run: impl FnOnce(&mut L, Now) -> Decision<L::Record, L::Reply> + Send + 'static,
     ) -> Result<(), Refusal> {
-        let (op, reply) = Op::decide(Pace::InLine, Verified::NotAsked, run);
-        self.ask(index, Pace::InLine, op, reply).await.map(drop)
+        let (op, _) = Op::decide(Pace::InLine, Verified::NotAsked, run);
+        // They wait behind the line, however long it is.
+        let queue = self.active(index, Pace::AtOnce)?;
+        queue.send(op).await.map_err(|_| Refusal::NotCoordinator)
     }
 
     /// A transaction ends in one of the partitions; resolves when its marker is committed.

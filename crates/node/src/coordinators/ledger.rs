@@ -42,6 +42,8 @@ pub(crate) trait Ledger: Sized + Send + 'static {
     fn replay(&mut self, offset: Offset, origin: Origin, record: &Self::Record);
     fn end_transaction(&mut self, offset: Offset, producer: ProducerId, committed: bool);
     fn committed(&mut self, end: Offset);
+    /// Whether an errand waits for its record to be committed.
+    fn awaits_commit(&self) -> bool;
     fn next_errand(&mut self) -> Option<Self::Errand>;
     fn next_timeout(&self) -> Option<Deadline>;
     fn handle_timeout(&mut self, now: Now) -> Option<Decision<Self::Record, Self::Reply>>;

@@ -210,7 +210,7 @@ impl<L: Ledger> Shard<L> {
             self.decide_next();
             self.release_committed();
             self.publish_counts();
-            if !self.parked.is_empty() {
+            if !self.parked.is_empty() || self.ledger.awaits_commit() {
                 self.partition.high_watermark_parking().park(&self.waiter);
                 self.release_committed();
             }

@@ -283,6 +283,10 @@ impl Ledger for Transactions {
         self.ledger.committed(end);
     }
 
+    fn awaits_commit(&self) -> bool {
+        self.ledger.awaits_commit()
+    }
+
     fn next_errand(&mut self) -> Option<Markers> {
         self.ledger.next_markers()
     }

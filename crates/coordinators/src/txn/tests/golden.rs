@@ -138,7 +138,9 @@ impl Follower {
                 self.write(&decision)
             }
             _ => {
+                assert!(self.ledger.awaits_commit(), "a demand is there");
                 let demand = self.ledger.next_markers()?;
+                assert!(!self.ledger.awaits_commit(), "and handed out");
                 let done = demand.partitions.clone();
                 let decision = self.ledger.handle_markers_done(&demand, &done, level, now);
                 self.write(&decision)

@@ -120,6 +120,10 @@ impl Host {
             assert!(!markers.partitions.is_empty(), "somewhere to go");
             self.demands.push(markers);
         }
+        assert!(
+            self.is_stalled || !self.ledger.awaits_commit(),
+            "nothing is left to wait for"
+        );
         self.demands.len() - before
     }
 
