@@ -73,6 +73,19 @@ impl Accumulator {
         if self.open.as_ref().is_some_and(is_full) {
             self.close();
         }
+        self.push_all(values, now);
+        true
+    }
+
+    /// Values that are known to fit, in a batch of their own. A record that came out of a batch
+    /// fits into one again, though the rounded overhead may say no.
+    pub(crate) fn append_alone(&mut self, values: &[Bytes], now: Now) {
+        self.close();
+        self.push_all(values, now);
+        self.close();
+    }
+
+    fn push_all(&mut self, values: &[Bytes], now: Now) {
         let open = self.open.get_or_insert_with(|| Open {
             base_offset: self.next_offset,
             builder: BatchBuilder::internal(self.next_offset, self.epoch),
@@ -84,7 +97,6 @@ impl Accumulator {
             open.builder.push(open.wall_ms, None, Some(value));
         }
         self.next_offset = open.builder.next_offset();
-        true
     }
 
     /// Control records are a batch of their own.

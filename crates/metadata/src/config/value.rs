@@ -80,7 +80,7 @@ impl Definition {
                 Parsed::Whole(trimmed.parse::<i16>().map_err(|_| not_a_number())?.into())
             }
             Kind::Long => Parsed::Whole(trimmed.parse().map_err(|_| not_a_number())?),
-            Kind::Double => Parsed::Decimal(trimmed.parse().map_err(|_| not_a_number())?),
+            Kind::Double => Parsed::Decimal(decimal(trimmed).ok_or_else(not_a_number)?),
             Kind::String | Kind::Class | Kind::Password => Parsed::Text(trimmed.to_owned()),
             Kind::List => Parsed::List(self.without_repeats(split_list(trimmed))),
         })
@@ -268,9 +268,23 @@ fn java_double(value: f64) -> String {
     }
 }
 
+/// A decimal as `Double.parseDouble` reads it: the words have one spelling, and a suffix of the
+/// language is allowed. Hexadecimal is not read.
+fn decimal(text: &str) -> Option<f64> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if matches!(unsigned, "NaN" | "Infinity") {
+        return text.parse().ok();
+    }
+    if !unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+        return None;
+    }
+    let digits = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
+    digits.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::java_double;
+    use super::{decimal, java_double};
     use crate::config::{Catalogue, Scope};
 
     fn topic(name: &str, text: &str) -> String {
@@ -293,6 +307,21 @@ mod tests {
         assert_eq!(java_double(f64::MAX), "1.7976931348623157E308");
         assert_eq!(java_double(1e7), "1.0E7");
         assert_eq!(java_double(1.0), "1.0");
+    }
+
+    #[test]
+    fn decimals_are_spelt_as_java_spells_them() {
+        for refused in [
+            "inf", "nan", "INFINITY", "infinity", "+inf", "-", "", "1dd", "f", ".",
+        ] {
+            assert_eq!(decimal(refused), None, "{refused}");
+        }
+        assert_eq!(decimal("-Infinity"), Some(f64::NEG_INFINITY));
+        assert!(decimal("NaN").is_some_and(f64::is_nan));
+        assert_eq!(decimal("+.5e0"), Some(0.5));
+        assert_eq!(decimal("1.f"), Some(1.0));
+        let refused = topic("min.cleanable.dirty.ratio", "nan");
+        assert!(refused.contains("Not a number of type DOUBLE"), "{refused}");
     }
 
     #[test]

@@ -180,13 +180,13 @@ impl Reader {
         mut known: impl FnMut(&mut Self, u32) -> Result<bool, Malformed>,
     ) -> Result<(), Malformed> {
         let n_tags = self.uvarint(field)?;
-        let mut next_tag = 0u32;
+        let mut last_tag = None;
         for _ in 0..n_tags {
             let tag = self.uvarint(field)?;
-            if tag < next_tag {
+            if last_tag.is_some_and(|last| tag <= last) {
                 return Err(Malformed::new(field, Why::BadTag));
             }
-            next_tag = tag.saturating_add(1);
+            last_tag = Some(tag);
             let n = self.uvarint(field)? as usize;
             if n > self.remaining() {
                 return Err(Malformed::new(field, Why::Truncated));
@@ -273,6 +273,18 @@ mod tests {
             Why::OverBudget
         );
         assert_eq!(reader.reserve::<u64>(10, 1, "x").unwrap().capacity(), 10);
+    }
+
+    #[test]
+    fn the_highest_tag_is_taken_once() {
+        let tag = [0xff, 0xff, 0xff, 0xff, 0x0f, 0];
+        let once = [&[1][..], &tag].concat();
+        assert_eq!(reader(&once).skip_tagged("x"), Ok(()));
+        let twice = [&[2][..], &tag, &tag].concat();
+        assert_eq!(
+            reader(&twice).skip_tagged("x").unwrap_err().why,
+            Why::BadTag
+        );
     }
 
     #[test]

@@ -97,9 +97,7 @@ impl SnapshotWriter {
         if self.pending.is_empty() {
             return;
         }
-        let is_taken = self.accumulator.append(&self.pending, self.now);
-        assert!(is_taken, "a record that came out of a batch fits into one");
-        self.accumulator.close();
+        self.accumulator.append_alone(&self.pending, self.now);
         self.pending.clear();
         self.pending_bytes = 0;
     }
@@ -223,6 +221,18 @@ fn refuse(why: String) -> CorruptSnapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_that_fills_its_batch_to_the_last_byte_is_written() {
+        // 61 bytes of header, 13 around the value.
+        let value = Bytes::from(vec![7; crate::accumulate::MAX_BATCH_BYTES - 61 - 13]);
+        let mut writer = SnapshotWriter::new(1, 0, 0, &VoterSet::default(), 0);
+        writer.push(value.clone());
+        let written = writer.finish();
+        assert_eq!(written[1].len(), crate::accumulate::MAX_BATCH_BYTES);
+        let content = SnapshotContent::read(&written.concat().into()).unwrap();
+        assert_eq!(content.records, [value]);
+    }
 
     #[test]
     fn batches_stay_small_and_a_large_record_stands_alone() {
