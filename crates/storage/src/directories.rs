@@ -590,8 +590,15 @@ impl Directories {
             .lock()
             .extract_if(.., |grave| grave.due_ms <= now_ms)
             .collect();
-        due.iter()
-            .try_for_each(|grave| self.disk.remove_tree(&grave.path))
+        // One that cannot be removed holds up no other, and is tried again the next time.
+        let mut first_fault = Ok(());
+        for grave in due {
+            if let Err(fault) = self.disk.remove_tree(&grave.path) {
+                self.graves.lock().push(grave);
+                first_fault = first_fault.and(Err(fault));
+            }
+        }
+        first_fault
     }
 }
 

@@ -180,6 +180,44 @@ fn a_deleted_log_is_renamed_and_later_unlinked() {
     );
 }
 
+/// The first removal fails.
+struct OneFault(std::sync::atomic::AtomicBool);
+
+impl DiskFaults for OneFault {
+    fn before(&self, call: DiskCall, path: &Path, _n_bytes: usize) -> DiskVerdict {
+        let is_grave = path.to_string_lossy().ends_with("-delete");
+        let is_removal = matches!(call, DiskCall::Remove) && is_grave;
+        match is_removal && self.0.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            true => DiskVerdict::Fail(std::io::ErrorKind::Other),
+            false => DiskVerdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn a_fault_of_one_removal_holds_up_no_other_and_is_tried_again() {
+    let (_place, paths) = two();
+    let faults = Arc::new(OneFault(true.into()));
+    let directories = Directories::open(how(&paths, Disk::breakable(faults))).unwrap();
+    let place = directories.place().unwrap();
+    for index in 0..3 {
+        let partition = TopicPartition::new("t", index);
+        let log = directories
+            .create_log(&place, partition, Uuid::from_u128(1000), small(), NOW)
+            .unwrap();
+        directories.delete_log(&place, log, NOW).unwrap();
+    }
+    let n_graves = || {
+        let entries = fs::read_dir(place.path()).unwrap().map(Result::unwrap);
+        entries.filter(|e| e.path().is_dir()).count()
+    };
+    assert_eq!(n_graves(), 3);
+    directories.unlink_due(NOW + 60_000).unwrap_err();
+    assert_eq!(n_graves(), 1, "the others are gone");
+    directories.unlink_due(NOW + 60_000).unwrap();
+    assert_eq!(n_graves(), 0);
+}
+
 #[test]
 fn strays_are_set_aside_and_not_loaded() {
     let (_place, paths) = two();
