@@ -73,7 +73,7 @@ start_broker() {
   done
 }
 
-# stop_broker: a clean stop, and a failure if it takes longer than a minute.
+# stop_broker: a clean stop, and a failure if it takes longer than a minute or ends with an error.
 stop_broker() {
   [ -n "$broker_pid" ] || return 0
   local pid=$broker_pid deadline=$((SECONDS + 60))
@@ -86,7 +86,10 @@ stop_broker() {
     fi
     sleep 0.05
   done
-  wait "$pid" 2> /dev/null || true
+  local status=0
+  wait "$pid" 2> /dev/null || status=$?
+  # A JVM that SIGTERM ended says so after its clean stop.
+  [ $status -eq 0 ] || [ $status -eq 143 ] || { echo "the broker ended with status $status" >&2; return 1; }
 }
 
 # kill_broker: kill -9, and wait until it is gone.
