@@ -178,9 +178,9 @@ fn groups_remember_through_compaction() {
         list.add_partition_offset("t", 0, Offset::Offset(offset))
             .unwrap();
         // Long ones fill a segment soon.
-        let mut element = list.find_partition("t", 0).unwrap();
-        element.set_metadata("m".repeat(4000));
-        drop(element);
+        list.find_partition("t", 0)
+            .unwrap()
+            .set_metadata("m".repeat(4000));
         list
     };
     // The client says at once that it does not know the coordinator yet, or any more.
