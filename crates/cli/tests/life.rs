@@ -317,7 +317,17 @@ fn every_documented_metric_is_shown() {
     reader.subscribe(&["shown"]).unwrap();
     assert_all_once(&read(&reader, 10), 10);
     reader.commit_consumer_state(CommitMode::Sync).unwrap();
-    let page = node.http("/metrics").unwrap();
+    // Transactional ids are counted now and then, when there is something to do.
+    let transactional = producer(&node, &[("transactional.id", "shown")]);
+    transactional.init_transactions(PATIENCE).unwrap();
+    let mut page = String::new();
+    node.wait_until("counted a transactional id", || {
+        transactional.begin_transaction().unwrap();
+        send(&transactional, "shown", 0..1);
+        transactional.commit_transaction(PATIENCE).unwrap();
+        page = node.http("/metrics").unwrap();
+        page.contains("# TYPE ottla_transactional_ids ")
+    });
     let shown: BTreeSet<(String, String)> = page
         .lines()
         .filter_map(|line| {
