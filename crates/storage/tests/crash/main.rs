@@ -10,6 +10,7 @@
 
 mod chance;
 mod check;
+mod compaction;
 mod disk;
 mod flips;
 mod model;

@@ -21,9 +21,22 @@ pub(crate) struct Sent {
     /// Id, epoch, first sequence.
     pub(crate) producer: Option<(i64, i16, i32)>,
     pub(crate) is_transactional: bool,
+    pub(crate) is_control: bool,
+    /// `None` of a control batch: compaction has emptied it.
     pub(crate) marker: Option<EndMarker>,
-    /// Offset and timestamp of each record.
-    pub(crate) records: Vec<(i64, i64)>,
+    /// From when on compaction may drop its tombstones, or its marker.
+    pub(crate) horizon: Option<i64>,
+    pub(crate) records: Vec<Entry>,
+}
+
+/// A record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) key: Vec<u8>,
+    /// `None`: a tombstone.
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 impl Sent {
@@ -49,7 +62,12 @@ impl Sent {
         });
         let records = records
             .iter()
-            .map(|record| (record.offset, record.timestamp))
+            .map(|record| Entry {
+                offset: record.offset,
+                timestamp: record.timestamp,
+                key: record.key.unwrap_or_default().to_vec(),
+                value: record.value.map(<[u8]>::to_vec),
+            })
             .collect();
         Rc::new(Self {
             base: batch.base_offset(),
@@ -58,19 +76,28 @@ impl Sent {
             max_timestamp: batch.max_timestamp(),
             producer,
             is_transactional: batch.is_transactional(),
+            is_control: batch.is_control(),
             marker,
+            horizon: batch.delete_horizon(),
             records,
             bytes: bytes.clone(),
         })
     }
 }
 
-/// Batches one behind the other, without a gap.
+/// Batches one behind the other, without a gap but where compaction took something away.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Timeline {
     /// Where it ends if it has no batch.
     pub(crate) origin: i64,
     pub(crate) batches: Vec<Rc<Sent>>,
+    /// As they were written: those that compaction has dropped, or written anew.
+    pub(crate) gone: BTreeMap<i64, Rc<Sent>>,
+    /// The end is not below this, whatever the last batch says.
+    pub(crate) end_min: i64,
+    /// A power cut took something from the middle of what was not flushed: from here on nobody can
+    /// say what is remembered of producers.
+    pub(crate) is_gapped: bool,
 }
 
 impl Timeline {
@@ -78,6 +105,9 @@ impl Timeline {
         Self {
             origin,
             batches: Vec::new(),
+            gone: BTreeMap::new(),
+            end_min: origin,
+            is_gapped: false,
         }
     }
 
@@ -85,6 +115,7 @@ impl Timeline {
         self.batches
             .last()
             .map_or(self.origin, |batch| batch.last + 1)
+            .max(self.end_min)
     }
 
     /// The index of the first batch that reaches `offset`.
@@ -96,6 +127,52 @@ impl Timeline {
     pub(crate) fn cut(&mut self, to: i64) {
         let n = self.at(to);
         self.batches.truncate(n);
+        self.end_min = self.end_min.min(to);
+        self.gone.retain(|_, batch| batch.last < to);
+    }
+
+    /// All that was ever written, as if nothing had been compacted.
+    pub(crate) fn history(&self) -> Self {
+        if self.gone.is_empty() {
+            return self.clone();
+        }
+        let mut all: BTreeMap<i64, Rc<Sent>> = BTreeMap::new();
+        all.extend(self.batches.iter().map(|batch| (batch.base, batch.clone())));
+        all.extend(self.gone.iter().map(|(base, batch)| (*base, batch.clone())));
+        Self {
+            origin: self.origin,
+            batches: all.into_values().collect(),
+            gone: BTreeMap::new(),
+            end_min: self.end_min,
+            is_gapped: self.is_gapped,
+        }
+    }
+
+    /// Whether compaction has touched something of this producer.
+    pub(crate) fn is_compacted(&self, producer_id: i64) -> bool {
+        let mut gone = self.gone.values();
+        gone.any(|batch| batch.producer.is_some_and(|(id, _, _)| id == producer_id))
+    }
+
+    /// Compaction has put `compacted` in the place of all that lies in `[from, to)`, as far as this
+    /// goes back.
+    pub(crate) fn replace(&mut self, from: i64, to: i64, compacted: &[Rc<Sent>]) {
+        let from = from.max(self.batches.first().map_or(to, |first| first.base));
+        if from >= to {
+            return;
+        }
+        let compacted = &compacted[compacted.partition_point(|batch| batch.base < from)..];
+        let (first, behind) = (self.at(from), self.at(to));
+        let replaced = self
+            .batches
+            .splice(first..behind, compacted.iter().cloned());
+        for batch in replaced {
+            let at = compacted.binary_search_by_key(&batch.base, |it| it.base);
+            let is_whole = at.is_ok_and(|at| compacted[at].bytes == batch.bytes);
+            if !is_whole {
+                self.gone.entry(batch.base).or_insert(batch);
+            }
+        }
     }
 
     /// What reaches `start` or lies behind it.
@@ -103,6 +180,9 @@ impl Timeline {
         Self {
             origin: self.origin,
             batches: self.batches[self.at(start)..].to_vec(),
+            gone: BTreeMap::new(),
+            end_min: self.end_min,
+            is_gapped: self.is_gapped,
         }
     }
 
@@ -134,8 +214,8 @@ impl Timeline {
         self.batches
             .iter()
             .flat_map(|batch| &batch.records)
-            .find(|(offset, time)| *offset >= start && *time >= timestamp)
-            .copied()
+            .find(|record| record.offset >= start && record.timestamp >= timestamp)
+            .map(|record| (record.offset, record.timestamp))
     }
 
     /// All that its batches say of producers and transactions.
@@ -184,6 +264,9 @@ impl Remembered {
         let Some((id, epoch, first_sequence)) = batch.producer else {
             return;
         };
+        if batch.is_control && batch.marker.is_none() {
+            return;
+        }
         let writer = self.writers.entry(id).or_insert(Writer {
             epoch: -1,
             seen: VecDeque::new(),
@@ -267,6 +350,25 @@ pub(crate) struct Model {
     /// Below this the disk has promised.
     pub(crate) flushed: i64,
     pub(crate) epochs: EpochCache,
+    /// A round of compaction that was not seen to its end.
+    pub(crate) compacting: Option<Compacting>,
+    /// A power cut may have left holes that pass for compaction's.
+    pub(crate) may_gape: bool,
+    /// Up to here some round may have come.
+    pub(crate) compacted: i64,
+    /// Aborted transactions of which compaction has taken all records.
+    pub(crate) forgotten: Vec<AbortedTransaction>,
+}
+
+/// What a round of compaction may do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Compacting {
+    /// The start of the first segment that it may not touch.
+    pub(crate) end: i64,
+    pub(crate) now_ms: i64,
+    pub(crate) delete_retention_ms: i64,
+    /// How often the log had been truncated when it began.
+    pub(crate) n_truncations: u64,
 }
 
 /// More than a handful of truncations between two flushes tell nothing new.

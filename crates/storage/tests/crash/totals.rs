@@ -34,6 +34,8 @@ totals! {
     appends, appends_refused, duplicates, follower_appends, markers, aborts, rebuilt,
     rolls, flushes, recovery_points, truncations, fresh_starts, segments_retained, records_deleted,
     epochs, expired, settings, reads, lookups,
+    rounds, rounds_given_up, rounds_failed, rounds_cut_short, meanwhile,
+    batches_compacted, records_compacted,
 }
 
 impl fmt::Display for Totals {

@@ -47,8 +47,9 @@ impl World {
             927..937 => self.lead(),
             937..947 => self.expire(),
             947..953 => self.change_settings(),
-            953..970 => check::read_somewhere(self),
-            970..980 => check::look_up_a_time(self),
+            953..962 => check::read_somewhere(self),
+            962..974 => self.compact(),
+            974..980 => check::look_up_a_time(self),
             980..983 => check::inspect(self),
             983..988 => self.trouble(),
             988..991 => self.stop_and_start(),
@@ -76,7 +77,8 @@ impl World {
             let timestamp = self.now_ms - back + self.dice.within(-TIMESTAMP_SPREAD_MS + 500, 500);
             let key = format!("key {}", self.dice.below(20));
             let value = vec![b'a' + self.dice.below(26) as u8; self.dice.index(120)];
-            builder.push(timestamp, Some(key.as_bytes()), Some(&value));
+            let value = Some(value.as_slice()).filter(|_| !self.dice.percent(15));
+            builder.push(timestamp, Some(key.as_bytes()), value);
         }
         builder.finish()
     }
@@ -151,6 +153,15 @@ impl World {
     }
 
     // ---- growing ----
+
+    pub(crate) fn append_anything(&mut self) {
+        match self.dice.below(5) {
+            0 | 1 => self.append(Kind::Plain),
+            2 => self.append(Kind::Idempotent),
+            3 => self.append(Kind::Transactional),
+            _ => self.append(Kind::Marker),
+        }
+    }
 
     fn append(&mut self, kind: Kind) {
         let remembered = std::mem::take(&mut self.model.remembered);
@@ -325,7 +336,7 @@ impl World {
         }
     }
 
-    fn roll(&mut self) {
+    pub(crate) fn roll(&mut self) {
         let now_ms = self.now_ms;
         self.trace(|| "roll".into());
         match self.log().roll(now_ms) {
@@ -349,7 +360,7 @@ impl World {
 
     // ---- to the disk ----
 
-    fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.trace(|| "flush".into());
         match self.log().flush() {
             Ok(()) => self.flushed(),
@@ -357,7 +368,7 @@ impl World {
         }
     }
 
-    fn flushed(&mut self) {
+    pub(crate) fn flushed(&mut self) {
         self.totals.flushes += 1;
         self.model.flushed = self.log().flushed();
     }
@@ -391,7 +402,7 @@ impl World {
         self.trace(|| "flush in steps".into());
     }
 
-    fn raise_high_watermark(&mut self) {
+    pub(crate) fn raise_high_watermark(&mut self) {
         let high = self.log().high_watermark();
         let most = if self.flushes_first {
             self.log().flushed()
@@ -474,7 +485,6 @@ impl World {
     }
 
     fn truncate(&mut self) {
-        self.epoch += 1;
         let (flushed, high) = (self.log().flushed(), self.log().high_watermark());
         let from = match self.dice.below(6) {
             0 => self.model.timeline.origin,
@@ -482,24 +492,51 @@ impl World {
             2 | 3 => flushed.min(high),
             _ => high,
         };
+        self.truncate_from(from);
+    }
+
+    /// What was replicated stays.
+    pub(crate) fn truncate_unreplicated(&mut self) {
+        let high = self.log().high_watermark();
+        self.truncate_from(high);
+    }
+
+    fn truncate_from(&mut self, from: i64) {
+        self.epoch += 1;
         let wished = self.dice.within(from, self.end());
         let timeline = &self.model.timeline;
-        let at = timeline.at(wished);
-        let to = timeline.batches.get(at).map_or(self.end(), |b| b.base);
+        // Between two batches, right behind the first of them.
+        let to = match timeline.at(wished).checked_sub(1) {
+            Some(before) => timeline.batches[before].last + 1,
+            None => timeline.batches.first().map_or(self.end(), |b| b.base),
+        };
+        // Compaction has taken what was there.
+        if to < from {
+            return;
+        }
         let before = timeline.clone();
+        // Or a truncation that is cut short leaves indexes that lack what is still in the log.
+        let point = Offsets::from([(partition(), to)]);
+        if let Err(fault) = self.directory().lower_recovery_points(&point) {
+            return self.failed(&fault, &"lower the recovery point");
+        }
         let model = &mut self.model;
         let settled = (model.flushed.min(to), model.start_min.min(to));
         // Below the first segment: for a moment there is none, and nothing to tell the start.
         let during = if to < model.start { (0, 0) } else { settled };
         (model.flushed, model.start_min) = during;
+        model.compacted = model.compacted.min(to);
         model.timeline.cut(to);
         self.may_be(before);
         let now_ms = self.now_ms;
         let done = self.log().truncate(to, now_ms);
         self.trace(|| format!("truncate to {to}: {done:?}"));
         match done {
-            Ok(_) => {
+            Ok(has_cut) => {
                 (self.model.flushed, self.model.start_min) = settled;
+                if has_cut {
+                    self.look_at_compaction();
+                }
                 self.truncated();
             }
             Err(fault) => {
@@ -517,6 +554,9 @@ impl World {
     fn truncated(&mut self) {
         self.totals.truncations += 1;
         let start = self.log().start();
+        if self.model.timeline.batches.is_empty() {
+            self.model.timeline.end_min = self.log().end();
+        }
         let end = self.end();
         assert!(
             start <= self.model.start,
@@ -531,6 +571,7 @@ impl World {
         check::epochs(self);
         let written = self
             .lower_recovery_points()
+            .and_then(|()| self.cut_cleaned())
             .and_then(|()| self.write_log_starts());
         match written {
             Ok(()) => self.model.start_max = start,
@@ -553,6 +594,7 @@ impl World {
         self.model.flushed = self.model.flushed.min(to);
         self.model.start_min = 0;
         self.model.start_max = self.model.start_max.max(to);
+        self.model.compacted = self.model.compacted.min(to);
         self.may_be(before);
         let now_ms = self.now_ms;
         let done = self.log().start_anew(to, now_ms);

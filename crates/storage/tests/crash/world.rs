@@ -57,6 +57,11 @@ pub(crate) struct World {
     /// A group commit under way: planned, and perhaps synced.
     pub(crate) flushing: Option<(FlushTarget, bool)>,
     pub(crate) host: Option<Host>,
+    /// `cleanup.policy` has `compact`. It stays so: recovery cannot tell a hole of compaction from a
+    /// lost tail, and asks the settings (`Opening::joins`).
+    pub(crate) is_compacted: bool,
+    /// How often a process was started.
+    pub(crate) n_starts: u64,
     pub(crate) traces: bool,
     cuts: Arc<Cuts>,
 }
@@ -92,13 +97,15 @@ impl World {
             config: LogConfig::default(),
             epoch: 0,
             flushes_first: dice.percent(70),
-            dice,
             model: Model::default(),
             totals: Totals::default(),
             producers: Vec::new(),
             n_producers: 0,
             flushing: None,
             host: None,
+            n_starts: 0,
+            is_compacted: dice.percent(35),
+            dice,
             traces,
             cuts: Arc::default(),
         };
@@ -142,10 +149,19 @@ impl World {
         &mut self.host.as_mut().expect("the host is up").log
     }
 
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.host.as_ref().expect("the host is up").directory
+    }
+
     pub(crate) fn any_config(&mut self) -> LogConfig {
         let dice = &mut self.dice;
         let codecs = [Codec::None, Codec::Lz4, Codec::Snappy];
+        let cleanup_compact = self.is_compacted;
         LogConfig {
+            cleanup_compact,
+            cleanup_delete: !cleanup_compact || dice.percent(50),
+            delete_retention_ms: dice.within(0, 15_000),
+            min_compaction_lag_ms: if dice.percent(20) { 5000 } else { 0 },
             segment_bytes: dice.within(900, 7000) as u32,
             segment_ms: if dice.percent(30) { 20_000 } else { 1 << 40 },
             segment_index_bytes: dice.within(60, 400) as u32,
@@ -170,6 +186,7 @@ impl World {
     /// Starts a process over what is on the disk, and looks whether all is there.
     pub(crate) fn open(&mut self, mut ending: Ending) {
         self.flushing = None;
+        self.n_starts += 1;
         for attempt in 0.. {
             let dies = attempt < 3 && ending != Ending::Clean && self.dice.percent(15);
             if dies {
@@ -329,6 +346,12 @@ impl World {
         let host = self.host.as_ref().expect("the host is up");
         let offsets = Offsets::from([(partition(), host.log.recovery_point())]);
         host.directory.lower_recovery_points(&offsets)
+    }
+
+    /// Likewise: what is new was never compacted.
+    pub(crate) fn cut_cleaned(&mut self) -> Result<(), Fault> {
+        let end = self.end();
+        self.directory().cut_cleaned(&partition(), end)
     }
 
     pub(crate) fn write_log_starts(&mut self) -> Result<(), Fault> {
