@@ -615,11 +615,11 @@ fn open_one(disk: &Disk, path: &Path) -> Result<Locked, Fault> {
 /// A log that came back shorter than its recovery point says so before it grows again: else the
 /// next crash would leave unread what was never synced.
 fn open_log(directory: &Directory, how: OpenLog) -> Result<Log, Fault> {
-    let point = how.recovery_point;
-    let log = Log::open(how)?;
+    let (partition, point) = (how.partition.clone(), how.recovery_point);
+    let lower = |to| directory.lower_recovery_points(&Offsets::from([(partition.clone(), to)]));
+    let log = Log::open_lowering(how, &lower)?;
     if log.recovery_point() < point {
-        let lowered = Offsets::from([(log.partition().clone(), log.recovery_point())]);
-        directory.lower_recovery_points(&lowered)?;
+        lower(log.recovery_point())?;
     }
     Ok(log)
 }

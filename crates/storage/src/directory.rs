@@ -157,6 +157,12 @@ impl Directory {
         self.write(RECOVERY_POINTS, held, &offsets)
     }
 
+    /// The same file with these lines raised: before a log is compacted below its point.
+    pub fn raise_recovery_points(&self, points: &Offsets) -> Result<(), Fault> {
+        let mut held = self.checkpoints.lock();
+        self.raise(RECOVERY_POINTS, &mut held.recovery_points, points)
+    }
+
     /// `log-start-offset-checkpoint`: only logs whose start is inside a segment.
     pub fn write_log_starts(&self, offsets: &Offsets) -> Result<(), Fault> {
         self.write(LOG_STARTS, &mut self.checkpoints.lock().log_starts, offsets)

@@ -36,7 +36,7 @@ use crate::log_view::{Ends, LogReader, LogView, Mark, Published, Segments};
 use crate::partition_metadata;
 use crate::producer::{Guard, Producers, Unverified};
 use crate::producer_files::{ProducerFiles, Remember};
-use crate::recover::{self, Recovered};
+use crate::recover::{self, Lower, Recovered};
 use crate::segment::Segment;
 use crate::written::{FarReads, HandedOut, Window};
 
@@ -115,8 +115,14 @@ impl Log {
     /// After a crash only what the recovery point says counts as flushed, and what was rebuilt is
     /// not synced: plan a flush.
     pub fn open(how: OpenLog) -> Result<Self, Fault> {
+        Self::open_lowering(how, &|_| Ok(()))
+    }
+
+    /// The same. `lower` is told of a lower recovery point before what lies below the one that is
+    /// known is made anew: a power cut meanwhile leaves nothing there that can be believed.
+    pub(crate) fn open_lowering(how: OpenLog, lower: &Lower<'_>) -> Result<Self, Fault> {
         let topic_id = partition_metadata::read(&how.disk, &how.directory)?;
-        let recovered = recover::recover(&how)?;
+        let recovered = recover::recover(&how, lower)?;
         let OpenLog {
             disk,
             directory,

@@ -45,11 +45,15 @@ pub(crate) struct Recovered {
     pub(crate) n_bytes_cut: u64,
 }
 
+/// Writes down a lower recovery point.
+pub(crate) type Lower<'a> = dyn Fn(Offset) -> Result<(), Fault> + 'a;
+
 /// See the head of this file.
-pub(crate) fn recover(how: &OpenLog) -> Result<Recovered, Fault> {
+pub(crate) fn recover(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Fault> {
     let listed = leftovers::resolve(&how.disk, &how.directory)?;
     let mut opening = Opening {
         how,
+        lower,
         epochs: read_epochs(&how.disk, &how.directory.join(LEADER_EPOCHS))?,
         files: ProducerFiles::new(&how.disk, &how.directory, listed.snapshots),
         segments: Vec::new(),
@@ -103,6 +107,7 @@ enum State {
 
 struct Opening<'a> {
     how: &'a OpenLog,
+    lower: &'a Lower<'a>,
     epochs: EpochCache,
     files: ProducerFiles,
     segments: Segments,
@@ -212,6 +217,9 @@ impl Opening<'_> {
                 rebuild_producers(&self.segments, &mut self.files, start, base, how)?
             }
         };
+        if base < self.how.recovery_point {
+            (self.lower)(base)?;
+        }
         segment.reset()?;
         self.first_rebuilt.get_or_insert(base);
         self.scan_from(segment, 0, base, producers, is_unflushed)

@@ -559,6 +559,8 @@ impl Segment {
             }
             position += head.size;
         }
+        // A truncation that did not come to its end may have left entries of what is gone.
+        self.txns.truncate(before.saturating_add(1))?;
         // What is left is torn, or nothing: scanning tells.
         Ok(Some(position))
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ottla_metadata::config::CleanerSettings;
 use ottla_protocol::Offset;
-use ottla_storage::{Fault, Host, Log, Newest, Outcome, Round, compact};
+use ottla_storage::{Fault, Host, Log, Newest, Offsets, Outcome, Round, compact};
 
 use super::{Chosen, Cleaner, Last, id_of};
 use crate::partitions::Partition;
@@ -53,6 +53,26 @@ impl Host for Owner<'_> {
     }
 }
 
+/// What goes must not be read again after a crash: where compaction took something away recovery
+/// would miss it. So all is synced first, and the recovery point written down.
+fn settle(partition: &Arc<Partition>) -> Result<(), Fault> {
+    if let Some(target) = partition.recovery_plan() {
+        partition.synced(&target, target.sync());
+    }
+    let point = || partition.with_log(|log| Ok(log.recovery_point()));
+    let line = |point| Offsets::from([(partition.id().clone(), point)]);
+    let Some(reached) = point().transpose()? else {
+        return Ok(());
+    };
+    let directory = partition.directory();
+    directory.raise_recovery_points(&line(reached))?;
+    // Not under the log's lock, since that takes a sync: a truncation may have come between.
+    match point().transpose()? {
+        Some(now) if now < reached => directory.lower_recovery_points(&line(now)),
+        _ => Ok(()),
+    }
+}
+
 impl Cleaner {
     /// Whether the next log may be looked for at once.
     pub(super) fn clean(&self, n: usize, chosen: Chosen, settings: &CleanerSettings) -> bool {
@@ -64,9 +84,9 @@ impl Cleaner {
             max_delay_ms,
         } = chosen;
         let started = Instant::now();
-        // What goes must not be read again after a crash.
-        if let Some(target) = partition.recovery_plan() {
-            partition.synced(&target, target.sync());
+        if let Err(fault) = settle(&partition) {
+            self.give_up_on(&partition, &fault);
+            return false;
         }
         let share = |bytes: i64| {
             let share = bytes / i64::from(settings.n_threads.max(1));
