@@ -280,6 +280,12 @@ impl Cluster {
                 let address = Address::told(&one.host, one.port);
                 (one.error_code, one.error_message, (one.node_id, address))
             }
+            None if version >= MANY_COORDINATORS_FROM => {
+                return Err(ClientError::BadAnswer {
+                    api: "FindCoordinatorRequest",
+                    why: "it names no coordinator".to_owned(),
+                });
+            }
             None => {
                 let address = Address::told(&answer.host, answer.port);
                 (

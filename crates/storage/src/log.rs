@@ -91,6 +91,9 @@ pub struct Log {
     far_reads: FarReads,
     /// Counts what made offsets mean other records than before.
     n_truncations: u64,
+    /// The end as it was when this was opened or cut. Which transactions have their marker between
+    /// the high watermark and there is not remembered.
+    undecided_below: Offset,
     retired: VecDeque<Retired>,
     /// Compacted segments that are about to take their place.
     replacing: Option<Replacing>,
@@ -179,6 +182,7 @@ impl Log {
             handed_out,
             far_reads,
             n_truncations: 0,
+            undecided_below: end.offset,
             retired: VecDeque::new(),
             replacing: None,
             poisoned: None,
@@ -243,6 +247,14 @@ impl Log {
 
     pub fn last_stable(&self) -> Offset {
         self.ends.last_stable.offset
+    }
+
+    /// Whether what the markers say of anything below the last stable offset stays so.
+    ///
+    /// After an opening or a truncation the high watermark comes from further back, and a marker
+    /// above it may yet be replaced by its contrary.
+    pub(crate) fn is_decided(&self) -> bool {
+        self.high_watermark() >= self.undecided_below
     }
 
     /// The offset that the next record gets.

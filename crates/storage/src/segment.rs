@@ -14,7 +14,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 use crate::file_names::{FileKind, Stage, segment_file, staged_file};
 use crate::heads::{Head, Heads};
-use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TxnIndex};
+use crate::index::{OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex};
 use crate::log_config::LogConfig;
 
 /// Positions are i32 in the indexes, so no segment reaches this.
@@ -219,6 +219,11 @@ impl Segment {
             files.push(self.txns.file()?.clone());
         }
         Ok(files)
+    }
+
+    /// Whether there is a transaction index.
+    pub(crate) fn has_aborted(&self) -> bool {
+        self.txns.n_entries() > 0
     }
 
     /// How long its files are.
@@ -536,6 +541,11 @@ impl Segment {
         *self.largest.lock() = Some(largest);
         self.since_entry.store(0, Ordering::Relaxed);
         let indexed = self.offsets.last()?;
+        if let Some(entry) = indexed
+            && !self.has_batch_at(entry)?
+        {
+            return Ok(None);
+        }
         let mut position = indexed.map_or(0, |entry| entry.position);
         let mut before = self.base - 1;
         for head in self.heads(position) {
@@ -553,7 +563,6 @@ impl Segment {
             }
             before = head.last_offset;
             match indexed.filter(|entry| entry.position == head.position) {
-                Some(entry) if entry.offset != head.last_offset => return Ok(None),
                 Some(_) => self.since_entry.store(head.size, Ordering::Relaxed),
                 None => self.index_batch(head, head.position, config)?,
             }
@@ -563,6 +572,13 @@ impl Segment {
         self.txns.truncate(before.saturating_add(1))?;
         // What is left is torn, or nothing: scanning tells.
         Ok(Some(position))
+    }
+
+    fn has_batch_at(&self, entry: OffsetPosition) -> Result<bool, Fault> {
+        match self.heads(entry.position).next() {
+            None | Some(Err(Fault::Corrupt { .. })) => Ok(false),
+            Some(head) => Ok(head?.last_offset == entry.offset),
+        }
     }
 
     fn has_batch_of(&self, entry: TimestampOffset) -> Result<bool, Fault> {

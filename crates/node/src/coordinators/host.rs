@@ -277,7 +277,11 @@ impl<L: Ledger> Host<L> {
         indexes.sort_unstable();
         let mut found = Vec::with_capacity(indexes.len());
         for index in indexes {
-            found.push(self.look_at(index, look.clone()).await?);
+            match self.look_at(index, look.clone()).await {
+                // It has gone to another node since, which is asked as well.
+                Err(Refusal::NotCoordinator) => {}
+                looked => found.push(looked?),
+            }
         }
         Ok(found)
     }

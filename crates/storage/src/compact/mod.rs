@@ -56,6 +56,7 @@ pub struct Picture {
     view: LogView,
     config: LogConfig,
     n_truncations: u64,
+    is_decided: bool,
 }
 
 /// What to compact, and how.
@@ -108,6 +109,7 @@ impl Picture {
             view: log.view(),
             config: log.config().clone(),
             n_truncations: log.n_truncations(),
+            is_decided: log.is_decided(),
         }
     }
 
@@ -117,10 +119,14 @@ impl Picture {
 
     /// What compaction would find. Reads timestamps where the settings ask for them.
     pub fn dirt(&self, checkpoint: Option<Offset>, now_ms: i64) -> Result<Dirt, Fault> {
+        let settled = match self.is_decided {
+            true => self.view.last_stable().min(self.view.flushed()),
+            false => self.view.start(),
+        };
         let limits = Limits {
             start: self.view.start(),
             end: self.view.end(),
-            settled: self.view.last_stable().min(self.view.flushed()),
+            settled,
             min_lag_ms: self.config.min_compaction_lag_ms.max(0),
             max_lag_ms: self.config.max_compaction_lag_ms,
             now_ms,

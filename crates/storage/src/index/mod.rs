@@ -18,7 +18,7 @@ use parking_lot::RwLock;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 
-pub(crate) use offset::OffsetIndex;
+pub(crate) use offset::{OffsetIndex, OffsetPosition};
 pub(crate) use time::{TimeIndex, TimestampOffset};
 pub use txn::AbortedTransaction;
 pub(crate) use txn::TxnIndex;

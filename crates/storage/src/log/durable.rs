@@ -180,11 +180,14 @@ impl Log {
     pub(crate) fn prepare_close(&mut self) -> Result<Option<FlushTarget>, Fault> {
         self.check_writable()?;
         self.settle_replacement()?;
+        let before = self.active().lengths();
         self.active().finish(&self.config)?;
+        let has_last_words = self.active().lengths() != before;
         self.producers.set_end_offset(self.end());
         let snapshot = self.producer_files.take(&self.producers)?;
         let active = Arc::clone(self.active());
-        if self.recovery_point() < self.end() || !self.unsynced.is_empty() {
+        let is_settled = self.recovery_point() == self.end() && self.unsynced.is_empty();
+        if has_last_words || snapshot.is_some() || !is_settled {
             // One that is there already may not be on the disk.
             let snapshot = match snapshot {
                 None => self.producer_files.open(self.end())?,

@@ -82,7 +82,9 @@ impl Log {
             n_bytes_written: self.recovery_point.n_bytes_written,
             snapshot: snapshot.is_some().then_some(end),
         };
-        if snapshot.is_some() && !target.directories.contains(&self.directory) {
+        // The snapshot's name may be new, and that of the transaction index.
+        let has_new_names = snapshot.is_some() || self.active().has_aborted();
+        if has_new_names && !target.directories.contains(&self.directory) {
             target.directories.push(self.directory.clone());
         }
         let others = self.active().index_files()?.into_iter().chain(snapshot);

@@ -126,6 +126,7 @@ impl Log {
         self.recent.restart(end);
         self.ends.flushed = self.ends.flushed.min(to);
         self.recovery_point.moved_back_to(to);
+        self.undecided_below = to;
         if self.ends.high_watermark.offset >= to {
             self.ends.high_watermark = end;
         }

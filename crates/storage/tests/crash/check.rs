@@ -140,7 +140,10 @@ pub(crate) fn reopened(world: &mut World, ending: Ending) {
             );
         }
     }
+    let flushed = world.log().flushed();
     let model = &mut world.model;
+    // All of it was read back, but only what is known to be on the disk is promised.
+    model.flushed = flushed;
     let before = std::mem::replace(&mut model.timeline, chosen);
     match ending {
         Ending::Clean => model.branches.clear(),
@@ -155,9 +158,6 @@ pub(crate) fn reopened(world: &mut World, ending: Ending) {
     }
     model.start = start;
     model.deepest_start = model.deepest_start.max(start);
-    let flushed = world.log().flushed();
-    // All of it was read back, but only what is known to be on the disk is promised.
-    world.model.flushed = flushed;
     producers(world);
     epochs(world);
     inspect(world);
@@ -303,8 +303,12 @@ pub(crate) fn producers(world: &mut World) {
         let idle_ms = now_ms - writer.coordinator_timestamp + TIMESTAMP_SPREAD_MS;
         let is_compacted = timeline.is_compacted(id);
         let is_new = (idle_ms >= EXPIRATION_MS || is_compacted) && found == (-1, writer.open_since);
-        // Compacted away while there was a marker, and the marker truncated since.
-        let is_new = is_new || is_compacted && found.1.is_none();
+        // Compacted away, or its first batches, while there was a marker, and the marker truncated
+        // since.
+        let is_late = found
+            .1
+            .is_none_or(|first| writer.open_since.is_some_and(|it| first > it));
+        let is_new = is_new || is_compacted && is_late;
         let is_half_known =
             is_new || is_straddling && [-1, writer.coordinator_epoch].contains(&found.0);
         assert!(
@@ -661,6 +665,13 @@ pub(crate) fn read_back(world: &mut World, offset: i64) {
     }
 }
 
+fn spans(bytes: &[u8]) -> Vec<(i64, i64)> {
+    batches(bytes)
+        .map_while(Result::ok)
+        .map(|batch| (batch.base_offset(), batch.last_offset()))
+        .collect()
+}
+
 pub(crate) fn read_somewhere(world: &mut World) {
     let view = world.log().view();
     let isolation = any_isolation(world);
@@ -695,7 +706,11 @@ pub(crate) fn read_somewhere(world: &mut World) {
         .collect();
     assert!(
         expected.starts_with(&bytes),
-        "{from:?} got other bytes than were written"
+        "{from:?} got {} bytes, {:?}, written was {:?}, differs at {:?}",
+        bytes.len(),
+        spans(&bytes),
+        spans(&expected),
+        &bytes[expected.len().min(bytes.len())..]
     );
     let fits = visible
         .first()

@@ -866,3 +866,35 @@ fn a_broken_batch_ends_the_round_and_is_not_copied() {
         std::fs::write(&path, &whole).unwrap();
     }
 }
+
+#[test]
+fn what_may_still_be_taken_back_is_not_compacted() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), config());
+    for i in 0..60 {
+        let batch = keyed(&format!("k{}", i % 3), Some(&i.to_string()));
+        append(&mut log, &batch).unwrap();
+    }
+    log.close().unwrap();
+    let mut log = Log::open(OpenLog {
+        is_clean: true,
+        high_watermark: 40,
+        ..how(place.path(), config(), Disk::new())
+    })
+    .unwrap();
+    let cleanable = |log: &Log| round(log, 0, NOW).dirt.cleanable_bytes;
+    // A marker at 50 might be cut, and one that says the contrary written in its place.
+    assert_eq!(cleanable(&log), 0);
+    log.set_high_watermark(59);
+    assert_eq!(cleanable(&log), 0);
+    log.set_high_watermark(60);
+    assert_ne!(cleanable(&log), 0);
+    // What it learns later it remembers.
+    append(&mut log, &keyed("k0", Some("60"))).unwrap();
+    assert_ne!(cleanable(&log), 0);
+    append(&mut log, &keyed("k0", Some("61"))).unwrap();
+    assert!(log.truncate(61, NOW).unwrap());
+    assert_eq!(cleanable(&log), 0);
+    log.set_high_watermark(61);
+    assert_ne!(cleanable(&log), 0);
+}
