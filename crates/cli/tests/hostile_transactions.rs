@@ -286,7 +286,12 @@ fn strangers_get_kafkas_answers() {
     };
     note("offset, empty group", commit(&mut it, me, ("", -1), 0));
     note("offset, no partition", commit(&mut it, me, ("g", -1), 9));
-    note("offset, generation", commit(&mut it, me, ("g", 3), 0));
+    let mut generation = "";
+    node.wait_until("has aborted", || {
+        generation = commit(&mut it, me, ("g", 3), 0);
+        generation != "CONCURRENT_TRANSACTIONS"
+    });
+    note("offset, generation", generation);
 
     note("marker, no such partition", it.mark(me, 0, 9));
     note("marker, old epoch", it.mark(old, 0, 0));
