@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	topic       = "killed"
-	nPartitions = 8
-	nProducers  = 4
+	topic      = "killed"
+	nProducers = 4
 	// Records that must be on their way, unanswered, when the kill comes.
 	unacknowledgedMin = 1000
 )
@@ -29,6 +28,8 @@ func kill(ctx context.Context, flags *flag.FlagSet, arguments []string) error {
 	bootstrap := flags.String("bootstrap", "", "HOST:PORT of the broker")
 	logPath := flags.String("log", "broker.log", "the broker's output")
 	perRound := flags.Int("records", 20000, "acknowledged records per round, at most")
+	nPartitions := flags.Int("partitions", 8, "partitions under load")
+	withPolicies := flags.Bool("policies", false, "three quarters of them in topics that are compacted, or lose old segments, or both")
 	_ = flags.Parse(arguments) // ExitOnError
 	b, err := newBroker(flags.Args(), *bootstrap, *logPath)
 	if err != nil {
@@ -38,7 +39,7 @@ func kill(ctx context.Context, flags *flag.FlagSet, arguments []string) error {
 		return err
 	}
 	defer func() { _ = b.kill() }()
-	t, err := newTrial(ctx, b)
+	t, err := newTrial(ctx, b, places(*nPartitions, *withPolicies))
 	if err != nil {
 		return err
 	}
@@ -51,13 +52,20 @@ func kill(ctx context.Context, flags *flag.FlagSet, arguments []string) error {
 	if err := errors.Join(b.stop(ctx), b.start()); err != nil {
 		return err
 	}
-	t.reader = newReader(t.fleet)
+	t.reader = newReader(t.fleet, len(plain(t.places)))
 	if err := t.verify(ctx); err != nil {
 		return fmt.Errorf("from the first record: %w", err)
 	}
 	commits := 0
 	for _, g := range t.groups {
 		commits += g.nAcknowledged
+	}
+	if *withPolicies {
+		if t.warden.compacted == 0 || t.warden.deleted == 0 {
+			return fmt.Errorf("the policies took %d and %d records: they never came to anything", t.warden.compacted, t.warden.deleted)
+		}
+		fmt.Printf("of %d partitions with a policy: %d records compacted away, %d below the starts\n",
+			len(t.places)-len(plain(t.places)), t.warden.compacted, t.warden.deleted)
 	}
 	fmt.Printf("%d rounds: %d records acknowledged, 0 lost, 0 duplicated, in order; %d commits and %d topics hold; "+
 		"never less than %d unacknowledged at the kill; slowest restart %d ms\n",
@@ -69,36 +77,60 @@ func kill(ctx context.Context, flags *flag.FlagSet, arguments []string) error {
 type trial struct {
 	broker              *broker
 	admin               *kadm.Client
+	places              []*place
 	fleet               []*producer
 	groups              []*group
 	maker               *maker
 	reader              *reader
+	warden              *warden
 	leastUnacknowledged int64
 	slowest             time.Duration
 }
 
-func newTrial(ctx context.Context, b *broker) (*trial, error) {
-	plain, err := kgo.NewClient(kgo.SeedBrokers(b.bootstrap), kgo.RetryTimeout(patience))
+func newTrial(ctx context.Context, b *broker, places []*place) (*trial, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.bootstrap), kgo.RetryTimeout(patience))
 	if err != nil {
 		return nil, err
 	}
-	admin := kadm.NewClient(plain)
-	segment := "1048576"
-	if _, err := admin.CreateTopic(ctx, nPartitions, 1, map[string]*string{"segment.bytes": &segment}, topic); err != nil {
+	admin := kadm.NewClient(client)
+	if err := createTopics(ctx, admin, places); err != nil {
 		return nil, err
 	}
-	t := &trial{broker: b, admin: admin, leastUnacknowledged: math.MaxInt64,
+	t := &trial{broker: b, admin: admin, places: places, warden: newWarden(places), leastUnacknowledged: math.MaxInt64,
 		groups: []*group{newGroup("killed-a", b.bootstrap), newGroup("killed-b", b.bootstrap)},
-		maker:  &maker{client: plain, admin: admin, made: map[string]int{}, deleted: map[string]bool{}}}
+		maker:  &maker{client: client, admin: admin, made: map[string]int{}, deleted: map[string]bool{}}}
 	for i := range nProducers {
-		p, err := newProducer(i, b.bootstrap)
+		p, err := newProducer(i, b.bootstrap, places)
 		if err != nil {
 			return nil, err
 		}
 		t.fleet = append(t.fleet, p)
 	}
-	t.reader = newReader(t.fleet)
+	t.reader = newReader(t.fleet, len(plain(places)))
 	return t, nil
+}
+
+// createTopics: what has a policy rolls every moment, and goes soon.
+func createTopics(ctx context.Context, admin *kadm.Client, places []*place) error {
+	settings := map[string]map[string]string{topic: {"segment.bytes": "1048576"}}
+	for _, it := range policed {
+		settings[it.topic] = map[string]string{"cleanup.policy": it.policy, "segment.bytes": "1048576", "segment.ms": "200",
+			"retention.bytes": "300000", "file.delete.delay.ms": "100", "min.cleanable.dirty.ratio": "0.01", "delete.retention.ms": "500"}
+	}
+	nPartitions := map[string]int32{}
+	for _, p := range places {
+		nPartitions[p.topic]++
+	}
+	for name, n := range nPartitions {
+		config := map[string]*string{}
+		for key, value := range settings[name] {
+			config[key] = &value
+		}
+		if _, err := admin.CreateTopic(ctx, n, 1, config, name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func (t *trial) round(ctx context.Context, round int, enough int64) error {
@@ -171,7 +203,10 @@ func (t *trial) verify(ctx context.Context) error {
 			return err
 		}
 	}
-	return t.reader.verify(ctx, t.broker.bootstrap)
+	if err := t.fleet[0].seal(); err != nil {
+		return err
+	}
+	return errors.Join(t.reader.verify(ctx, t.broker.bootstrap), t.warden.verify(ctx, t.broker.bootstrap))
 }
 
 func sum(fleet []*producer, of func(*producer) int64) (total int64) {
@@ -197,7 +232,8 @@ func onTheWire(fleet []*producer) int64 {
 // recordBytes is a little more than one record takes in a request.
 const recordBytes = 220
 
-func value(producer, partition int, sequence int64) string {
-	text := fmt.Sprintf("%d %d %d ", producer, partition, sequence)
+// value: at is the number of the place, which is the partition in the plain topic.
+func value(producer, at int, number int64) string {
+	text := fmt.Sprintf("%d %d %d ", producer, at, number)
 	return text + strings.Repeat("k", 200-len(text))
 }

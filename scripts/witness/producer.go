@@ -17,16 +17,17 @@ type producer struct {
 	produced     atomic.Int64
 	acknowledged atomic.Int64
 	wire         atomic.Int64 // Bytes of Produce requests written and not answered.
-	next         [nPartitions]int64
+	places       []*place
+	next         []int64 // By place.
 	failure      atomic.Pointer[error]
 	halt         atomic.Bool
 	running      sync.WaitGroup
 }
 
-func newProducer(id int, bootstrap string) (*producer, error) {
-	p := &producer{id: id}
+func newProducer(id int, bootstrap string, places []*place) (*producer, error) {
+	p := &producer{id: id, places: places, next: make([]int64, len(places))}
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(bootstrap), kgo.ClientID(fmt.Sprintf("killed-%d", id)), kgo.DefaultProduceTopic(topic),
+		kgo.SeedBrokers(bootstrap), kgo.ClientID(fmt.Sprintf("killed-%d", id)),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(32<<10), kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(4000), kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
@@ -53,31 +54,48 @@ func (p *producer) resume() {
 	p.running.Add(1)
 	go func() {
 		defer p.running.Done()
-		for partition := 0; !p.halt.Load(); partition = (partition + 1) % nPartitions {
+		for at := 0; !p.halt.Load(); at = (at + 1) % len(p.places) {
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-			p.one(ctx, partition)
+			p.one(ctx, at)
 			cancel()
 		}
 	}()
 }
 
 // one produces a record if the buffer has room for it soon.
-func (p *producer) one(ctx context.Context, partition int) {
+func (p *producer) one(ctx context.Context, at int) {
 	if p.client.BufferedProduceRecords() >= 3900 {
 		<-ctx.Done()
 		return
 	}
-	record := kgo.StringRecord(value(p.id, partition, p.next[partition]))
-	record.Partition = int32(partition)
-	p.next[partition]++
+	p.produce(at)
+}
+
+func (p *producer) produce(at int) {
+	place, number := p.places[at], p.next[at]
+	p.next[at]++
 	p.produced.Add(1)
-	p.client.Produce(context.Background(), record, func(_ *kgo.Record, err error) {
+	p.client.Produce(context.Background(), place.record(p.id, at, number), func(record *kgo.Record, err error) {
 		if err != nil {
 			p.failure.CompareAndSwap(nil, &err)
 			return
 		}
+		if place.hasPolicy() {
+			place.acknowledged(string(record.Key), mark{p.id, number, record.Offset})
+		}
 		p.acknowledged.Add(1)
 	})
+}
+
+// seal ends each place that has a policy with a record that stays: who reads it has read everything.
+func (p *producer) seal() error {
+	for at, place := range p.places {
+		for more := place.hasPolicy(); more; {
+			more = isDeletion(p.next[at])
+			p.produce(at)
+		}
+	}
+	return p.drain()
 }
 
 func (p *producer) pause() {

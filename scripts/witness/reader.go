@@ -13,11 +13,14 @@ import (
 // reader goes through the partitions without a group and expects each producer's numbers, one by one.
 type reader struct {
 	fleet  []*producer
-	offset [nPartitions]int64             // Next to read.
-	next   [nPartitions][nProducers]int64 // Number expected next.
+	offset []int64             // Next to read.
+	next   [][nProducers]int64 // Number expected next.
 }
 
-func newReader(fleet []*producer) *reader { return &reader{fleet: fleet} }
+// newReader: the partitions of the plain topic are the first places of the fleet.
+func newReader(fleet []*producer, nPartitions int) *reader {
+	return &reader{fleet: fleet, offset: make([]int64, nPartitions), next: make([][nProducers]int64, nPartitions)}
+}
 
 // verify reads on to the end and checks that everything acknowledged is there once and in order. Nothing is in flight meanwhile.
 func (r *reader) verify(ctx context.Context, bootstrap string) error {

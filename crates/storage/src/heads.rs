@@ -138,6 +138,12 @@ impl<'a> Heads<'a> {
         Ok(Some(head))
     }
 
+    /// All of the header of the batch that came last; `None` of an old format.
+    pub(crate) fn header_of(&self, head: &Head) -> Option<Header<'_>> {
+        let at = head.position.checked_sub(self.chunk_at)? as usize;
+        Header::parse(self.chunk.get(at..)?).ok()
+    }
+
     fn buffered(&self) -> Option<Result<Head, CorruptBatch>> {
         let at = self.position.checked_sub(self.chunk_at)? as usize;
         Head::parse(self.chunk.get(at..)?)

@@ -420,6 +420,7 @@ impl Log {
         Remember {
             now_ms,
             expiration_ms: self.config.producer_id_expiration_ms,
+            recalls: true,
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct ProducerFiles {
 pub(crate) struct Remember {
     pub(crate) now_ms: i64,
     pub(crate) expiration_ms: i64,
+    /// Batches of before a snapshot may come again: answers to them may have been lost.
+    pub(crate) recalls: bool,
 }
 
 impl ProducerFiles {
@@ -85,6 +87,7 @@ impl ProducerFiles {
                     let Remember {
                         now_ms,
                         expiration_ms,
+                        ..
                     } = how;
                     return Ok(Producers::load(entries, offset, now_ms, expiration_ms));
                 }

@@ -135,6 +135,7 @@ impl Opening<'_> {
         Remember {
             now_ms: self.how.now_ms,
             expiration_ms,
+            recalls: !self.how.is_clean,
         }
     }
 
@@ -182,7 +183,7 @@ impl Opening<'_> {
         } else {
             None
         };
-        let Some(position) = resumed else {
+        let Some((position, end)) = resumed else {
             return self.scan(segment, true);
         };
         let is_untouched = segment.n_index_entries() == n_indexed;
@@ -192,11 +193,13 @@ impl Opening<'_> {
             self.unflushed_end = Some(segment.read_end()?);
             return Ok(0);
         }
-        self.files.delete_above(point)?;
+        // IMPORTANT: not at the point. Where less is there than it vouches for, because something was
+        // being thrown away, the snapshots behind it know of batches that are gone.
+        self.files.delete_above(end)?;
         let mut above = self.segments.clone();
         above.push(Arc::clone(segment));
         let (start, how) = (self.start_of_log(segment.base()), self.remember());
-        let producers = rebuild_producers(&above, &mut self.files, start, point, how)?;
+        let producers = rebuild_producers(&above, &mut self.files, start, end, how)?;
         self.scan_from(segment, position, point, producers, true)
     }
 
@@ -409,6 +412,9 @@ pub(crate) fn rebuild_producers(
     how: Remember,
 ) -> Result<Producers, Fault> {
     let mut producers = files.load(start, end, how)?;
+    if how.recalls {
+        recall(segments, start, &mut producers)?;
+    }
     let from = producers.end_offset().max(start);
     if from < end {
         let first = segments
@@ -424,6 +430,54 @@ pub(crate) fn rebuild_producers(
     }
     producers.set_end_offset(end);
     Ok(producers)
+}
+
+/// How far below a snapshot headers are read once more, in entries of the offset index, which are a page
+/// apart or a batch that is larger. What a producer may send again, five batches at most, was among
+/// the last that were written.
+const RECALLED_ENTRIES: u32 = 256;
+
+/// A snapshot knows of each producer the newest batch. Those before it whose answers a crash took come
+/// again, and must not be taken for new ones, or for gaps.
+fn recall(segments: &Segments, start: Offset, producers: &mut Producers) -> Result<(), Fault> {
+    let end = producers.end_offset();
+    let mut n_left = if producers.is_empty() {
+        0
+    } else {
+        RECALLED_ENTRIES
+    };
+    let mut stretches = Vec::new();
+    for segment in segments.iter().rev().skip_while(|it| it.base() >= end) {
+        if n_left == 0 {
+            break;
+        }
+        let (position, n) = segment.position_before(end, n_left)?;
+        stretches.push((segment, position));
+        let is_first = segment.base() <= start;
+        // The first batch of a segment has no entry.
+        n_left = if is_first {
+            0
+        } else {
+            n_left.saturating_sub(n + 1)
+        };
+    }
+    for (segment, position) in stretches.into_iter().rev() {
+        let mut heads = segment.heads(position);
+        while let Some(head) = heads.next() {
+            let head = match head {
+                // What lies below the recovery point is somebody else's to judge.
+                Err(Fault::Corrupt { .. }) => break,
+                head => head?,
+            };
+            if head.base_offset >= end {
+                break;
+            }
+            if let Some(header) = heads.header_of(&head).filter(|_| head.last_offset >= start) {
+                producers.recall(header);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn replay(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use ottla_protocol::Offset;
+use ottla_protocol::batch::Header;
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile};
@@ -430,6 +431,13 @@ impl Segment {
         }
     }
 
+    /// Where to begin to see the last `n` stretches below `offset`, as far as the index tells them
+    /// apart, and how many they are.
+    pub(crate) fn position_before(&self, offset: Offset, n: u32) -> Result<(u32, u32), Fault> {
+        let (position, n) = self.offsets.position_before(offset, n)?;
+        Ok((if position < self.size() { position } else { 0 }, n))
+    }
+
     /// The batch headers from `position`, which must be the start of a batch.
     pub(crate) fn heads(&self, position: u32) -> Heads<'_> {
         Heads::new(&self.log, position, self.size())
@@ -512,8 +520,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Where the batch at `point` starts (or would start), if the indexes can be believed below it.
-    /// They keep what they know of batches below, and nothing else; if `None`, they are as before,
+    /// Where the batch at `point` starts (or would start), and the offset behind the last one below
+    /// it, if the indexes can be believed. They keep what they know of batches below, and nothing else; if `None`, they are as before,
     /// or to be made anew.
     ///
     /// All below `point` was synced at some time, so its batches are not looked into: they are
@@ -522,7 +530,7 @@ impl Segment {
         &self,
         point: Offset,
         config: &LogConfig,
-    ) -> Result<Option<u32>, Fault> {
+    ) -> Result<Option<(u32, Offset)>, Fault> {
         let (Some(n_offsets), Some(n_times), true) = (
             self.offsets.n_sane_below(point, self.size())?,
             self.times.n_sane_below(point)?,
@@ -554,7 +562,7 @@ impl Segment {
                 head => head?,
             };
             if head.base_offset >= point {
-                return Ok(Some(position));
+                break;
             }
             // One that goes back has lost its front: a torn batch, or no batch.
             let goes_on = head.base_offset > before && head.last_offset >= head.base_offset;
@@ -569,9 +577,28 @@ impl Segment {
             position += head.size;
         }
         // A truncation that did not come to its end may have left entries of what is gone.
-        self.txns.truncate(before.saturating_add(1))?;
-        // What is left is torn, or nothing: scanning tells.
-        Ok(Some(position))
+        let end = before.saturating_add(1);
+        self.txns.truncate(end)?;
+        // What is left is new, or torn, or nothing: scanning tells.
+        Ok(self.has_marker_of_last_abort()?.then_some((position, end)))
+    }
+
+    /// Whether the newest aborted transaction was ended where its entry says. Those before it are
+    /// as old as the recovery point.
+    fn has_marker_of_last_abort(&self) -> Result<bool, Fault> {
+        let Some(last) = self.txns.last()? else {
+            return Ok(true);
+        };
+        let found = match self.find(last.last_offset) {
+            Err(Fault::Corrupt { .. }) => None,
+            found => found?.filter(|head| head.base_offset == last.last_offset),
+        };
+        let Some(head) = found else {
+            return Ok(false);
+        };
+        let bytes = self.read_batch(&head)?;
+        Ok(Header::parse(&bytes)
+            .is_ok_and(|it| it.is_control() && it.producer_id() == last.producer_id))
     }
 
     fn has_batch_at(&self, entry: OffsetPosition) -> Result<bool, Fault> {
@@ -602,16 +629,18 @@ impl Segment {
     }
 
     /// Ends a segment's active life: the final word of the time index, no spare bytes anywhere.
-    pub(crate) fn finish(&self, config: &LogConfig) -> Result<(), Fault> {
+    /// Returns whether a file was changed, and so is to be synced.
+    pub(crate) fn finish(&self, config: &LogConfig) -> Result<bool, Fault> {
+        let n_times = self.times.n_entries();
         self.times
             .append(self.largest()?, config.segment_index_bytes, true)?;
         // Only if need be: setting the length would make the file look modified.
         let size = u64::from(self.size());
-        if self.log.length()? == size {
-            Ok(())
-        } else {
-            self.log.set_length(size)
+        let has_spare = self.log.length()? != size;
+        if has_spare {
+            self.log.set_length(size)?;
         }
+        Ok(has_spare || self.times.n_entries() != n_times)
     }
 
     /// It is not the active one any more.

@@ -88,6 +88,20 @@ impl OffsetIndex {
         }))
     }
 
+    /// The position of the entry that has `n` behind it among those at or below `offset`, and how
+    /// many there are; if they are not so many, the start.
+    pub(crate) fn position_before(&self, offset: Offset, n: u32) -> Result<(u32, u32), Fault> {
+        let n_below = self
+            .entries
+            .partition_point(|entry| self.decode(entry).offset <= offset)?;
+        let entry = match n_below.checked_sub(n.saturating_add(1)) {
+            Some(at) => self.entries.entry(at)?,
+            None => None,
+        };
+        let position = entry.map_or(0, |entry| self.decode(&entry).position);
+        Ok((position, n_below.min(n)))
+    }
+
     /// The offset of the first entry at or behind `position`.
     pub(crate) fn first_at_or_behind(&self, position: u64) -> Result<Option<Offset>, Fault> {
         let before = |entry: &[u8; WIDTH]| u64::from(self.decode(entry).position) < position;

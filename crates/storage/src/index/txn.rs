@@ -103,14 +103,20 @@ impl TxnIndex {
         self.entries.truncate(n)
     }
 
-    /// Whether all entries are of a version that we know and belong to this segment.
+    /// Whether all entries are of a version that we know, belong to this segment, and can be right
+    /// behind the one before. Zeros cannot, not even where offsets begin with 0: a marker lies
+    /// behind what it ends.
     pub(crate) fn is_sound(&self) -> Result<bool, Fault> {
         let n = self.n_entries();
         let mut at = 0;
+        let mut before = self.base - 1;
         while at < n {
             let block = self.entries.entries(at, n.min(at + BLOCK_ENTRIES))?;
             let is_sound = |entry: &[u8; WIDTH]| {
-                entry.starts_with(&[0, 0]) && decode(entry).last_offset >= self.base
+                let it = decode(entry);
+                let follows = it.last_offset > before && it.first_offset < it.last_offset;
+                before = it.last_offset;
+                entry.starts_with(&[0, 0]) && follows
             };
             if block.is_empty() || !block.iter().all(is_sound) {
                 return Ok(false);
@@ -118,6 +124,10 @@ impl TxnIndex {
             at += block.len() as u32;
         }
         Ok(true)
+    }
+
+    pub(crate) fn last(&self) -> Result<Option<AbortedTransaction>, Fault> {
+        Ok(self.entries.last()?.map(|entry| decode(&entry)))
     }
 
     /// Drops everything; makes no file where there is none.

@@ -180,9 +180,8 @@ impl Log {
     pub(crate) fn prepare_close(&mut self) -> Result<Option<FlushTarget>, Fault> {
         self.check_writable()?;
         self.settle_replacement()?;
-        let before = self.active().lengths();
-        self.active().finish(&self.config)?;
-        let has_last_words = self.active().lengths() != before;
+        // IMPORTANT: spare bytes that came back with the power would stand before the next batch.
+        let has_last_words = self.active().finish(&self.config)?;
         self.producers.set_end_offset(self.end());
         let snapshot = self.producer_files.take(&self.producers)?;
         let active = Arc::clone(self.active());

@@ -20,6 +20,15 @@ pub struct SeenBatch {
 }
 
 impl SeenBatch {
+    fn of(batch: Header<'_>) -> Self {
+        Self {
+            last_sequence: batch.last_sequence(),
+            last_offset: batch.last_offset(),
+            offset_delta: batch.last_offset_delta(),
+            timestamp: batch.max_timestamp(),
+        }
+    }
+
     pub fn first_sequence(&self) -> i32 {
         match self.last_sequence {
             NO_SEQUENCE => NO_SEQUENCE,
@@ -136,12 +145,19 @@ impl Producer {
     pub(super) fn append(&mut self, batch: Header<'_>) {
         self.enter_epoch(batch.producer_epoch());
         self.last_timestamp = batch.max_timestamp();
-        self.remember(SeenBatch {
-            last_sequence: batch.last_sequence(),
-            last_offset: batch.last_offset(),
-            offset_delta: batch.last_offset_delta(),
-            timestamp: batch.max_timestamp(),
-        });
+        self.remember(SeenBatch::of(batch));
+    }
+
+    /// A batch that was written before the newest one.
+    pub(super) fn recall(&mut self, batch: Header<'_>) {
+        let Some(newest) = self.newest().copied() else {
+            return;
+        };
+        if batch.producer_epoch() == self.epoch && batch.last_offset() < newest.last_offset {
+            self.n_seen -= 1;
+            self.remember(SeenBatch::of(batch));
+            self.remember(newest);
+        }
     }
 
     pub(super) fn begin_transaction(&mut self, first_offset: i64) {

@@ -123,6 +123,16 @@ impl Producers {
         }
     }
 
+    /// A batch of before the snapshot that this was loaded from, which has only the newest of each
+    /// producer. They come in the order of the log.
+    pub fn recall(&mut self, batch: Header<'_>) {
+        if let Some(producer) = self.entries.get_mut(&batch.producer_id())
+            && !batch.is_control()
+        {
+            producer.recall(batch);
+        }
+    }
+
     fn apply_records(&mut self, batch: Header<'_>) {
         let (id, first_offset) = (batch.producer_id(), batch.base_offset());
         let producer = self

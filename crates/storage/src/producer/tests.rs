@@ -501,6 +501,38 @@ fn snapshot_keeps_the_newest_batch_and_the_transaction() {
 }
 
 #[test]
+fn what_a_snapshot_lacks_is_recalled_from_the_log() {
+    let mut it = Partition::default();
+    it.plain(4, 0, 0, 1);
+    for i in 0..7 {
+        it.plain(3, 1, i * 2, 2);
+    }
+    let bytes = snapshot::encode(&it.producers);
+    let mut again = Partition {
+        producers: Producers::load(snapshot::decode(&bytes).unwrap(), it.end, 5, DAY),
+        end: it.end,
+    };
+    let mut recall = |builder: BatchBuilder| {
+        let bytes = builder.finish();
+        again.producers.recall(Header::parse(&bytes).unwrap());
+    };
+    // Of an epoch that is over, of nobody, and what the snapshot has.
+    recall(records(3, 0, 90, 2, 0));
+    recall(records(5, 0, 0, 1, 0));
+    for i in 0..7 {
+        recall(records(3, 1, i * 2, 2, 1 + i64::from(i) * 2));
+    }
+    assert_eq!(again.producers.get(3), it.producers.get(3));
+    assert_eq!(again.producers.len(), 2);
+    assert_lines(
+        [again.plain(3, 1, 4, 2), again.plain(3, 1, 2, 2)],
+        expect![[r#"
+            duplicate of 5..=6 at 6
+            OUT_OF_ORDER_SEQUENCE_NUMBER: producer 3 of epoch 1 sent sequence 2, expected is 14"#]],
+    );
+}
+
+#[test]
 fn damaged_snapshots() {
     let good: &[u8] = include_bytes!("../../testdata/producer/transactions.snapshot");
     for cut in 0..good.len() {

@@ -329,6 +329,7 @@ pub(crate) fn producers(world: &mut World) {
                     .is_none_or(|seen| seen.last_offset < deepest),
             "batches of {id}"
         );
+        writer.is_forgotten |= n == 0 && !writer.seen.is_empty();
         if is_compacted {
             compacted_producer(producer, writer, left, &history);
         } else {
@@ -378,6 +379,7 @@ fn believe_producers(world: &mut World) {
             open_since: producer.transaction_start(),
             last_timestamp: producer.last_timestamp(),
             last_heard: producer.last_offset(),
+            is_forgotten: producer.seen().is_empty(),
         };
         believed.writers.insert(producer.id(), writer);
     }

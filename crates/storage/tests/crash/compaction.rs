@@ -451,6 +451,10 @@ impl<'a> Law<'a> {
     }
 
     fn may_drop_marker(&self, marker: &Sent) -> bool {
+        // As its records it is deleted already, and a power cut may have taken it before the round.
+        if marker.base < self.start {
+            return true;
+        }
         let is_left = |base: &i64| self.left.contains_key(base);
         let has_records = self
             .marked

@@ -246,6 +246,9 @@ pub(crate) struct Writer {
     pub(crate) last_timestamp: i64,
     /// Of the newest batch or marker.
     pub(crate) last_heard: i64,
+    /// The log has forgotten its batches and not its epoch, as they lie below the start. What it
+    /// sends next in that epoch is out of order, so it goes on in the next one, as clients do.
+    pub(crate) is_forgotten: bool,
 }
 
 /// What is remembered of who wrote.
@@ -275,6 +278,7 @@ impl Remembered {
             open_since: None,
             last_timestamp: -1,
             last_heard: -1,
+            is_forgotten: false,
         });
         if writer.epoch != epoch {
             writer.epoch = epoch;
@@ -283,6 +287,7 @@ impl Remembered {
         writer.last_timestamp = batch.max_timestamp;
         writer.last_heard = batch.last;
         let Some(marker) = batch.marker else {
+            writer.is_forgotten = false;
             writer.seen.push_back(Seen {
                 first_sequence,
                 last_sequence: first_sequence + (batch.last - batch.base) as i32,

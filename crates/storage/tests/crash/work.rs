@@ -107,7 +107,8 @@ impl World {
         }
         let is_open = writer.is_some_and(|writer| writer.open_since.is_some());
         let newest = writer.and_then(|writer| writer.seen.back());
-        let (epoch, sequence) = if !is_open && self.dice.percent(3) {
+        let is_forgotten = writer.is_some_and(|writer| writer.is_forgotten);
+        let (epoch, sequence) = if !is_open && (self.dice.percent(3) || is_forgotten) {
             (epoch + 1, 0)
         } else {
             (epoch, newest.map_or(0, |seen| seen.last_sequence + 1))
@@ -181,7 +182,13 @@ impl World {
         assign(&mut expected, &checked, end, self.epoch, self.now_ms);
         let sent = Sent::of(expected.into());
         let done = self.log().append_as_leader(&bytes, &checked, append);
-        self.trace(|| format!("append {kind:?} of {} bytes", bytes.len()));
+        self.trace(|| {
+            format!(
+                "append {kind:?} of {} bytes {:?}",
+                bytes.len(),
+                sent.producer
+            )
+        });
         match done {
             Ok(outcome) => {
                 let is_as_sent = !outcome.is_duplicate
@@ -244,7 +251,13 @@ impl World {
         }
         let (epoch, now_ms) = (self.epoch, self.now_ms);
         let done = self.log().append_as_follower(&bytes, epoch, now_ms);
-        self.trace(|| format!("follow with {} batches", sent.len()));
+        self.trace(|| {
+            let producers: Vec<_> = sent
+                .iter()
+                .map(|batch| (batch.base, batch.producer))
+                .collect();
+            format!("follow with {producers:?}")
+        });
         match done {
             Ok(outcome) => {
                 let outcome = outcome.expect("there were batches");
@@ -523,7 +536,8 @@ impl World {
         let model = &mut self.model;
         let settled = (model.flushed.min(to), model.start_min.min(to));
         // Below the first segment: for a moment there is none, and nothing to tell the start.
-        let during = if to < model.start { (0, 0) } else { settled };
+        let is_below = to < model.start;
+        let during = if is_below { (0, 0) } else { settled };
         (model.flushed, model.start_min) = during;
         model.compacted = model.compacted.min(to);
         model.timeline.cut(to);
@@ -541,7 +555,7 @@ impl World {
             }
             Err(fault) => {
                 self.model.epochs = self.log().epochs().clone();
-                if during == (0, 0) {
+                if is_below {
                     let cut = std::mem::replace(&mut self.model.timeline, Timeline::from(to));
                     self.may_be(cut);
                 }
