@@ -132,7 +132,7 @@ fn requests_sent_together_are_answered_one_after_the_other() {
     let node = Node::start(&[]);
     let mut stream = node.connect();
     let mut together = request(18, 0, &[]);
-    // All topics, then ApiVersions again: neither may be decided before the one before it is answered.
+    // All topics, then ApiVersions again: no answer may overtake another.
     together.extend(request(3, 1, &(-1i32).to_be_bytes()));
     together.extend(request(18, 0, &[]));
     stream.write_all(&together).unwrap();

@@ -87,6 +87,10 @@ definitions! {
     CONNECTIONS = Gauge "kafka_server_socket_server_metrics_connection_count" "kafka.server:type=socket-server-metrics,connection-count" "Open connections.";
     CONNECTIONS_CREATED = Counter "kafka_server_socket_server_metrics_connection_creation_total" "kafka.server:type=socket-server-metrics,connection-creation-total" "Connections accepted.";
     CONNECTIONS_EXPIRED = Counter "kafka_server_socket_server_metrics_expired_connections_killed_count" "kafka.server:type=socket-server-metrics,expired-connections-killed-count" "Connections closed because they were idle for connections.max.idle.ms.";
+    REQUESTS_IN_FLIGHT = Gauge "ottla_requests_in_flight" "" "Requests that have been started and are not answered yet, over all connections.";
+    REQUEST_MEMORY_USED = Gauge "kafka_network_socketserver_memorypoolused" "kafka.network:type=SocketServer,name=MemoryPoolUsed" "Bytes of queued.max.request.bytes that requests above 64 KiB hold.";
+    REQUEST_MEMORY_FREE = Gauge "kafka_network_socketserver_memorypoolavailable" "kafka.network:type=SocketServer,name=MemoryPoolAvailable" "Bytes of it that are free.";
+    CONNECTIONS_SHORT = Gauge "ottla_connections_waiting_for_memory" "" "Connections whose next request waits for memory.";
     OFFLINE_DIRECTORIES = Gauge "kafka_log_logmanager_offlinelogdirectorycount" "kafka.log:type=LogManager,name=OfflineLogDirectoryCount" "Log directories that have failed.";
     LOG_SIZE = Gauge "kafka_log_log_size" "kafka.log:type=Log,name=Size,topic=,partition=" "Bytes of a partition's log.";
     LOG_SEGMENTS = Gauge "kafka_log_log_numlogsegments" "kafka.log:type=Log,name=NumLogSegments,topic=,partition=" "Segments of a partition's log.";
@@ -152,6 +156,11 @@ impl Gauge {
 
     pub fn sub(&self, n: i64) {
         self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    pub fn set(&self, n: usize) {
+        let n = i64::try_from(n).unwrap_or(i64::MAX);
+        self.0.store(n, Ordering::Relaxed);
     }
 
     pub fn get(&self) -> i64 {
@@ -249,6 +258,10 @@ pub struct Metrics {
     pub connections: Gauge,
     pub connections_created: Counter,
     pub connections_expired: Counter,
+    pub requests_in_flight: Gauge,
+    pub request_memory_used: Gauge,
+    pub request_memory_free: Gauge,
+    pub connections_short: Gauge,
     pub invalid_crc: Counter,
     pub no_key_compacted: Counter,
     pub metadata_errors: Counter,
@@ -272,6 +285,10 @@ impl Default for Metrics {
             connections: Gauge::default(),
             connections_created: Counter::default(),
             connections_expired: Counter::default(),
+            requests_in_flight: Gauge::default(),
+            request_memory_used: Gauge::default(),
+            request_memory_free: Gauge::default(),
+            connections_short: Gauge::default(),
             invalid_crc: Counter::default(),
             no_key_compacted: Counter::default(),
             metadata_errors: Counter::default(),
@@ -337,6 +354,10 @@ impl Metrics {
         page.plain(CONNECTIONS, self.connections.get() as f64);
         page.plain(CONNECTIONS_CREATED, self.connections_created.get() as f64);
         page.plain(CONNECTIONS_EXPIRED, self.connections_expired.get() as f64);
+        page.plain(REQUESTS_IN_FLIGHT, self.requests_in_flight.get() as f64);
+        page.plain(REQUEST_MEMORY_USED, self.request_memory_used.get() as f64);
+        page.plain(REQUEST_MEMORY_FREE, self.request_memory_free.get() as f64);
+        page.plain(CONNECTIONS_SHORT, self.connections_short.get() as f64);
         page.plain(INVALID_CRC, self.invalid_crc.get() as f64);
         page.plain(NO_KEY_COMPACTED, self.no_key_compacted.get() as f64);
         page.plain(METADATA_ERRORS, self.metadata_errors.get() as f64);

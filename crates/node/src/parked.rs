@@ -57,6 +57,9 @@ impl Parking {
             waiters.retain(|waiter| waiter.strong_count() > 0);
             waiters.sort_unstable_by_key(Weak::as_ptr);
             waiters.dedup_by(|a, b| a.ptr_eq(b));
+            // Where most still wait, the next look is as many entries away: not one for each.
+            let n_waiting = waiters.len();
+            waiters.reserve(n_waiting);
         }
         waiters.push(Arc::downgrade(waiter));
         // IMPORTANT: published before the caller looks at the partition again.
@@ -109,6 +112,21 @@ mod tests {
         }
         assert!(parking.waiters.lock().len() < 1000);
         assert_eq!(parking.n_waiting(), 0);
+    }
+
+    #[test]
+    fn ten_thousand_that_wait_are_not_looked_through_for_each_that_comes() {
+        let parking = Parking::default();
+        let waiting: Vec<_> = (0..10_000).map(|_| Waiter::new()).collect();
+        waiting.iter().for_each(|waiter| parking.park(waiter));
+        // Full to the last place, and one comes and goes again and again.
+        let room = |waiters: &Vec<_>| waiters.capacity() - waiters.len();
+        let mut n_looks = 0;
+        for _ in 0..50_000 {
+            n_looks += usize::from(room(&parking.waiters.lock()) == 0);
+            parking.park(&Waiter::new());
+        }
+        assert!(n_looks < 10, "{n_looks} looks through all");
     }
 
     #[tokio::test]

@@ -40,6 +40,16 @@ impl Answer {
         }
     }
 
+    /// The memory that it takes until it is written: stretches of files take none.
+    pub(crate) fn n_bytes(&self) -> usize {
+        let Self::Frame(pieces) = self else { return 0 };
+        let of = |piece: &Piece<FileSlice>| match piece {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::Slice(_) => 0,
+        };
+        pieces.iter().map(of).sum()
+    }
+
     pub(crate) fn bytes(frame: Bytes) -> Self {
         Self::Frame(vec![Piece::Bytes(frame)])
     }

@@ -6,37 +6,37 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_node::Services;
-use ottla_protocol::Reader;
 use ottla_protocol::header::RequestStart;
+use ottla_protocol::messages::FetchRequest;
+use ottla_protocol::{Reader, Versioned};
 
 use crate::answer::Answer;
 use crate::api::cluster::api_versions;
+use crate::overlap::Overlap;
 use crate::registry::{self, API_VERSIONS, Door};
 use crate::session::{Call, Session};
 
 /// A request that has its handler and its place in line.
 pub(crate) struct Started {
     pub(crate) key: i16,
-    pub(crate) allows_company: bool,
+    pub(crate) overlap: Overlap,
     pub(crate) answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
 }
 
-/// Whether the frame's request may touch a partition's disk. Reads four bytes.
-pub(crate) fn wants_disk(frame: &[u8]) -> bool {
-    key_of(frame)
-        .and_then(registry::find)
+/// Whether requests of this key may touch a partition's disk.
+pub(crate) fn wants_disk(key: Option<i16>) -> bool {
+    key.and_then(registry::find)
         .is_some_and(|api| api.wants_disk)
 }
 
-/// Whether the frame's request may be decided while others before it are unanswered.
-pub(crate) fn allows_company(frame: &[u8]) -> bool {
-    key_of(frame)
-        .and_then(registry::find)
-        .is_some_and(|api| api.allows_company)
+/// What requests of this key have to do with others on their connection.
+pub(crate) fn overlap(key: Option<i16>) -> Overlap {
+    key.and_then(registry::find)
+        .map_or(Overlap::Alone, |api| api.overlap)
 }
 
-fn key_of(frame: &[u8]) -> Option<i16> {
-    frame.first_chunk::<2>().map(|key| i16::from_be_bytes(*key))
+pub(crate) fn is_fetch(key: Option<i16>) -> bool {
+    key == Some(FetchRequest::KEY)
 }
 
 /// Reads the header and starts the handler. An error is the sentence with which the connection
@@ -68,7 +68,7 @@ pub(crate) fn start(
     let body = reader.rest();
     let call = Call {
         session: session.clone(),
-        client_id: header.client_id,
+        client_id: header.client_id.map(|id| session.client_id(&id)),
         key,
         version: header_version,
         correlation_id: header.correlation_id,
@@ -81,7 +81,7 @@ pub(crate) fn start(
     };
     Ok(Started {
         key,
-        allows_company: api.allows_company,
+        overlap: api.overlap,
         answer,
     })
 }

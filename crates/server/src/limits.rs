@@ -1,7 +1,7 @@
 //! Who may connect: `max.connections`, `max.connections.per.ip`, `max.connection.creation.rate`,
 //! broker-wide and per listener. Rules only; the listener waits and closes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -150,12 +150,17 @@ impl ConnectionLimits {
     }
 }
 
-/// The limits that the settings ask for.
-pub(crate) fn allowed(configured: &Configured) -> Allowed {
+/// The addresses of hosts that have been looked up, by name.
+pub(crate) type KnownHosts = HashMap<String, Vec<IpAddr>>;
+
+/// The limits that the settings ask for. A host that has not been looked up yet has none of its own.
+pub(crate) fn allowed(configured: &Configured, known: &KnownHosts) -> Allowed {
     let limits = &configured.settings.connections;
     let mut per_address_overrides = HashMap::new();
     for (host, most) in limits.per_ip_overrides().unwrap_or_default() {
-        for ip in addresses_of(&host) {
+        let named = host.parse().map(|ip: IpAddr| vec![ip.to_canonical()]);
+        let addresses = named.unwrap_or_else(|_| known.get(&host).cloned().unwrap_or_default());
+        for ip in addresses {
             per_address_overrides.insert(ip, count(most));
         }
     }
@@ -191,16 +196,28 @@ fn count(n: i32) -> usize {
     usize::try_from(n).unwrap_or(0)
 }
 
-fn addresses_of(host: &str) -> Vec<IpAddr> {
-    match (host, 0).to_socket_addrs() {
-        Ok(addresses) => addresses
-            .map(|address| address.ip().to_canonical())
-            .collect(),
-        Err(error) => {
-            tracing::warn!(host, %error, "max.connections.per.ip.overrides names an unknown host");
-            Vec::new()
+/// The hosts of `max.connections.per.ip.overrides` that are names.
+pub(crate) fn host_names(configured: &Configured) -> HashSet<String> {
+    let limits = &configured.settings.connections;
+    let overrides = limits.per_ip_overrides().unwrap_or_default();
+    let hosts = overrides.into_iter().map(|(host, _)| host);
+    hosts
+        .filter(|host| host.parse::<IpAddr>().is_err())
+        .collect()
+}
+
+/// Looks hosts up. It asks the network and may take long: not for a thread that others wait for.
+pub(crate) fn look_up(hosts: impl IntoIterator<Item = String>) -> KnownHosts {
+    let looked_up = hosts.into_iter().filter_map(|host| {
+        match (host.as_str(), 0).to_socket_addrs() {
+            Ok(found) => Some((host, found.map(|found| found.ip().to_canonical()).collect())),
+            Err(error) => {
+                tracing::warn!(host, %error, "max.connections.per.ip.overrides names an unknown host");
+                None
+            }
         }
-    }
+    });
+    looked_up.collect()
 }
 
 #[cfg(test)]
@@ -294,5 +311,35 @@ mod tests {
         limits.left("A", IP);
         assert_eq!(limits.admit(&a, IP, start), Admission::Admitted);
         assert_eq!(limits.n_open(), 2);
+    }
+
+    #[test]
+    fn overrides_count_by_address_at_once_and_by_name_when_it_is_known() {
+        let values = [
+            ("node.id", "1"),
+            ("process.roles", "broker,controller"),
+            ("controller.listener.names", "CONTROLLER"),
+            ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"),
+            ("controller.quorum.voters", "1@localhost:9093"),
+            (
+                "max.connections.per.ip.overrides",
+                "10.0.0.1:5,::ffff:10.0.0.2:6,localhost:7,no..host:8",
+            ),
+        ];
+        let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = BrokerConfig::new(values.into());
+        let settings = config.node_settings().unwrap();
+        let configured = Configured { settings, config };
+        let of = |known: &KnownHosts| {
+            let allowed = allowed(&configured, known).per_address_overrides;
+            ["10.0.0.1", "10.0.0.2", "127.0.0.1"]
+                .map(|ip| allowed.get(&ip.parse::<IpAddr>().unwrap()).copied())
+        };
+        assert_eq!(of(&KnownHosts::new()), [Some(5), Some(6), None]);
+        let names = host_names(&configured);
+        assert_eq!(names.len(), 2, "{names:?}");
+        let known = look_up(names);
+        assert_eq!(known.len(), 1, "{known:?}");
+        assert_eq!(of(&known), [Some(5), Some(6), Some(7)]);
     }
 }

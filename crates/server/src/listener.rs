@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::connection::{Connection, End, Outcome, Shared};
-use crate::limits::{Admission, ConnectionLimits, RECHECK, allowed};
+use crate::limits::{self, Admission, ConnectionLimits, KnownHosts, RECHECK, allowed, host_names};
 use crate::session::{Session, canonical};
 
 /// What a listening socket is made with; connections inherit the buffer.
@@ -80,29 +80,70 @@ fn bind_one(
 /// The connections that are open, over all listeners, and who waits for one to close.
 pub(crate) struct Connections {
     limits: Mutex<ConnectionLimits>,
-    /// The settings that the limits were taken from.
-    taken_from: Mutex<Arc<Configured>>,
+    taken: Mutex<Taken>,
     closed: Notify,
     metrics: Arc<Metrics>,
+    /// Where hosts are looked up: on a thread that nobody waits for.
+    runtime: Handle,
+}
+
+/// The settings that the limits were taken from, and the hosts they name.
+struct Taken {
+    configured: Arc<Configured>,
+    known: KnownHosts,
 }
 
 impl Connections {
-    pub(crate) fn new(configured: Arc<Configured>, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self {
-            limits: Mutex::new(ConnectionLimits::new(allowed(&configured))),
-            taken_from: Mutex::new(configured),
+    pub(crate) fn new(
+        configured: Arc<Configured>,
+        metrics: Arc<Metrics>,
+        runtime: Handle,
+    ) -> Arc<Self> {
+        let known = KnownHosts::new();
+        let connections = Arc::new(Self {
+            limits: Mutex::new(ConnectionLimits::new(allowed(&configured, &known))),
+            taken: Mutex::new(Taken { configured, known }),
             closed: Notify::new(),
             metrics,
-        })
+            runtime,
+        });
+        connections.look_up();
+        connections
     }
 
     /// Puts limits in force that have changed since the last connection.
-    fn refresh(&self, configured: Arc<Configured>) {
-        let mut taken_from = self.taken_from.lock();
-        if !Arc::ptr_eq(&taken_from, &configured) {
-            self.limits.lock().allow(allowed(&configured));
-            *taken_from = configured;
+    fn refresh(self: &Arc<Self>, configured: Arc<Configured>) {
+        {
+            let mut taken = self.taken.lock();
+            if Arc::ptr_eq(&taken.configured, &configured) {
+                return;
+            }
+            taken.configured = configured;
+            self.limits
+                .lock()
+                .allow(allowed(&taken.configured, &taken.known));
         }
+        self.look_up();
+    }
+
+    /// Looks up the hosts that the settings name; their limits count once that is done.
+    fn look_up(self: &Arc<Self>) {
+        let names = host_names(&self.taken.lock().configured);
+        if names.is_empty() {
+            return;
+        }
+        let connections = self.clone();
+        self.runtime.spawn_blocking(move || {
+            let known = limits::look_up(names);
+            let mut taken = connections.taken.lock();
+            // Others may have been looked up meanwhile, for settings that are newer.
+            taken.known.extend(known);
+            let named = host_names(&taken.configured);
+            taken.known.retain(|host, _| named.contains(host));
+            let allowed = allowed(&taken.configured, &taken.known);
+            connections.limits.lock().allow(allowed);
+            connections.closed.notify_waiters();
+        });
     }
 
     pub(crate) fn n_open(&self) -> usize {
@@ -228,18 +269,19 @@ impl Listener {
             peer,
             local,
             undecided: Default::default(),
+            last_client_id: Default::default(),
         });
         let connection = Connection::new(stream, session, self.shared.clone());
         let data_plane = self.data_plane.clone();
         tokio::spawn(async move {
-            match connection.run(false).await {
+            match connection.run().await {
                 Outcome::End(end) => ended(&end, peer, &place.connections.metrics),
                 Outcome::ToDataPlane(connection) => match connection.detach() {
                     Ok(detached) => {
                         data_plane.spawn(async move {
                             match detached.attach() {
                                 Ok(connection) => {
-                                    if let Outcome::End(end) = connection.run(true).await {
+                                    if let Outcome::End(end) = connection.run().await {
                                         ended(&end, peer, &place.connections.metrics);
                                     }
                                 }

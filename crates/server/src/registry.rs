@@ -12,6 +12,7 @@ use ottla_protocol::{Versioned, decode_request};
 
 use crate::answer::Answer;
 use crate::api;
+use crate::overlap::Overlap::{self, Append, BehindFetches, LongPoll, Look};
 use crate::session::Call;
 
 pub(crate) const API_VERSIONS: i16 = 18;
@@ -35,8 +36,8 @@ pub struct Api {
     pub advertised_from: i16,
     pub flexible_from: i16,
     pub door: Door,
-    /// Whether later requests of the connection may be decided while this one waits.
-    pub allows_company: bool,
+    /// What it has to do with those before and behind it on its connection.
+    pub overlap: Overlap,
     /// Whether the handler touches a partition's disk: then it is served on the data plane.
     pub wants_disk: bool,
     pub(crate) run: Run,
@@ -48,9 +49,8 @@ impl Api {
         self
     }
 
-    /// Marks an API whose requests may pile up behind one another (see [`Api::allows_company`]).
-    const fn in_company(mut self) -> Self {
-        self.allows_company = true;
+    const fn overlaps(mut self, overlap: Overlap) -> Self {
+        self.overlap = overlap;
         self
     }
 
@@ -90,7 +90,7 @@ macro_rules! api {
             advertised_from: *$served.start(),
             flexible_from: <$request>::FLEXIBLE_FROM,
             door: Door::$door,
-            allows_company: false,
+            overlap: Overlap::Alone,
             wants_disk: false,
             run: $run,
         }
@@ -100,25 +100,25 @@ macro_rules! api {
 #[rustfmt::skip]
 pub static APIS: &[Api] = &[
     // Produce 0 to 2 are advertised because librdkafka takes Produce 0 for "has headers" (KAFKA-18659).
-    api!(ProduceRequest,                3..=13, Broker, raw api::data::produce::handle).advertised_from(0).in_company().on_disk(),
-    api!(FetchRequest,                  4..=18, Broker, raw api::data::fetch::handle).on_disk(),
-    api!(ListOffsetsRequest,            1..=11, Broker, api::data::list_offsets::handle).on_disk(),
-    api!(MetadataRequest,               0..=13, Broker, api::cluster::metadata::handle),
-    api!(OffsetCommitRequest,           2..=10, Broker, api::group::offset_commit::handle),
-    api!(OffsetFetchRequest,            1..=10, Broker, api::group::offset_fetch::handle),
-    api!(FindCoordinatorRequest,        0..=6,  Broker, api::group::find_coordinator::handle),
-    api!(JoinGroupRequest,              0..=9,  Broker, api::group::join_group::handle),
-    api!(HeartbeatRequest,              0..=4,  Broker, api::group::heartbeat::handle),
-    api!(LeaveGroupRequest,             0..=5,  Broker, api::group::leave_group::handle),
-    api!(SyncGroupRequest,              0..=5,  Broker, api::group::sync_group::handle),
+    api!(ProduceRequest,                3..=13, Broker, raw api::data::produce::handle).advertised_from(0).overlaps(Append).on_disk(),
+    api!(FetchRequest,                  4..=18, Broker, raw api::data::fetch::handle).overlaps(LongPoll).on_disk(),
+    api!(ListOffsetsRequest,            1..=11, Broker, api::data::list_offsets::handle).overlaps(BehindFetches).on_disk(),
+    api!(MetadataRequest,               0..=13, Broker, api::cluster::metadata::handle).overlaps(Look),
+    api!(OffsetCommitRequest,           2..=10, Broker, api::group::offset_commit::handle).overlaps(BehindFetches),
+    api!(OffsetFetchRequest,            1..=10, Broker, api::group::offset_fetch::handle).overlaps(BehindFetches),
+    api!(FindCoordinatorRequest,        0..=6,  Broker, api::group::find_coordinator::handle).overlaps(Look),
+    api!(JoinGroupRequest,              0..=9,  Broker, api::group::join_group::handle).overlaps(BehindFetches),
+    api!(HeartbeatRequest,              0..=4,  Broker, api::group::heartbeat::handle).overlaps(Look),
+    api!(LeaveGroupRequest,             0..=5,  Broker, api::group::leave_group::handle).overlaps(BehindFetches),
+    api!(SyncGroupRequest,              0..=5,  Broker, api::group::sync_group::handle).overlaps(BehindFetches),
     api!(DescribeGroupsRequest,         0..=6,  Broker, api::group::describe_groups::handle),
     api!(ListGroupsRequest,             0..=5,  Broker, api::group::list_groups::handle),
-    api!(ApiVersionsRequest,            0..=4,  Both,   api::cluster::api_versions::handle),
+    api!(ApiVersionsRequest,            0..=4,  Both,   api::cluster::api_versions::handle).overlaps(Look),
     api!(CreateTopicsRequest,           2..=7,  Both,   api::topic::create_topics::handle),
     api!(DeleteTopicsRequest,           1..=6,  Both,   api::topic::delete_topics::handle),
     api!(DeleteRecordsRequest,          0..=2,  Broker, api::data::delete_records::handle).on_disk(),
     api!(InitProducerIdRequest,         0..=5,  Broker, api::txn::init_producer_id::handle),
-    api!(OffsetForLeaderEpochRequest,   2..=4,  Broker, api::data::offset_for_leader_epoch::handle).on_disk(),
+    api!(OffsetForLeaderEpochRequest,   2..=4,  Broker, api::data::offset_for_leader_epoch::handle).overlaps(BehindFetches).on_disk(),
     api!(AddPartitionsToTxnRequest,     0..=5,  Broker, api::txn::add_partitions_to_txn::handle),
     api!(AddOffsetsToTxnRequest,        0..=4,  Broker, api::txn::add_offsets_to_txn::handle),
     api!(EndTxnRequest,                 0..=5,  Broker, api::txn::end_txn::handle),
@@ -132,12 +132,12 @@ pub static APIS: &[Api] = &[
     api!(IncrementalAlterConfigsRequest, 0..=1, Both,   api::config::incremental_alter_configs::handle),
     api!(OffsetDeleteRequest,           0..=0,  Broker, api::group::offset_delete::handle),
     api!(DescribeQuorumRequest,         0..=2,  Both,   api::quorum::describe_quorum::handle),
-    api!(DescribeClusterRequest,        0..=2,  Both,   api::cluster::describe_cluster::handle),
+    api!(DescribeClusterRequest,        0..=2,  Both,   api::cluster::describe_cluster::handle).overlaps(Look),
     api!(DescribeProducersRequest,      0..=0,  Broker, api::data::describe_producers::handle).on_disk(),
     api!(DescribeTransactionsRequest,   0..=0,  Broker, api::txn::describe_transactions::handle),
     api!(ListTransactionsRequest,       0..=2,  Broker, api::txn::list_transactions::handle),
     api!(ListConfigResourcesRequest,    0..=1,  Broker, api::config::list_config_resources::handle),
-    api!(DescribeTopicPartitionsRequest, 0..=0, Broker, api::cluster::describe_topic_partitions::handle),
+    api!(DescribeTopicPartitionsRequest, 0..=0, Broker, api::cluster::describe_topic_partitions::handle).overlaps(Look),
 ];
 
 /// The line of an API key.

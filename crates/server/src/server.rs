@@ -10,15 +10,16 @@ use ottla_metadata::image::Endpoint;
 use ottla_node::{Services, host_name};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::connection::Shared;
-use crate::http;
+use crate::http::{self, Watched};
 use crate::listener::{Connections, Listener, SocketOptions, bind};
+use crate::memory::RequestMemory;
 
-/// Request frames above 64 KiB that may be in memory at once, in KiB, over all connections, where
+/// Request frames above 64 KiB that may be in memory at once, over all connections, where
 /// `queued.max.request.bytes` says nothing.
-const BUDGET_KIB: usize = 256 * 1024;
+const REQUEST_BYTES: usize = 256 * 1024 * 1024;
 /// How long answers that are owed may take to leave at the end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const SEND_BUFFER: &str = "socket.send.buffer.bytes";
@@ -218,13 +219,18 @@ impl Server {
         let configured = services.configured();
         let settings = &configured.settings;
         let (stop, stopping) = watch::channel(false);
-        let connections = Connections::new(configured.clone(), services.metrics_handle());
+        let connections = Connections::new(
+            configured.clone(),
+            services.metrics_handle(),
+            control_plane.clone(),
+        );
         let frame_max = usize::try_from(settings.connections.request_max_bytes).unwrap_or(0);
+        let memory = RequestMemory::new(request_bytes(settings), frame_max);
         let shared = Arc::new(Shared {
             services: services.clone(),
             frame_max,
             idle_max: idle_max(settings.connections.max_idle_ms),
-            budget: Arc::new(Semaphore::new(budget_kib(settings))),
+            memory: memory.clone(),
             stopping: stopping.clone(),
         });
         let send_buffer = buffer(
@@ -246,9 +252,9 @@ impl Server {
             control_plane.spawn(listener.run(stopping.clone()));
         }
         if let Some(socket) = bound.http {
-            let (services, stopping) = (services.clone(), stopping.clone());
+            let (watched, stopping) = (Watched { services, memory }, stopping.clone());
             control_plane.spawn(async move {
-                if let Err(error) = http::serve(socket, services, stopping).await {
+                if let Err(error) = http::serve(socket, watched, stopping).await {
                     tracing::error!(%error, "the HTTP door closed");
                 }
             });
@@ -263,14 +269,10 @@ impl Server {
     }
 }
 
-/// One frame of the largest size must always fit.
-fn budget_kib(settings: &NodeSettings) -> usize {
-    let kib = |bytes: i64| usize::try_from(bytes).unwrap_or(0).div_ceil(1024);
-    let limits = &settings.connections;
-    let asked = Some(limits.queued_request_bytes).filter(|bytes| *bytes > 0);
-    let largest = kib(limits.request_max_bytes.into()) + 1;
-    let budget = asked.map_or(BUDGET_KIB, kib).max(largest);
-    budget.min(Semaphore::MAX_PERMITS)
+fn request_bytes(settings: &NodeSettings) -> usize {
+    let asked = settings.connections.queued_request_bytes;
+    let asked = usize::try_from(asked).ok().filter(|bytes| *bytes > 0);
+    asked.unwrap_or(REQUEST_BYTES)
 }
 
 fn idle_max(ms: i64) -> Duration {
@@ -286,8 +288,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_budget_is_what_was_set_and_holds_the_largest_frame() {
-        let budget = |queued: &str, largest: &str| {
+    fn the_memory_for_requests_is_what_was_set() {
+        let bytes = |queued: &str| {
             let values = [
                 ("node.id", "1"),
                 ("process.roles", "broker,controller"),
@@ -295,15 +297,12 @@ mod tests {
                 ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"),
                 ("controller.quorum.voters", "1@localhost:9093"),
                 ("queued.max.request.bytes", queued),
-                ("socket.request.max.bytes", largest),
             ];
             let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            budget_kib(&BrokerConfig::new(values.into()).node_settings().unwrap())
+            request_bytes(&BrokerConfig::new(values.into()).node_settings().unwrap())
         };
-        assert_eq!(budget("-1", "1000000"), BUDGET_KIB);
-        assert_eq!(budget("2048000", "1000000"), 2000);
-        assert_eq!(budget("1024", "1024000"), 1001);
-        assert!(budget(&i64::MAX.to_string(), "1024000") > 1 << 40);
+        assert_eq!(bytes("-1"), REQUEST_BYTES);
+        assert_eq!(bytes("104857601"), 104_857_601);
     }
 
     #[test]

@@ -19,6 +19,19 @@ pub(crate) struct Session {
     /// address tells this client.
     pub local: SocketAddr,
     pub undecided: Undecided,
+    /// The last one that was named: almost always the next, too.
+    pub last_client_id: parking_lot::Mutex<Text>,
+}
+
+impl Session {
+    /// A client id that does not keep alive the frame in which it came.
+    pub(crate) fn client_id(&self, named: &Text) -> Text {
+        let mut last = self.last_client_id.lock();
+        if *last != *named {
+            *last = Text::from(&**named);
+        }
+        last.clone()
+    }
 }
 
 /// The requests of a connection that must be decided in the order in which they came, and cannot

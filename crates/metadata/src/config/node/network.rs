@@ -24,7 +24,7 @@ pub(in crate::config) static NETWORK: &[Definition] = &[
     int("connection.failed.authentication.delay.ms", "100").at_least(0).doc("How long the answer to a failed authentication is held back."),
     long("connections.max.reauth.ms", "0").doc("How long an authenticated session lasts before the client must authenticate again; 0 means for ever."),
     int("queued.max.requests", "500").at_least(1).doc("How many requests may wait before connections are no longer read."),
-    long("queued.max.request.bytes", "-1").doc("How many bytes of requests above 64 KiB may be in memory before connections that send such are no longer read; -1 leaves it to the node (256 MiB). One request of the largest size always fits."),
+    long("queued.max.request.bytes", "-1").doc("How many bytes of requests above 64 KiB may be in memory before connections that send such are no longer read; -1 leaves it to the node (256 MiB). Memory is taken as bytes arrive and given back when they are in the file. One request of the largest size always fits, and a sixteenth is kept for fetches and controllers."),
     int("num.network.threads", "3").at_least(1).cluster_wide().doc("Threads that read and write sockets."),
     long("socket.connection.setup.timeout.ms", "10000").doc("How long the first try to connect to another node may take."),
     long("socket.connection.setup.timeout.max.ms", "30000").doc("How long a try to connect to another node may take at most, after failures."),

@@ -68,6 +68,8 @@ pub(crate) async fn handle(
     for mut topic in topic_data {
         let partitions = std::mem::take(&mut topic.partition_data);
         let prepared = prepare(&services, &call, &topic, partitions, acks);
+        // A name that is a slice of the frame would keep all of it in memory until the answer leaves.
+        topic.name = Text::from(&*topic.name);
         writes.push((topic, prepared));
     }
     match begin_joining(&services, &call, transactional_id, &writes) {
