@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::page_cache::PageCache;
 use crate::partitions::Partition;
+use crate::room::Room;
 
 /// Flushes of one directory under way at once. Measured: four files in parallel get twice the
 /// syncs a second of one, sixteen hardly more than eight.
@@ -75,8 +76,9 @@ impl GroupFlush {
     pub(crate) fn start(
         name: &str,
         n_bytes_hot: u64,
+        room: Room,
     ) -> std::io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
-        let (pages, page_thread) = PageCache::start(name, n_bytes_hot)?;
+        let (pages, page_thread) = PageCache::start(name, n_bytes_hot, room)?;
         let flush = Arc::new(Self {
             line: Mutex::default(),
             work: Condvar::new(),

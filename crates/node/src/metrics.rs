@@ -127,6 +127,8 @@ definitions! {
     LOGS_FOUND = Gauge "ottla_logs_found" "" "Logs that were found at the start.";
     LOGS_OPENED = Gauge "ottla_logs_opened" "" "Those of them that are open, or cannot be opened.";
     LOG_BYTES_TO_OPEN = Gauge "ottla_log_bytes_to_open" "" "After a crash: bytes of segments from the recovery points on, of logs that are not open yet. Not all of them are read.";
+    RESERVED = Gauge "ottla_preallocated_bytes" "" "Bytes reserved on the disk ahead of what partitions write, by log directory, as of the last second.";
+    RESERVE_TIME = Summary "ottla_preallocation_duration_ms" "" "Milliseconds of each reservation of room on the disk.";
     APPEND_TIME = Summary "ottla_append_duration_ms" "" "Milliseconds of one append under the partition's lock.";
     BUILD = Gauge "ottla_build" "" "Always 1; the label carries the version.";
 }
@@ -271,6 +273,7 @@ pub struct Metrics {
     pub verifications: Durations,
     pub flushes: Durations,
     pub appends: Durations,
+    pub reservations: Durations,
     /// Bytes written to all logs, whoever wrote them: upkeep goes by it.
     pub(crate) log_bytes: Counter,
     requests: Vec<Counter>,
@@ -298,6 +301,7 @@ impl Default for Metrics {
             verifications: Durations::default(),
             flushes: Durations::default(),
             appends: Durations::default(),
+            reservations: Durations::default(),
             log_bytes: Counter::default(),
             requests: std::iter::repeat_with(Counter::default)
                 .take(KEYS * VERSIONS)
@@ -370,6 +374,7 @@ impl Metrics {
         page.durations(VERIFICATION_TIME, &[], &self.verifications);
         page.durations(LOG_FLUSH, &[], &self.flushes);
         page.durations(APPEND_TIME, &[], &self.appends);
+        page.durations(RESERVE_TIME, &[], &self.reservations);
         for key in 0..KEYS as i16 {
             let Some(name) = api_name(key) else { continue };
             for version in 0..VERSIONS as i16 {

@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::on_demand::OnDemand;
 use crate::partitions::{FetchSessions, Partitions, Surroundings, log_settings};
 use crate::quorum::{self, CannotStart, ImageFeed, Registration, Started, Subscriber};
+use crate::room::Room;
 use crate::services::{BrokerState, Configured, Services, random_uuid};
 use crate::upkeep;
 
@@ -412,9 +413,13 @@ fn start_flushers(
 ) -> Result<Flushers, StartFailed> {
     // Negative: everything stays.
     let n_bytes_hot = u64::try_from(settings.ottla.page_cache_bytes).unwrap_or(u64::MAX);
+    let n_bytes_ahead = u64::try_from(settings.ottla.preallocate_bytes).unwrap_or(0);
     let (mut flushers, mut threads) = (HashMap::new(), Vec::new());
     for (n, directory) in directories.all().iter().enumerate() {
-        let (flusher, started) = GroupFlush::start(&n.to_string(), n_bytes_hot)
+        let measured = directory.clone();
+        let usable = move || measured.space().map_or(0, |(_, usable)| usable);
+        let room = Room::new(n_bytes_ahead, usable);
+        let (flusher, started) = GroupFlush::start(&n.to_string(), n_bytes_hot, room)
             .map_err(|error| StartFailed::Io("start the flush threads", error))?;
         flushers.insert(directory.path().to_owned(), flusher);
         threads.extend(started);

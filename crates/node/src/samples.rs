@@ -60,6 +60,11 @@ impl Services {
             n_waiting as f64,
         );
         let directories = self.partitions.directories().all();
+        for directory in directories {
+            let path = directory.path().to_string_lossy();
+            let n_bytes = self.partitions.n_bytes_reserved(directory.path());
+            page.labelled(RESERVED, &[("logDirectory", &*path)], n_bytes as f64);
+        }
         let n_failed = directories
             .iter()
             .filter(|directory| !directory.is_online())

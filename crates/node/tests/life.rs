@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use ottla_metadata::controller::NewTopic;
 use ottla_metadata::image::Endpoint;
 use ottla_node::{
     Acknowledgement, BrokerState, Disk, DiskCall, DiskFaults, DiskVerdict, GroupTopics, Node, Pace,
-    Partition, Start, StartFailed, Verified, auto_format, create_group_topic, random_uuid,
+    Page, Partition, Start, StartFailed, Verified, auto_format, create_group_topic, random_uuid,
 };
 use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
@@ -522,6 +523,165 @@ fn a_node_that_is_stopped_while_it_opens_its_logs_forgets_nothing() {
         let node = start(&config).await;
         let slow = node.services().leader_of("slow", 0).unwrap();
         assert_eq!((slow.view().start(), slow.view().end()), (2, 5));
+        node.stop().await.unwrap();
+    });
+}
+
+/// A batch of a MiB, less what it needs around it.
+fn large_batch() -> Bytes {
+    let mut builder = BatchBuilder::data(Codec::None);
+    builder.push(1, None, Some(&vec![b'x'; (1 << 20) - 1000]));
+    builder.finish()
+}
+
+/// What a metric shows, summed over its labels.
+fn metric(node: &Node, name: &str) -> f64 {
+    let mut page = Page::default();
+    node.services().write_samples(&mut page);
+    node.services().metrics().write(&mut page, |_| None);
+    let text = page.text();
+    let samples = text.lines().filter_map(|line| {
+        let (label, value) = line.rsplit_once(' ')?;
+        (label.split('{').next() == Some(name)).then(|| value.parse::<f64>().unwrap())
+    });
+    samples.sum()
+}
+
+/// Writes eight MiB.
+async fn fill(node: &Node, topic: &str) {
+    let partition = node.services().partitions().leader_of(topic, 0).unwrap();
+    let end = partition.view().end() + 8;
+    while partition.view().end() < end {
+        let batch = large_batch();
+        let appended = partition.append(&batch, -1, true, Verified::NotAsked);
+        appended.unwrap();
+    }
+    acknowledged(&partition, end).await;
+}
+
+const RESERVED: &str = "ottla_preallocated_bytes";
+const RESERVATIONS: &str = "ottla_preallocation_duration_ms_count";
+
+/// Whether the metric comes to be so before long.
+async fn becomes(node: &Node, name: &str, is_so: impl Fn(f64) -> bool) -> bool {
+    for _ in 0..2000 {
+        if is_so(metric(node, name)) {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    false
+}
+
+/// Whether files on the disk of this test can have room reserved behind their end.
+async fn has_room_reserved(node: &Node) -> bool {
+    assert!(
+        becomes(node, RESERVATIONS, |n| n > 0.0).await,
+        "nothing was tried"
+    );
+    // What was reserved is counted a moment later.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let has = metric(node, RESERVED) > 0.0;
+    if !has {
+        eprintln!("no room can be reserved among this machine's temporary files");
+    }
+    has
+}
+
+/// Bytes that the blocks of a partition's first segment hold behind its end.
+fn n_bytes_behind(directory: &Path, partition: &str) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let path = directory.join(format!("data/{partition}/00000000000000000000.log"));
+    let metadata = std::fs::metadata(path).unwrap();
+    (metadata.blocks() * 512).saturating_sub(metadata.len())
+}
+
+#[test]
+fn room_is_reserved_ahead_of_a_busy_partition_and_comes_back() {
+    const MIB: u64 = 1 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), &[("ottla.preallocate.bytes", "4194304")]);
+    let behind = |partition| n_bytes_behind(directory.path(), partition);
+    runtime().block_on(async {
+        let node = start(&config).await;
+        for topic in ["busy", "quiet"] {
+            create(&node, topic).await;
+        }
+        append(&node, "quiet", 3).await;
+        fill(&node, "busy").await;
+        if !has_room_reserved(&node).await {
+            return node.stop().await.unwrap();
+        }
+        assert!((MIB..=5 * MIB).contains(&behind("busy-0")));
+        assert!(behind("quiet-0") < MIB / 8);
+        assert!(becomes(&node, RESERVED, |n| n == 0.0).await, "it rests");
+        assert!(behind("busy-0") < MIB / 8);
+        fill(&node, "busy").await;
+        assert!(becomes(&node, RESERVED, |n| n > 0.0).await);
+        node.stop().await.unwrap();
+        assert!(behind("busy-0") < MIB / 8, "a stop leaves nothing");
+        let node = start(&config).await;
+        let partition = node.services().partitions().leader_of("busy", 0).unwrap();
+        assert_eq!(partition.view().end(), 16);
+        node.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn nothing_is_reserved_where_the_setting_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), &[("ottla.preallocate.bytes", "0")]);
+    runtime().block_on(async {
+        let node = start(&config).await;
+        create(&node, "busy").await;
+        fill(&node, "busy").await;
+        fill(&node, "busy").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(metric(&node, RESERVATIONS), 0.0);
+        node.stop().await.unwrap();
+    });
+}
+
+/// A disk whose last room is what one partition holds reserved.
+#[derive(Default)]
+struct LastRoom {
+    is_full: AtomicBool,
+}
+
+impl DiskFaults for LastRoom {
+    fn before(&self, call: DiskCall, path: &Path, _: usize) -> DiskVerdict {
+        let is_of = |partition: &str| {
+            path.parent()
+                .is_some_and(|parent| parent.ends_with(partition))
+        };
+        if call == DiskCall::SetLength && is_of("holder-0") {
+            self.is_full.store(false, Ordering::Release);
+        }
+        if call == DiskCall::Write && is_of("other-0") && self.is_full.load(Ordering::Acquire) {
+            return DiskVerdict::Fail(std::io::ErrorKind::StorageFull);
+        }
+        DiskVerdict::Proceed
+    }
+}
+
+#[test]
+fn a_full_disk_is_not_full_of_reserved_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), &[]);
+    let faults = Arc::new(LastRoom::default());
+    let disk = Disk::breakable(faults.clone());
+    runtime().block_on(async {
+        let node = start_on(&config, disk).await.unwrap();
+        node.services().logs_opened().await;
+        for topic in ["holder", "other"] {
+            create(&node, topic).await;
+        }
+        fill(&node, "holder").await;
+        if has_room_reserved(&node).await {
+            faults.is_full.store(true, Ordering::Release);
+            append(&node, "other", 1).await;
+            assert!(!faults.is_full.load(Ordering::Acquire), "it was given back");
+        }
         node.stop().await.unwrap();
     });
 }

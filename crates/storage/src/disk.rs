@@ -5,11 +5,12 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::ahead::NoRoom;
 use crate::error::Fault;
 
 /// A way to the file system. Cheap to clone.
@@ -72,6 +73,7 @@ pub enum DiskCall {
     Read,
     Write,
     SetLength,
+    Reserve,
     Sync,
     SyncDirectory,
     Rename,
@@ -311,12 +313,17 @@ fn ms_since_1970(time: SystemTime) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// The unit in which the system counts what a file takes, whatever the file system's own is.
+const BLOCK: u64 = 512;
+
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) is_directory: bool,
     pub(crate) n_bytes: u64,
+    /// What its blocks hold: more than its length where room is reserved behind the end.
+    pub(crate) n_bytes_held: u64,
 }
 
 fn list(path: &Path) -> io::Result<Vec<Entry>> {
@@ -334,6 +341,7 @@ fn list(path: &Path) -> io::Result<Vec<Entry>> {
             name,
             is_directory: metadata.is_dir(),
             n_bytes: if metadata.is_dir() { 0 } else { metadata.len() },
+            n_bytes_held: metadata.blocks().saturating_mul(BLOCK),
         });
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -365,6 +373,18 @@ pub(crate) fn begin_write_out(file: &File, from: u64, length: u64) {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn begin_write_out(_file: &File, _from: u64, _length: u64) {}
+
+/// Takes blocks for a stretch, and leaves the length as it is.
+#[cfg(target_os = "linux")]
+fn reserve(file: &File, from: u64, length: u64) -> io::Result<()> {
+    let keeps_length = rustix::fs::FallocateFlags::KEEP_SIZE;
+    rustix::fs::fallocate(file, keeps_length, from, length).map_err(io::Error::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reserve(_file: &File, _from: u64, _length: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
 
 /// Has the kernel drop the pages of a stretch of a file that are clean.
 #[cfg(target_os = "linux")]
@@ -505,6 +525,21 @@ impl DiskFile {
             .map_err(|e| Fault::io("set the length of", &self.path, e))
     }
 
+    /// Takes blocks for a stretch, and leaves the length as it is.
+    pub(crate) fn reserve(&self, from: u64, length: u64) -> Result<(), NoRoom> {
+        let n_bytes = usize::try_from(length).unwrap_or(usize::MAX);
+        self.disk
+            .ask(DiskCall::Reserve, &self.path, n_bytes)
+            .and_then(|()| reserve(&self.file, from, length))
+            .map_err(|error| match error.kind() {
+                // Interrupted by a signal: another time.
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::Interrupted => NoRoom::Full,
+                _ => NoRoom::Unsupported,
+            })
+    }
+
     /// Makes the bytes survive a power cut (`fdatasync`).
     ///
     /// A full disk is no passing trouble here: the bytes were accepted before, and may be lost.
@@ -527,7 +562,6 @@ impl DiskFile {
     /// Makes everything on this file's file system survive a power cut; its device.
     #[cfg(target_os = "linux")]
     pub(crate) fn sync_file_system(&self) -> io::Result<u64> {
-        use std::os::unix::fs::MetadataExt;
         rustix::fs::syncfs(&*self.file)?;
         Ok(self.file.metadata()?.dev())
     }

@@ -22,6 +22,8 @@ pub(crate) struct SegmentFiles {
     pub(crate) lengths: Lengths,
     pub(crate) has_offsets: bool,
     pub(crate) has_times: bool,
+    /// What is reserved behind the end of its log file.
+    pub(crate) n_bytes_behind: u64,
 }
 
 /// A partition directory without leftovers.
@@ -144,7 +146,10 @@ fn list(disk: &Disk, directory: &Path) -> Result<Listed, Fault> {
         }
         let files = listed.segments.entry(name.offset).or_insert_with(segment);
         match name.kind {
-            FileKind::Log => files.lengths.log = entry.n_bytes,
+            FileKind::Log => {
+                files.lengths.log = entry.n_bytes;
+                files.n_bytes_behind = entry.n_bytes_held.saturating_sub(entry.n_bytes);
+            }
             FileKind::OffsetIndex => {
                 (files.has_offsets, files.lengths.offsets) = (true, entry.n_bytes);
             }

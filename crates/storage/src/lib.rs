@@ -14,6 +14,7 @@
 //! | when it is on the disk | `flush` |
 //! | what goes because it is old, or because something newer replaces it | `retain`, `compact` |
 //! | when it leaves the memory | `written` |
+//! | what is reserved for what comes next | `ahead` |
 //! | what lies around the logs | `directory`, `directories`, `checkpoint` |
 
 // A batch on its way in.
@@ -30,6 +31,7 @@ mod log_view;
 mod read;
 mod flush;
 mod written;
+mod ahead;
 mod retain;
 mod compact;
 mod recover;
@@ -52,6 +54,7 @@ mod file_names;
 mod events;
 mod error;
 
+pub use ahead::{NoRoom, StepBytes, Stretch, room_allowed, room_granted};
 pub use checkpoint::Offsets;
 pub use compact::{Cleaned, Dirt, Figures, Host, Newest, Outcome, Picture, Round, compact};
 pub use directories::{

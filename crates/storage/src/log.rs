@@ -5,13 +5,15 @@
 //!
 //! Opening is in `recover`, reading in `read`. Here: what a log is; in `append` how it grows, in
 //! `shrink` how it loses records at either end, in `replace` how compacted segments take the place
-//! of old ones, in `durable` how it gets to the disk and is closed, in `recovery_point` from where
+//! of old ones, in `durable` how it gets to the disk and is closed, in `room`
+//! what is reserved for it there, in `recovery_point` from where
 //! on it is read after a crash.
 
 mod append;
 mod durable;
 mod recovery_point;
 mod replace;
+mod room;
 mod shrink;
 
 use std::collections::VecDeque;
@@ -25,6 +27,7 @@ use self::append::RecentEnds;
 use self::durable::Unsynced;
 use self::recovery_point::RecoveryPoint;
 use self::replace::Replacing;
+use self::room::Room;
 use self::shrink::Retired;
 use crate::disk::Disk;
 use crate::epoch_file::EpochFile;
@@ -89,6 +92,7 @@ pub struct Log {
     recovery_point: RecoveryPoint,
     handed_out: HandedOut,
     far_reads: FarReads,
+    room: Room,
     /// Counts what made offsets mean other records than before.
     n_truncations: u64,
     /// The end as it was when this was opened or cut. Which transactions have their marker between
@@ -181,6 +185,7 @@ impl Log {
             recovery_point: RecoveryPoint::at(recovery_point, recovered.n_bytes_scanned),
             handed_out,
             far_reads,
+            room: Room::default(),
             n_truncations: 0,
             undecided_below: end.offset,
             retired: VecDeque::new(),
@@ -397,7 +402,8 @@ impl Log {
     }
 
     /// Gives up the log without closing it, because its directory is about to get another name.
-    pub(crate) fn release(self) -> PathBuf {
+    pub(crate) fn release(mut self) -> PathBuf {
+        self.give_back_room();
         for segment in &self.segments {
             segment.mark_retired();
         }

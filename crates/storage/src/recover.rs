@@ -45,6 +45,10 @@ pub(crate) struct Recovered {
     pub(crate) n_bytes_cut: u64,
 }
 
+/// A file whose blocks hold so much more than its length had room reserved when the process ended:
+/// file systems round up by less.
+const BEHIND_MIN: u64 = 256 << 10;
+
 /// Writes down a lower recovery point.
 pub(crate) type Lower<'a> = dyn Fn(Offset) -> Result<(), Fault> + 'a;
 
@@ -163,6 +167,11 @@ impl Opening<'_> {
             tracing::warn!("{}: its indexes are rebuilt", segment.path().display());
             self.scan(&segment, is_unflushed)?
         };
+        if files.n_bytes_behind >= BEHIND_MIN
+            && let Err(fault) = segment.free_behind_end()
+        {
+            tracing::debug!(%fault, "reserved room was not given back");
+        }
         self.segments.push(segment);
         Ok(is_unflushed && cut > 0)
     }

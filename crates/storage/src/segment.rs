@@ -379,6 +379,20 @@ impl Segment {
         self.preallocate(mark.size, config)
     }
 
+    /// Frees the blocks that are reserved behind the end. IMPORTANT: under the log's lock, as is
+    /// everything that sets a length.
+    pub(crate) fn free_behind_end(&self) -> Result<(), Fault> {
+        let size = u64::from(self.size());
+        if self.log.length()? != size {
+            // Spare bytes of Kafka's `preallocate`: `finish` trims those, and has them synced.
+            return Ok(());
+        }
+        // Setting the length makes the file look modified, even if it stays.
+        let modified_ms = self.log.modified_ms()?;
+        self.log.set_length(size)?;
+        self.log.set_modified_ms(modified_ms)
+    }
+
     /// IMPORTANT: a segment may hold more than `segment.bytes` says by now, and keeps it.
     fn preallocate(&self, size: u32, config: &LogConfig) -> Result<(), Fault> {
         if config.preallocate && config.segment_bytes > size {

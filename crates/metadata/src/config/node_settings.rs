@@ -467,6 +467,8 @@ settings! {
         flush_before_ack: bool = "ottla.flush.before.ack",
         /// Negative: all.
         page_cache_bytes: i64 = "ottla.page.cache.bytes",
+        /// Zero: nothing is reserved.
+        preallocate_bytes: i64 = "ottla.preallocate.bytes",
         /// `host:port`; empty switches HTTP off.
         http_listener: String = "ottla.http.listener",
         auto_format: bool = "ottla.auto.format",

@@ -20,6 +20,16 @@ pub(super) static OTTLA: &[Definition] = &[
              partition. -1 gives nothing back.",
         )
         .shown_when_set(),
+    long("ottla.preallocate.bytes", "67108864")
+        .at_least(0)
+        .doc(
+            "How much room on the disk is reserved at most ahead of what a partition writes: as much \
+             as it wrote in the last seconds, never past its segment, and for all partitions of a log \
+             directory together at most a sixteenth of what is free. It goes back when the segment \
+             is complete, when the partition rests, at a start and when the disk fills up. Less than \
+             1 MiB reserves nothing.",
+        )
+        .shown_when_set(),
     string("ottla.http.listener", "127.0.0.1:9464")
         .doc("Where health and metrics are served over HTTP: `host:port`; empty switches it off.")
         .shown_when_set(),

@@ -6,7 +6,7 @@ mod settings;
 mod awaited;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_metadata::config::Overrides;
@@ -135,6 +135,12 @@ impl Partitions {
             .values()
             .map(|flusher| flusher.n_waiting())
             .sum()
+    }
+
+    /// Room that is reserved ahead of what is written in a log directory.
+    pub(crate) fn n_bytes_reserved(&self, directory: &Path) -> u64 {
+        let flusher = self.flushers.get(directory);
+        flusher.map_or(0, |flusher| flusher.pages().room().n_bytes_held())
     }
 
     // ---- from the metadata ----

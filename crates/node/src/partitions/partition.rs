@@ -132,6 +132,8 @@ pub struct Partition {
     /// Kept beside the lock, so that readers see it without waiting for an append.
     leader_epoch: std::sync::atomic::AtomicI32,
     is_failed: AtomicBool,
+    /// The page thread has been told that this partition wants room, and has not come yet.
+    awaits_room: AtomicBool,
     moved: Parking,
 }
 
@@ -160,6 +162,7 @@ impl Partition {
             writer: Mutex::new(Some(Writer { log, leader: None })),
             leader_epoch: std::sync::atomic::AtomicI32::new(NOT_LEADING),
             is_failed: AtomicBool::new(false),
+            awaits_room: AtomicBool::new(false),
             moved: Parking::default(),
         })
     }
@@ -178,6 +181,10 @@ impl Partition {
 
     pub fn counters(&self) -> &TopicCounters {
         &self.counters
+    }
+
+    pub(crate) fn wall_ms(&self) -> i64 {
+        self.around.clock.wall_ms()
     }
 
     pub(crate) fn flush_turn(&self) -> &FlushTurn {
@@ -392,12 +399,30 @@ impl Partition {
         acks: i16,
         name_of: InNameOf,
     ) -> Result<Appended, AppendRefused> {
+        let appended = match self.try_append(records, &checked, acks, name_of) {
+            // What fills the disk may be the room that we hold there.
+            Err(NotDone::Fault(fault))
+                if fault.is_passing() && self.flush.pages().room().give_back_all() =>
+            {
+                self.try_append(records, &checked, acks, name_of)
+            }
+            appended => appended,
+        };
+        appended.map_err(|not_done| self.not_done(not_done))
+    }
+
+    /// If it is not done, the log is as before, or poisoned.
+    fn try_append(
+        self: &Arc<Self>,
+        records: &[u8],
+        checked: &Checked,
+        acks: i16,
+        name_of: InNameOf,
+    ) -> Result<Appended, NotDone> {
         let started = std::time::Instant::now();
         let now_ms = self.around.clock.wall_ms();
         let mut guard = self.writer.lock();
-        let Some(writer) = guard.as_mut() else {
-            return Err(Refusal::NotLeaderOrFollower.into());
-        };
+        let writer = guard.as_mut().ok_or(Refusal::NotLeaderOrFollower)?;
         let leader = writer.leader.as_mut().ok_or(Refusal::NotLeaderOrFollower)?;
         leader.may_append(acks)?;
         let append = LeaderAppend {
@@ -407,20 +432,24 @@ impl Partition {
             verified: name_of.verified,
             now_ms,
         };
-        let outcome = writer
-            .log
-            .append_as_leader(records, &checked, append)
-            .map_err(|not_done| self.not_done(not_done))?;
+        let outcome = writer.log.append_as_leader(records, checked, append)?;
         leader.handle_appended(writer.log.end());
         let moved = self.noted(writer.carry_out());
         self.around.metrics.log_bytes.add(outcome.n_bytes as u64);
         let window = writer.log.take_window();
+        let wants_room = self.wants_room(&mut writer.log, now_ms);
         let is_dirty = !outcome.is_duplicate
             && (self.around.durability == Durability::Flushed || outcome.flush_is_due);
         drop(guard);
         self.after(moved, is_dirty);
         if let Some(window) = window {
             self.flush.pages().written(window);
+        }
+        if wants_room && !self.awaits_room.swap(true, Ordering::AcqRel) {
+            // The thread has much to do: with the next append.
+            if !self.flush.pages().wants_room(self) {
+                self.awaits_room.store(false, Ordering::Release);
+            }
         }
         self.around.metrics.appends.observe(started.elapsed());
         Ok(Appended {
@@ -429,6 +458,20 @@ impl Partition {
             append_time_ms: outcome.append_time_ms,
             log_start: outcome.log_start,
         })
+    }
+
+    fn wants_room(&self, log: &mut Log, now_ms: i64) -> bool {
+        let open = self.flush.pages().room().open();
+        open.is_some_and(|bytes| log.wants_room(now_ms, bytes))
+    }
+
+    /// The page thread looks after this partition now; what it wants from here on, it says again.
+    pub(crate) fn room_is_coming(&self) {
+        self.awaits_room.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn reserving_took(&self, took: std::time::Duration) {
+        self.around.metrics.reservations.observe(took);
     }
 
     /// What can be said to a producer that wrote up to `required` (exclusive) with acks=all.

@@ -223,6 +223,16 @@ impl Log {
     /// Epochs, roll, bytes and index entries. Afterwards the end has moved, and readers do not
     /// know yet. If it fails, the log is as before, or poisoned.
     fn write(&mut self, piece: Piece<'_>) -> Result<bool, NotDone> {
+        match self.try_write(&piece) {
+            // The room may be what we hold ourselves.
+            Err(NotDone::Fault(fault)) if fault.is_passing() && self.give_back_room() > 0 => {
+                self.try_write(&piece)
+            }
+            done => done,
+        }
+    }
+
+    fn try_write(&mut self, piece: &Piece<'_>) -> Result<bool, NotDone> {
         let Some(last) = piece.heads.last() else {
             return Ok(false);
         };
@@ -253,6 +263,7 @@ impl Log {
         self.recent.push(end);
         self.unsynced.wrote(piece.now_ms);
         self.recovery_point.wrote(n_bytes);
+        self.room.wrote(n_bytes, piece.now_ms);
         Ok(has_rolled)
     }
 
@@ -334,6 +345,7 @@ impl Log {
         let old = Arc::clone(self.active());
         let snapshot = self.complete(&old, base)?;
         old.cool();
+        self.room.completed(&old);
         self.unsynced.rolled(old, snapshot, &self.directory);
         self.segments.push(Arc::new(segment));
         self.ends.end.place = place_of_end(&self.segments);

@@ -182,6 +182,7 @@ impl Log {
         self.settle_replacement()?;
         // IMPORTANT: spare bytes that came back with the power would stand before the next batch.
         let has_last_words = self.active().finish(&self.config)?;
+        self.give_back_room();
         self.producers.set_end_offset(self.end());
         let snapshot = self.producer_files.take(&self.producers)?;
         let active = Arc::clone(self.active());

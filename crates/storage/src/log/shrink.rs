@@ -53,6 +53,7 @@ impl Log {
 
     fn try_truncate(&mut self, to: Offset, now_ms: i64) -> Result<(), Fault> {
         self.settle_replacement()?;
+        self.give_back_room();
         let keep = self
             .segments
             .partition_point(|segment| segment.base() <= to);

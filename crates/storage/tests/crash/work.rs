@@ -8,7 +8,7 @@ use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
 use ottla_protocol::compress::Codec;
 use ottla_storage::producer::{Appender, TransactionVersion, Verified};
 use ottla_storage::validate::{Origin, assign, check};
-use ottla_storage::{Isolation, LeaderAppend, NotDone, Offsets};
+use ottla_storage::{Isolation, LeaderAppend, NotDone, Offsets, StepBytes};
 
 use crate::check;
 use crate::model::{Remembered, Sent, Timeline};
@@ -27,7 +27,8 @@ impl World {
         self.totals.operations += 1;
         self.now_ms += self.dice.within(0, 300);
         match self.dice.below(1000) {
-            0..260 => self.append(Kind::Plain),
+            0..245 => self.append(Kind::Plain),
+            245..260 => self.make_room(),
             260..400 => self.append(Kind::Idempotent),
             400..500 => self.append(Kind::Transactional),
             500..560 => self.append(Kind::Marker),
@@ -430,6 +431,24 @@ impl World {
             .get(timeline.at(wished))
             .map_or(wished, |batch| batch.base);
         self.log().set_high_watermark(to);
+    }
+
+    /// What a host does for a log that writes much, in steps: anything may come in between.
+    fn make_room(&mut self) {
+        let (now_ms, bytes) = (self.now_ms, StepBytes::new(1, 9000));
+        match (self.reserving.take(), self.dice.below(4)) {
+            (_, 0) => {
+                self.totals.room_given_back += self.log().give_back_room();
+            }
+            (_, 1) => self.log().tidy_room(now_ms, &bytes),
+            (None, _) => self.reserving = self.log().plan_room(now_ms, &bytes),
+            (Some(stretch), _) => {
+                let outcome = stretch.reserve();
+                self.totals.rooms += u64::from(outcome.is_ok());
+                self.log().took_room(&stretch, outcome);
+            }
+        }
+        self.trace(|| "make room".into());
     }
 
     fn checkpoint(&mut self) {

@@ -11,7 +11,7 @@ use ottla_protocol::compress::{Codec, Compression};
 use ottla_protocol::{TopicPartition, Uuid};
 use ottla_storage::{
     Closed, Directories, Directory, Fault, FlushTarget, Log, LogConfig, LogEvents, MetaProperties,
-    NotDone, Offsets, OpenDirectories,
+    NotDone, Offsets, OpenDirectories, Stretch,
 };
 
 use crate::chance::Chance;
@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) n_producers: i64,
     /// A group commit under way: planned, and perhaps synced.
     pub(crate) flushing: Option<(FlushTarget, bool)>,
+    /// Room that is about to be reserved.
+    pub(crate) reserving: Option<Stretch>,
     pub(crate) host: Option<Host>,
     /// `cleanup.policy` has `compact`. It stays so: recovery cannot tell a hole of compaction from a
     /// lost tail, and asks the settings (`Opening::joins`).
@@ -102,6 +104,7 @@ impl World {
             producers: Vec::new(),
             n_producers: 0,
             flushing: None,
+            reserving: None,
             host: None,
             n_starts: 0,
             is_compacted: dice.percent(35),
@@ -186,6 +189,7 @@ impl World {
     /// Starts a process over what is on the disk, and looks whether all is there.
     pub(crate) fn open(&mut self, mut ending: Ending) {
         self.flushing = None;
+        self.reserving = None;
         self.n_starts += 1;
         for attempt in 0.. {
             let dies = attempt < 3 && ending != Ending::Clean && self.dice.percent(15);
@@ -258,6 +262,7 @@ impl World {
     pub(crate) fn cut_power(&mut self) {
         self.host = None;
         self.flushing = None;
+        self.reserving = None;
         self.trace(|| format!("before the cut: {}", self.files()));
         self.sim.cut_power();
         self.trace(|| format!("behind the cut: {}", self.files()));
@@ -271,6 +276,7 @@ impl World {
         self.sim.heal();
         self.host = None;
         self.flushing = None;
+        self.reserving = None;
         let ending = if is_power_cut {
             self.trace(|| "power cut".into());
             self.cut_power();
@@ -286,6 +292,7 @@ impl World {
     pub(crate) fn stop_and_start(&mut self) {
         self.sim.heal();
         self.flushing = None;
+        self.reserving = None;
         let Host {
             directories,
             directory,

@@ -9,6 +9,7 @@ mod foreign_tools;
 mod golden;
 mod reading;
 mod recovering;
+mod room;
 mod shrinking;
 mod stand;
 mod together;
