@@ -177,12 +177,23 @@ impl Log {
         if replacing.is_retired {
             self.try_finish(&replacing.replacement, 0)?;
         } else {
-            for (base, _) in &replacing.replacement.targets {
-                self.remove_stage(*base, Stage::Swap)?;
-                self.remove_stage(*base, Stage::Cleaned)?;
-            }
+            self.take_back(&replacing.replacement.targets)?;
         }
         self.disk.sync_directory(&self.directory)
+    }
+
+    /// IMPORTANT: the lowest one is named `.cleaned` again first, and goes last: whatever a crash
+    /// leaves is then a replacement that was never made. Else it might leave an index alone, and
+    /// that would take the place of the old segment's.
+    fn take_back(&self, targets: &[(Offset, Lengths)]) -> Result<(), Fault> {
+        if let Some((lowest, _)) = targets.first() {
+            self.rename_stage(*lowest, Stage::Swap, Stage::Cleaned)?;
+        }
+        for (base, _) in targets.iter().rev() {
+            self.remove_stage(*base, Stage::Swap)?;
+            self.remove_stage(*base, Stage::Cleaned)?;
+        }
+        Ok(())
     }
 
     /// The files of a compacted segment that is not wanted any more.

@@ -342,7 +342,7 @@ pub(crate) fn producers(world: &mut World) {
         let left = left.writers.get(id);
         let last_timestamp = left.map_or(i64::MIN, |left| left.last_timestamp);
         let is_expired = writer.open_since.is_none()
-            && now_ms - last_timestamp.min(writer.last_timestamp) >= EXPIRATION_MS;
+            && now_ms.saturating_sub(last_timestamp.min(writer.last_timestamp)) >= EXPIRATION_MS;
         let is_gone = left.is_none_or(|left| left.seen.back() != writer.seen.back());
         assert!(
             is_there || is_expired || is_gone || writer.last_heard < deepest,
