@@ -30,6 +30,8 @@ enum Command {
     Produce(commands::produce::Args),
     /// Create, list, describe, alter or delete topics (kafka-topics.sh).
     Topics(commands::topics::Args),
+    /// Put a broker under load and measure it.
+    Bench(commands::bench::Args),
 }
 
 /// Parses the command line and runs the command.
@@ -55,6 +57,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Consume(args) => on_runtime(commands::consume::run(args)),
         Command::Produce(args) => on_runtime(commands::produce::run(args)),
         Command::Topics(args) => on_runtime(commands::topics::run(args)),
+        Command::Bench(args) => commands::bench::run(args),
     }
 }
 

@@ -424,31 +424,49 @@ pub fn stamp(bytes: &mut [u8], base_offset: i64, leader_epoch: i32) {
 /// body, is the difference of the two checksums). Only the first [`HEADER_LEN`] bytes are touched,
 /// and only they need to be given.
 pub fn stamp_timestamp(bytes: &mut [u8], kind: TimestampKind, max_timestamp: i64) -> bool {
-    let (n_body, stored, before, attributes) = {
-        let header = Header::parse(bytes).expect("only parsed batches are stamped");
-        if header.timestamp_kind() == kind && header.max_timestamp() == max_timestamp {
-            return false;
-        }
-        let n_body = (header.size() - HEADER_LEN) as u64;
-        (
-            n_body,
-            header.crc(),
-            crc32c(&header.bytes[AT_ATTRIBUTES..]),
-            header.attributes(),
-        )
-    };
+    let header = Header::parse(bytes).expect("only parsed batches are stamped");
+    if header.timestamp_kind() == kind && header.max_timestamp() == max_timestamp {
+        return false;
+    }
     let attributes = match kind {
-        TimestampKind::CreateTime => attributes & !APPEND_TIME_BIT,
-        TimestampKind::LogAppendTime => attributes | APPEND_TIME_BIT,
+        TimestampKind::CreateTime => header.attributes() & !APPEND_TIME_BIT,
+        TimestampKind::LogAppendTime => header.attributes() | APPEND_TIME_BIT,
     };
-    bytes[AT_ATTRIBUTES + 1] = attributes;
-    put(bytes, AT_MAX_TIMESTAMP, &max_timestamp.to_be_bytes());
+    under_crc(bytes, |bytes| {
+        bytes[AT_ATTRIBUTES + 1] = attributes;
+        put(bytes, AT_MAX_TIMESTAMP, &max_timestamp.to_be_bytes());
+    });
+    true
+}
+
+/// Write what a producer changes when it sends the same records once more: their time (all records
+/// have that of the batch), and who it is. The CRC is corrected as in [`stamp_timestamp`].
+pub fn stamp_producer(
+    bytes: &mut [u8],
+    timestamp: i64,
+    (id, epoch, base_sequence): (i64, i16, i32),
+) {
+    under_crc(bytes, |bytes| {
+        put(bytes, AT_BASE_TIMESTAMP, &timestamp.to_be_bytes());
+        put(bytes, AT_MAX_TIMESTAMP, &timestamp.to_be_bytes());
+        put(bytes, AT_PRODUCER_ID, &id.to_be_bytes());
+        put(bytes, AT_PRODUCER_EPOCH, &epoch.to_be_bytes());
+        put(bytes, AT_BASE_SEQUENCE, &base_sequence.to_be_bytes());
+    });
+}
+
+/// Change what the CRC covers of the first [`HEADER_LEN`] bytes, and correct the CRC.
+fn under_crc(bytes: &mut [u8], change: impl FnOnce(&mut [u8])) {
+    let header = Header::parse(bytes).expect("only parsed batches are stamped");
+    let n_body = (header.size() - HEADER_LEN) as u64;
+    let stored = header.crc();
+    let before = crc32c(&header.bytes[AT_ATTRIBUTES..]);
+    change(bytes);
     let difference = before ^ crc32c(&bytes[AT_ATTRIBUTES..HEADER_LEN]);
     let corrected =
         crc_fast::checksum_combine(Crc32Iscsi, u64::from(difference), u64::from(stored), n_body)
             as u32;
     put(bytes, AT_CRC, &corrected.to_be_bytes());
-    true
 }
 
 /// Compute and write the CRC of a batch just built.

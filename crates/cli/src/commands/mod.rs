@@ -7,6 +7,7 @@ pub(crate) mod produce;
 pub(crate) mod consume;
 pub(crate) mod groups;
 pub(crate) mod dump;
+pub(crate) mod bench;
 
 // What those share that talk to a cluster.
 pub(crate) mod connect;

@@ -372,6 +372,18 @@ fn append_time_is_everybodys_time() {
     );
 }
 
+#[test]
+fn a_producer_sends_the_same_records_again() {
+    let mut bytes = sample(Codec::Lz4, 3);
+    let body = bytes[HEADER_LEN..].to_vec();
+    stamp_producer(&mut bytes[..HEADER_LEN], 77, (9, 2, 41));
+    let batch = only(&bytes);
+    batch.verify_crc().unwrap();
+    assert_eq!((batch.base_timestamp(), batch.max_timestamp()), (77, 77));
+    assert_eq!((batch.producer_id(), batch.producer_epoch()), (9, 2));
+    assert_eq!((batch.base_sequence(), batch.body()), (41, &body[..]));
+}
+
 proptest! {
     /// The corrected CRC is the computed one, whatever the size of the body.
     #[test]

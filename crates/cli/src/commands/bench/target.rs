@@ -1,0 +1,250 @@
+//! What is put under load: brokers, a topic and its leaders. Asked with the ordinary client,
+//! before the clock of the run is started.
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use ottla_client::{
+    Address, Ask, At, ClientError, ClientSettings, Cluster, Isolation, Lane, TopicView, View,
+    is_retriable,
+};
+use ottla_protocol::messages::InitProducerIdRequest;
+use ottla_protocol::{NodeId, Refusal, Request, TopicPartition};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::time::{Instant, sleep};
+
+use super::assign::{Share, assign};
+use super::fetcher::Position;
+use super::wire::Wire;
+use crate::commands::connect::Connect;
+
+pub(super) const CLIENT_ID: &str = "ottla-bench";
+
+/// A topic that was just made may be news to the broker that is asked.
+const NEW_TOPIC_PATIENCE: Duration = Duration::from_secs(3);
+const NEW_TOPIC_LOOK: Duration = Duration::from_millis(50);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// What is open besides the connections of the load.
+const OTHER_FILES: usize = 32;
+
+#[derive(Debug)]
+pub(super) struct Target {
+    cluster: Arc<Cluster>,
+    view: Arc<View>,
+    pub(super) topic: Arc<str>,
+    /// Of each partition that is used, by number.
+    leaders: Vec<(i32, NodeId)>,
+}
+
+pub(super) async fn cluster(connect: &Connect) -> anyhow::Result<Arc<Cluster>> {
+    let settings = ClientSettings {
+        client_id: CLIENT_ID.to_owned(),
+        connect_timeout: CONNECT_PATIENCE,
+        ..ClientSettings::default()
+    };
+    connect.cluster(settings).await
+}
+
+impl Target {
+    /// The first `n_partitions` of a topic, or all.
+    pub(super) async fn find(
+        connect: &Connect,
+        topic: &str,
+        n_partitions: Option<usize>,
+    ) -> anyhow::Result<Self> {
+        let cluster = cluster(connect).await?;
+        let topic: Arc<str> = Arc::from(topic);
+        let deadline = Instant::now() + NEW_TOPIC_PATIENCE;
+        loop {
+            let view = cluster
+                .refresh(Ask::Named(std::slice::from_ref(&topic)))
+                .await?;
+            match leaders(&topic, view.topics.get(&topic), n_partitions)? {
+                Ok(leaders) => {
+                    return Ok(Self {
+                        cluster,
+                        view,
+                        topic,
+                        leaders,
+                    });
+                }
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => sleep(NEW_TOPIC_LOOK).await,
+            }
+        }
+    }
+
+    pub(super) fn n_partitions(&self) -> usize {
+        self.leaders.len()
+    }
+
+    pub(super) fn n_leaders(&self) -> usize {
+        let mut nodes: Vec<_> = self.leaders.iter().map(|(_, node)| *node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes.len()
+    }
+
+    /// The brokers must know just this version: what is sent is built for it.
+    pub(super) async fn must_serve<R: Request>(&self, version: i16) -> anyhow::Result<()> {
+        let connection = self.cluster.any(Lane::Calls).await?;
+        let newest = connection.versions().newest::<R>(version)?;
+        ensure!(
+            newest == version,
+            "the broker does not serve {} in version {version}",
+            R::NAME
+        );
+        Ok(())
+    }
+
+    /// So many connections, each to a broker that leads what it is for.
+    pub(super) fn open_all(
+        &self,
+        n_connections: usize,
+    ) -> anyhow::Result<Vec<(Share<NodeId>, Wire)>> {
+        make_room(n_connections)?;
+        let shares = assign(&self.leaders, n_connections).map_err(|n_nodes| {
+            anyhow::anyhow!(
+                "{n_connections} connections are too few: the partitions of {} are led by {n_nodes} brokers",
+                self.topic
+            )
+        })?;
+        let opened = shares.into_iter().map(|share| {
+            let node = self.view.nodes.get(&share.node);
+            let node =
+                node.with_context(|| format!("broker {} is not in the cluster", share.node))?;
+            let wire = Wire::new(open(&node.address)?, node.address.clone())?;
+            Ok((share, wire))
+        });
+        opened.collect()
+    }
+
+    /// An id of its own for an idempotent producer.
+    pub(super) async fn identity(&self) -> anyhow::Result<(i64, i16)> {
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: i32::MAX,
+            ..InitProducerIdRequest::default()
+        };
+        let asked = self.cluster.retry("getting a producer id", async || {
+            let connection = self.cluster.any(Lane::Calls).await?;
+            let answer = connection.ask(&request, self.cluster.patience()).await?;
+            ClientError::from_code("no producer id was given", answer.error_code, None)?;
+            Ok((answer.producer_id, answer.producer_epoch))
+        });
+        Ok(asked.await?)
+    }
+
+    /// Where the partitions begin and end now.
+    pub(super) async fn positions(&self) -> anyhow::Result<Vec<Position>> {
+        let ask = async |at: At| {
+            let named = self.leaders.iter().map(|(partition, _)| {
+                (TopicPartition::new(Arc::clone(&self.topic), *partition), at)
+            });
+            let named: Vec<_> = named.collect();
+            let answers = self
+                .cluster
+                .list_offsets(&named, Isolation::ReadUncommitted)
+                .await;
+            let found = answers.into_iter().map(|(partition, answer)| {
+                let found =
+                    answer.with_context(|| format!("the offsets of {partition} are not known"))?;
+                Ok((partition.partition, found.offset))
+            });
+            found.collect::<anyhow::Result<Vec<_>>>()
+        };
+        let (begins, ends) = (ask(At::Earliest).await?, ask(At::Latest).await?);
+        let both = begins.into_iter().zip(ends);
+        Ok(both
+            .map(|((partition, begin), (_, end))| Position {
+                partition,
+                next: begin,
+                begin,
+                end,
+            })
+            .collect())
+    }
+}
+
+/// The outer error does not pass; the inner one may.
+fn leaders(
+    topic: &str,
+    view: Option<&TopicView>,
+    n_partitions: Option<usize>,
+) -> anyhow::Result<anyhow::Result<Vec<(i32, NodeId)>>> {
+    let Some(view) = view else {
+        bail!("the broker says nothing of topic {topic}");
+    };
+    match view.refusal {
+        Some(Refusal::UnknownTopicOrPartition) => {
+            return Ok(Err(anyhow::anyhow!(
+                "there is no topic {topic}; `ottla topics --create --topic {topic}` makes it"
+            )));
+        }
+        Some(refusal) => {
+            let error = ClientError::refused(format!("topic {topic} cannot be used"), refusal);
+            return if is_retriable(refusal) {
+                Ok(Err(error.into()))
+            } else {
+                Err(error.into())
+            };
+        }
+        None => {}
+    }
+    let n_there = view.partitions.len();
+    let n = n_partitions.unwrap_or(n_there);
+    ensure!(
+        n <= n_there,
+        "topic {topic} has {n_there} partitions, and not {n}"
+    );
+    let used = view.partitions.iter().take(n);
+    if let Some((partition, _)) = used.clone().find(|(_, view)| view.leader < 0) {
+        return Ok(Err(anyhow::anyhow!("{topic}-{partition} has no leader")));
+    }
+    Ok(Ok(used
+        .map(|(partition, view)| (*partition, view.leader))
+        .collect()))
+}
+
+/// Raise the limit of open files as far as it goes; a sentence if that is not enough.
+pub(super) fn make_room(n_connections: usize) -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let needed = (n_connections + OTHER_FILES) as u64;
+    if limit.current.is_none_or(|soft| soft >= needed) {
+        return Ok(());
+    }
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let is_enough = limit.maximum.is_none_or(|hard| hard >= needed);
+    ensure!(
+        is_enough && setrlimit(Resource::Nofile, raised).is_ok(),
+        "{n_connections} connections need {needed} open files, and {} are allowed (ulimit -n)",
+        limit.maximum.unwrap_or_default()
+    );
+    Ok(())
+}
+
+pub(super) fn open(address: &Address) -> anyhow::Result<TcpStream> {
+    let what = || format!("the broker at {address} cannot be reached");
+    let mut last = None;
+    for at in (address.host.as_str(), address.port)
+        .to_socket_addrs()
+        .with_context(what)?
+    {
+        match TcpStream::connect_timeout(&at, CONNECT_PATIENCE) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(error) => Err(error).with_context(what),
+        None => bail!("{}: its name has no address", what()),
+    }
+}

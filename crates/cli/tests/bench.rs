@@ -1,0 +1,508 @@
+//! `ottla bench` against a node of its own: each mode for a moment, counted again by a client that
+//! we did not write. Nothing is said about speed.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test waits for another process"
+)]
+
+mod harness;
+
+use std::process::{Command, Stdio};
+
+use harness::{Node, ottla, run};
+use serde_json::Value;
+
+fn bench(node: &Node, mode: &str, arguments: &[&str]) -> Command {
+    let mut command = ottla();
+    command.args(["bench", mode, "--bootstrap-server", &node.bootstrap()]);
+    command.args(arguments);
+    command
+}
+
+/// What a run that must succeed reports.
+fn measured(node: &Node, mode: &str, arguments: &[&str]) -> Value {
+    let mut command = bench(node, mode, arguments);
+    command.args(["--json", "--warm-up", "0.2"]);
+    if !arguments.contains(&"--duration") {
+        command.args(["--duration", "1"]);
+    }
+    parsed(&mut command)
+}
+
+fn parsed(command: &mut Command) -> Value {
+    let (code, out, err) = run(command);
+    assert_eq!(code, 0, "{command:?}: {out}{err}");
+    assert_eq!(out.lines().count(), 1, "{out}");
+    serde_json::from_str(&out).unwrap()
+}
+
+fn number(report: &Value, path: &str) -> f64 {
+    let found = report.pointer(path).and_then(Value::as_f64);
+    found.unwrap_or_else(|| panic!("{path} in {report}"))
+}
+
+/// Every quantile is there, and none is above the next.
+fn check_quantiles(report: &Value, key: &str) {
+    let of = |name: &str| number(report, &format!("/{key}/{name}"));
+    let names = ["p50", "p90", "p99", "p99.9", "max"];
+    assert!(names.map(of).is_sorted(), "{report}");
+    assert!(
+        of("p50") > 0.0 && of("n") > 0.0 && of("mean") > 0.0,
+        "{report}"
+    );
+    // Nothing that happens in a test of a few seconds takes a minute.
+    assert!(of("max") < 60e6, "{report}");
+}
+
+fn topic(node: &Node, name: &str, partitions: &str) {
+    let mut command = ottla();
+    command.args([
+        "topics",
+        "--bootstrap-server",
+        &node.bootstrap(),
+        "--create",
+    ]);
+    command.args(["--topic", name, "--partitions", partitions]);
+    let (code, out, err) = run(&mut command);
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+/// The sizes of all values of a topic, by librdkafka.
+fn sizes(node: &Node, topic: &str) -> Vec<usize> {
+    let output = Command::new("kcat")
+        .args([
+            "-C",
+            "-b",
+            &node.bootstrap(),
+            "-t",
+            topic,
+            "-e",
+            "-q",
+            "-f",
+            "%S\\n",
+        ])
+        .args(["-X", "check.crcs=true"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("kcat runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+fn has_kcat() -> bool {
+    Command::new("kcat").arg("-V").output().is_ok()
+}
+
+#[test]
+fn what_is_produced_is_there() {
+    let node = Node::start(&[]);
+    let cases: [(&str, &[&str]); 5] = [
+        ("plain", &["--connections", "3", "--rate", "4000"]),
+        (
+            "one",
+            &["--batch-size", "0", "--acks", "1", "--rate", "500"],
+        ),
+        (
+            "told",
+            &["--acks", "0", "--rate", "3000", "--connections", "2"],
+        ),
+        (
+            "exactly",
+            &[
+                "--idempotent",
+                "--connections",
+                "2",
+                "--threads",
+                "2",
+                "--rate",
+                "5000",
+            ],
+        ),
+        (
+            "small",
+            &["--compression", "zstd", "--idempotent", "--rate", "5000"],
+        ),
+    ];
+    for (name, arguments) in cases {
+        topic(&node, name, "4");
+        let mut all = vec!["--topic", name, "--record-size", "100"];
+        if !arguments.contains(&"--batch-size") {
+            all.extend(["--batch-size", "1000"]);
+        }
+        all.extend(arguments);
+        let report = measured(&node, "produce", &all);
+        let records = number(&report, "/total/records");
+        // 1.2 seconds at the rate, in whole batches.
+        let rate: f64 = arguments[arguments.iter().position(|a| *a == "--rate").unwrap() + 1]
+            .parse()
+            .unwrap();
+        let slack = number(&report, "/records_per_batch") * 4.0;
+        assert!((records - rate * 1.2).abs() <= slack, "{name}: {report}");
+        assert!(number(&report, "/counted/records") <= records, "{report}");
+        assert_eq!(number(&report, "/total/value_bytes"), records * 100.0);
+        assert_eq!(number(&report, "/unanswered"), 0.0);
+        if name == "told" {
+            assert_eq!(report.get("latency_us"), None, "nobody answered");
+        } else {
+            check_quantiles(&report, "latency_us");
+        }
+        check_quantiles(&report, "late_us");
+        if has_kcat() {
+            let sizes = sizes(&node, name);
+            assert_eq!(sizes.len() as f64, records, "{name}");
+            assert!(sizes.iter().all(|size| *size == 100), "{name}");
+        }
+    }
+}
+
+#[test]
+fn as_fast_as_it_goes_and_back_again() {
+    let node = Node::start(&[]);
+    topic(&node, "t", "3");
+    let report = measured(
+        &node,
+        "produce",
+        &[
+            "--topic",
+            "t",
+            "--connections",
+            "4",
+            "--acks",
+            "1",
+            "--duration",
+            "0.5",
+        ],
+    );
+    let records = number(&report, "/total/records");
+    assert!(
+        records > 0.0 && number(&report, "/mb_per_s") > 0.0,
+        "{report}"
+    );
+    check_quantiles(&report, "latency_us");
+    assert_eq!(report.get("late_us"), None, "nothing is due at a moment");
+
+    // All of it once, unread and read.
+    for how in [
+        &[][..],
+        &["--decode"],
+        &["--fetch-size", "100"],
+        &["--fetch-size", "100000", "--decode"],
+    ] {
+        let mut command = bench(&node, "consume", &["--topic", "t", "--once", "--json"]);
+        let once = parsed(command.args(how));
+        assert_eq!(number(&once, "/total/records"), records, "{how:?}");
+        assert_eq!(
+            number(&once, "/total/bytes"),
+            number(&report, "/total/bytes"),
+            "{how:?}"
+        );
+        check_quantiles(&once, "latency_us");
+    }
+    // Again and again, by more connections than partitions.
+    let again = measured(
+        &node,
+        "consume",
+        &["--topic", "t", "--connections", "5", "--threads", "2"],
+    );
+    assert!(number(&again, "/counted/records") > 0.0, "{again}");
+    // From the end there is nothing, and that is no failure.
+    let none = measured(&node, "consume", &["--topic", "t", "--from", "end"]);
+    assert_eq!(number(&none, "/total/records"), 0.0);
+    if has_kcat() {
+        assert_eq!(sizes(&node, "t").len() as f64, records);
+    }
+}
+
+#[test]
+fn records_are_followed_from_end_to_end() {
+    let node = Node::start(&[]);
+    topic(&node, "t", "3");
+    // What others wrote is not ours.
+    measured(
+        &node,
+        "produce",
+        &["--topic", "t", "--rate", "100", "--record-size", "20"],
+    );
+    let before = if has_kcat() {
+        sizes(&node, "t").len()
+    } else {
+        0
+    };
+    let report = measured(
+        &node,
+        "end-to-end",
+        &[
+            "--topic",
+            "t",
+            "--rate",
+            "600",
+            "--connections",
+            "2",
+            "--record-size",
+            "64",
+            "--records-per-batch",
+            "2",
+        ],
+    );
+    assert_eq!(number(&report, "/sent"), 720.0);
+    assert_eq!(number(&report, "/received"), 720.0);
+    assert_eq!(number(&report, "/end_to_end_us/n"), 600.0);
+    for key in ["end_to_end_us", "latency_us", "late_us"] {
+        check_quantiles(&report, key);
+    }
+    if has_kcat() {
+        let sizes = sizes(&node, "t");
+        assert_eq!(sizes.len(), before + 720);
+        assert!(sizes[..].iter().filter(|size| **size == 64).count() >= 720);
+    }
+}
+
+#[test]
+fn many_connections_are_held() {
+    let node = Node::start(&[]);
+    let idle = measured(
+        &node,
+        "connections",
+        &["--connections", "200", "--ask-rate", "50"],
+    );
+    assert_eq!(number(&idle, "/open_us/n"), 200.0);
+    assert_eq!(number(&idle, "/latency_us/n"), 50.0);
+    assert_eq!(number(&idle, "/total/requests"), 60.0);
+    check_quantiles(&idle, "open_us");
+    check_quantiles(&idle, "latency_us");
+    let asking = measured(
+        &node,
+        "connections",
+        &[
+            "--connections",
+            "100",
+            "--idle-ask-ms",
+            "400",
+            "--threads",
+            "2",
+            "--ask-rate",
+            "50",
+        ],
+    );
+    // Three rounds of a hundred in 1.2 s, and what one asks.
+    assert_eq!(number(&asking, "/total/requests"), 360.0);
+    assert_eq!(number(&asking, "/latency_us/n"), 50.0);
+}
+
+#[test]
+fn people_see_a_table() {
+    let node = Node::start(&[]);
+    topic(&node, "t", "1");
+    let arguments = [
+        "--topic",
+        "t",
+        "--rate",
+        "200",
+        "--duration",
+        "0.3",
+        "--warm-up",
+        "0",
+    ];
+    let (code, out, err) = run(&mut bench(&node, "produce", &arguments));
+    assert_eq!((code, &*err), (0, ""), "{out}");
+    for word in [
+        "produce: 0.3 s",
+        "MB/s",
+        "p99.9",
+        "acknowledged",
+        "sent late",
+    ] {
+        assert!(out.contains(word), "{word}: {out}");
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_told_in_a_sentence() {
+    let node = Node::start(&["max.connections.per.ip=20", "message.max.bytes=10000"]);
+    topic(&node, "t", "1");
+    topic(&node, "empty", "1");
+    let cases: &[(&str, &[&str], &str)] = &[
+        (
+            "produce",
+            &["--topic", "nowhere"],
+            "there is no topic nowhere",
+        ),
+        (
+            "consume",
+            &["--topic", "nowhere"],
+            "there is no topic nowhere",
+        ),
+        (
+            "end-to-end",
+            &["--topic", "nowhere"],
+            "there is no topic nowhere",
+        ),
+        ("produce", &["--topic", "not/a/name"], "not/a/name"),
+        (
+            "produce",
+            &["--topic", "t", "--partitions", "2"],
+            "has 1 partitions, and not 2",
+        ),
+        (
+            "produce",
+            &["--topic", "t", "--partitions", "0"],
+            "--partitions",
+        ),
+        ("produce", &["--topic", "t", "--rate", "0"], "--rate"),
+        ("produce", &["--topic", "t", "--rate", "-5"], "-5"),
+        ("end-to-end", &["--topic", "t", "--rate", "0"], "--rate"),
+        ("connections", &["--ask-rate", "0"], "--ask-rate"),
+        (
+            "produce",
+            &["--topic", "t", "--connections", "0"],
+            "--connections",
+        ),
+        ("produce", &["--topic", "t", "--threads", "0"], "--threads"),
+        (
+            "produce",
+            &["--topic", "t", "--in-flight", "0"],
+            "--in-flight",
+        ),
+        ("produce", &["--topic", "t", "--duration", "0"], "no time"),
+        (
+            "produce",
+            &["--topic", "t", "--duration", "soon"],
+            "no number",
+        ),
+        ("produce", &["--topic", "t", "--warm-up", "-1"], "-1"),
+        (
+            "produce",
+            &["--topic", "t", "--acks", "2"],
+            "--acks 2 is not usable",
+        ),
+        (
+            "produce",
+            &["--topic", "t", "--acks", "1", "--idempotent"],
+            "--idempotent needs",
+        ),
+        (
+            "produce",
+            &["--topic", "t", "--compression", "rar"],
+            "rar is not known",
+        ),
+        (
+            "produce",
+            &["--topic", "t", "--record-size", "99999999999"],
+            "is too large",
+        ),
+        (
+            "produce",
+            &["--topic", "t", "--batch-size", "18446744073709551615"],
+            "is too large",
+        ),
+        (
+            "produce",
+            &["--topic", "t", "--batch-size", "20000"],
+            "MESSAGE_TOO_LARGE",
+        ),
+        (
+            "produce",
+            &["--topic", "t", "--connections", "30", "--batch-size", "0"],
+            "connection",
+        ),
+        (
+            "consume",
+            &["--topic", "t", "--fetch-size", "0"],
+            "--fetch-size",
+        ),
+        ("consume", &["--topic", "empty"], "is empty"),
+        (
+            "consume",
+            &["--topic", "t", "--once", "--from", "end"],
+            "--once",
+        ),
+        (
+            "consume",
+            &["--topic", "t", "--once", "--duration", "1"],
+            "--once",
+        ),
+        (
+            "end-to-end",
+            &["--topic", "t", "--record-size", "15"],
+            "is too small",
+        ),
+        (
+            "end-to-end",
+            &[
+                "--topic",
+                "t",
+                "--record-size",
+                "1000000",
+                "--records-per-batch",
+                "1000",
+            ],
+            "is too large",
+        ),
+        (
+            "connections",
+            &["--connections", "30"],
+            "of 30: the broker at",
+        ),
+        (
+            "connections",
+            &["--connections", "4000000000"],
+            "--connections",
+        ),
+    ];
+    for (mode, arguments, words) in cases {
+        let (code, out, err) = run(&mut bench(&node, mode, arguments));
+        assert_eq!(code, 1, "{mode} {arguments:?}: {out}{err}");
+        assert!(err.contains(words), "{mode} {arguments:?}: {err}");
+        assert!(!err.contains("panicked"), "{err}");
+    }
+    let nobody = format!("127.0.0.1:{}", harness::free_port());
+    for (server, words) in [
+        (nobody.as_str(), "cannot be reached"),
+        ("no-such-host.invalid:9092", "cannot be reached"),
+        ("nonsense", "--bootstrap-server is not usable"),
+    ] {
+        let mut command = ottla();
+        command.args([
+            "bench",
+            "produce",
+            "--topic",
+            "t",
+            "--bootstrap-server",
+            server,
+        ]);
+        let (code, _, err) = run(&mut command);
+        assert!(code == 1 && err.contains(words), "{server}: {err}");
+    }
+}
+
+#[test]
+fn a_broker_that_dies_ends_the_run() {
+    let mut node = Node::start(&[]);
+    topic(&node, "t", "2");
+    let cases: [(&str, &[&str]); 3] = [
+        ("produce", &["--topic", "t", "--duration", "60"]),
+        ("end-to-end", &["--topic", "t", "--duration", "60"]),
+        ("connections", &["--connections", "10", "--duration", "60"]),
+    ];
+    for (mode, arguments) in cases {
+        let mut running = bench(&node, mode, arguments);
+        let child = running
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        node.kill();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{mode}: {said}");
+        let is_sentence = said.contains("connection") || said.contains("cannot be reached");
+        assert!(is_sentence && !said.contains("panicked"), "{mode}: {said}");
+        node.restart();
+    }
+}
