@@ -461,8 +461,10 @@ fn what_cannot_be_measured_is_told_in_a_sentence() {
         assert!(!err.contains("panicked"), "{err}");
     }
     let nobody = format!("127.0.0.1:{}", harness::free_port());
+    let http = format!("127.0.0.1:{}", node.http_port);
     for (server, words) in [
         (nobody.as_str(), "cannot be reached"),
+        (http.as_str(), "does not speak Kafka's protocol"),
         ("no-such-host.invalid:9092", "cannot be reached"),
         ("nonsense", "--bootstrap-server is not usable"),
     ] {

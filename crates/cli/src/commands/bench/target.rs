@@ -11,7 +11,7 @@ use ottla_client::{
     is_retriable,
 };
 use ottla_protocol::messages::InitProducerIdRequest;
-use ottla_protocol::{NodeId, Refusal, Request, TopicPartition};
+use ottla_protocol::{NodeId, Offset, Refusal, Request, TopicPartition};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, sleep};
 
@@ -63,12 +63,15 @@ impl Target {
                 .await?;
             match leaders(&topic, view.topics.get(&topic), n_partitions)? {
                 Ok(leaders) => {
-                    return Ok(Self {
+                    let target = Self {
                         cluster,
                         view,
                         topic,
                         leaders,
-                    });
+                    };
+                    // A leader may be named before it has made its log.
+                    target.offsets(At::Latest).await?;
+                    return Ok(target);
                 }
                 Err(error) if Instant::now() >= deadline => return Err(error),
                 Err(_) => sleep(NEW_TOPIC_LOOK).await,
@@ -139,23 +142,8 @@ impl Target {
 
     /// Where the partitions begin and end now.
     pub(super) async fn positions(&self) -> anyhow::Result<Vec<Position>> {
-        let ask = async |at: At| {
-            let named = self.leaders.iter().map(|(partition, _)| {
-                (TopicPartition::new(Arc::clone(&self.topic), *partition), at)
-            });
-            let named: Vec<_> = named.collect();
-            let answers = self
-                .cluster
-                .list_offsets(&named, Isolation::ReadUncommitted)
-                .await;
-            let found = answers.into_iter().map(|(partition, answer)| {
-                let found =
-                    answer.with_context(|| format!("the offsets of {partition} are not known"))?;
-                Ok((partition.partition, found.offset))
-            });
-            found.collect::<anyhow::Result<Vec<_>>>()
-        };
-        let (begins, ends) = (ask(At::Earliest).await?, ask(At::Latest).await?);
+        let begins = self.offsets(At::Earliest).await?;
+        let ends = self.offsets(At::Latest).await?;
         let both = begins.into_iter().zip(ends);
         Ok(both
             .map(|((partition, begin), (_, end))| Position {
@@ -165,6 +153,23 @@ impl Target {
                 end,
             })
             .collect())
+    }
+
+    /// By partition, in their order; waits for leaders that are not ready.
+    async fn offsets(&self, at: At) -> anyhow::Result<Vec<(i32, Offset)>> {
+        let named = self.leaders.iter().map(|(partition, _)| {
+            let name = TopicPartition::new(Arc::clone(&self.topic), *partition);
+            (name, at)
+        });
+        let named: Vec<_> = named.collect();
+        let isolation = Isolation::ReadUncommitted;
+        let answers = self.cluster.list_offsets(&named, isolation).await;
+        let found = answers.into_iter().map(|(partition, answer)| {
+            let found =
+                answer.with_context(|| format!("the offsets of {partition} are not known"))?;
+            Ok((partition.partition, found.offset))
+        });
+        found.collect()
     }
 }
 
