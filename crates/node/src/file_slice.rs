@@ -2,24 +2,33 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_protocol::messages::RecordSet;
 use ottla_storage::FetchSlice;
 
+use crate::cold_reads::ColdReads;
 use crate::partitions::read_slice;
 
 /// Record bytes of an answer; nothing at all where there are none.
-#[derive(Debug, Clone, Default)]
-pub struct FileSlice(Option<FetchSlice>);
+#[derive(Clone, Default)]
+pub struct FileSlice(Option<Lying>);
+
+/// Where they lie, and who reads them if they are not in memory.
+#[derive(Clone)]
+struct Lying {
+    slice: FetchSlice,
+    cold: Arc<ColdReads>,
+}
 
 impl FileSlice {
-    pub fn new(slice: FetchSlice) -> Self {
-        Self(Some(slice))
+    pub(crate) fn new(slice: FetchSlice, cold: Arc<ColdReads>) -> Self {
+        Self(Some(Lying { slice, cold }))
     }
 
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |slice| slice.length)
+        self.0.as_ref().map_or(0, |lying| lying.slice.length)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -28,15 +37,51 @@ impl FileSlice {
 
     /// The file and where the stretch begins in it.
     pub fn place(&self) -> Option<(&File, u64)> {
-        self.0.as_ref().map(|slice| (&*slice.file, slice.position))
+        let lying = self.0.as_ref()?;
+        Some((lying.slice.file(), lying.slice.position))
+    }
+
+    /// Resolves when the part of the stretch at this position of the file is in memory. What cannot
+    /// be read there fails when it is sent.
+    pub async fn bring_in(&self, position: u64, length: usize) {
+        let Some(Lying { slice, cold }) = &self.0 else {
+            return;
+        };
+        if cold.are_off() {
+            return;
+        }
+        let part = slice.part(position, length);
+        if !part.is_in_memory() {
+            let read = cold.run(move || part.bring_in());
+            if let Ok(Err(fault)) = read.await {
+                tracing::debug!(%fault, "what is to be sent cannot be read");
+            }
+        }
     }
 
     /// Copies the stretch.
     ///
     /// # Errors
     /// The file cannot be read, or has become shorter.
-    pub fn read(&self) -> io::Result<Bytes> {
-        self.0.as_ref().map_or_else(|| Ok(Bytes::new()), read_slice)
+    pub async fn read(&self) -> io::Result<Bytes> {
+        let Some(Lying { slice, cold }) = &self.0 else {
+            return Ok(Bytes::new());
+        };
+        if cold.are_off() {
+            return read_slice(slice);
+        }
+        if let Some(bytes) = slice.copy_in_memory() {
+            return Ok(bytes.into());
+        }
+        let slice = slice.clone();
+        cold.run(move || read_slice(&slice)).await?
+    }
+}
+
+impl std::fmt::Debug for FileSlice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let slice = self.0.as_ref().map(|lying| &lying.slice);
+        f.debug_tuple("FileSlice").field(&slice).finish()
     }
 }
 

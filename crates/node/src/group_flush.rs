@@ -9,6 +9,8 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::appends::Appends;
+use crate::cold_reads::ColdReads;
 use crate::page_cache::PageCache;
 use crate::partitions::Partition;
 use crate::room::Room;
@@ -69,6 +71,8 @@ pub(crate) struct GroupFlush {
     line: Mutex<Line>,
     work: Condvar,
     pages: PageCache,
+    cold: Arc<ColdReads>,
+    appends: Appends,
 }
 
 impl GroupFlush {
@@ -77,12 +81,16 @@ impl GroupFlush {
         name: &str,
         n_bytes_hot: u64,
         room: Room,
+        cold: ColdReads,
+        appends: Appends,
     ) -> std::io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
         let (pages, page_thread) = PageCache::start(name, n_bytes_hot, room)?;
         let flush = Arc::new(Self {
             line: Mutex::default(),
             work: Condvar::new(),
             pages,
+            cold: Arc::new(cold),
+            appends,
         });
         let flushers = (0..N_THREADS)
             .map(|n| {
@@ -107,6 +115,16 @@ impl GroupFlush {
     /// Who looks after the page cache of this directory.
     pub(crate) fn pages(&self) -> &PageCache {
         &self.pages
+    }
+
+    /// Who reads what is not in memory.
+    pub(crate) fn cold(&self) -> &Arc<ColdReads> {
+        &self.cold
+    }
+
+    /// Where appends are done.
+    pub(crate) fn appends(&self) -> &Appends {
+        &self.appends
     }
 
     /// Partitions that wait for their turn.

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | how a node starts and stops | `node`, `format` |
 //! | what an API file may touch | `services` |
-//! | the data plane: append, fetch, watermark | `partitions`, `parked`, `group_flush`, `page_cache`, `room`, `file_slice` |
+//! | the data plane: append, fetch, watermark | `partitions`, `parked`, `group_flush`, `page_cache`, `room`, `cold_reads`, `appends`, `file_slice` |
 //! | the control plane: metadata log, controller, image | `quorum` |
 //! | groups, transactions and producer ids | `coordinators` |
 //! | topics that are made because somebody asked | `on_demand` |
@@ -23,6 +23,8 @@ mod parked;
 mod group_flush;
 mod page_cache;
 mod room;
+mod cold_reads;
+mod appends;
 mod file_slice;
 mod quorum;
 mod coordinators;

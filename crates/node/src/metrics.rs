@@ -129,6 +129,10 @@ definitions! {
     LOG_BYTES_TO_OPEN = Gauge "ottla_log_bytes_to_open" "" "After a crash: bytes of segments from the recovery points on, of logs that are not open yet. Not all of them are read.";
     RESERVED = Gauge "ottla_preallocated_bytes" "" "Bytes reserved on the disk ahead of what partitions write, by log directory, as of the last second.";
     RESERVE_TIME = Summary "ottla_preallocation_duration_ms" "" "Milliseconds of each reservation of room on the disk.";
+    COLD_READ_TIME = Summary "ottla_cold_read_duration_ms" "" "Milliseconds of each read for a consumer that had to wait for the disk, its turn included.";
+    COLD_READS_WAITING = Gauge "ottla_cold_reads_waiting" "" "Reads that wait for the disk or for their turn, by log directory.";
+    APPEND_AVERAGE = Gauge "ottla_append_average_ms" "" "Moving average of the milliseconds that a write to the log takes, by log directory.";
+    APPENDS_ELSEWHERE = Counter "ottla_appends_on_directory_thread_total" "" "Appends that were left to the thread of a log directory, because its disk was slow.";
     APPEND_TIME = Summary "ottla_append_duration_ms" "" "Milliseconds of one append under the partition's lock.";
     BUILD = Gauge "ottla_build" "" "Always 1; the label carries the version.";
 }
@@ -274,6 +278,7 @@ pub struct Metrics {
     pub flushes: Durations,
     pub appends: Durations,
     pub reservations: Durations,
+    pub cold_reads: Durations,
     /// Bytes written to all logs, whoever wrote them: upkeep goes by it.
     pub(crate) log_bytes: Counter,
     requests: Vec<Counter>,
@@ -302,6 +307,7 @@ impl Default for Metrics {
             flushes: Durations::default(),
             appends: Durations::default(),
             reservations: Durations::default(),
+            cold_reads: Durations::default(),
             log_bytes: Counter::default(),
             requests: std::iter::repeat_with(Counter::default)
                 .take(KEYS * VERSIONS)
@@ -375,6 +381,7 @@ impl Metrics {
         page.durations(LOG_FLUSH, &[], &self.flushes);
         page.durations(APPEND_TIME, &[], &self.appends);
         page.durations(RESERVE_TIME, &[], &self.reservations);
+        page.durations(COLD_READ_TIME, &[], &self.cold_reads);
         for key in 0..KEYS as i16 {
             let Some(name) = api_name(key) else { continue };
             for version in 0..VERSIONS as i16 {

@@ -18,8 +18,10 @@ use ottla_storage::{Directories, Disk, Fault, Found, LoadedLog, NoEvents, OpenDi
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::appends::{Appends, Place};
 use crate::cleaner::Cleaner;
 use crate::clock::Clock;
+use crate::cold_reads::ColdReads;
 use crate::coordinators::{
     Carrier, FinalizedLevel, GROUP_METADATA_TOPIC, GroupHost, Host, Ledger, MarkerWriter, NewHost,
     ProducerIds, TRANSACTION_STATE_TOPIC, TxnAround, TxnHost, is_internal_topic,
@@ -130,7 +132,7 @@ impl Node {
         let clock = Clock::default();
         let metrics = Arc::new(Metrics::default());
         let directories = Arc::new(open_directories(&settings, start.disk.clone())?);
-        let (flushers, flush_threads) = start_flushers(&directories, &settings)?;
+        let (flushers, flush_threads) = start_flushers(&directories, &settings, &metrics)?;
         let Started {
             controller,
             feed,
@@ -405,22 +407,37 @@ fn open_directories(settings: &NodeSettings, disk: Disk) -> Result<Directories, 
     })
 }
 
+/// Threads of the data plane: one for each processor.
+fn n_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 type Flushers = (HashMap<PathBuf, Arc<GroupFlush>>, Vec<JoinHandle<()>>);
 
 fn start_flushers(
     directories: &Directories,
     settings: &NodeSettings,
+    metrics: &Arc<Metrics>,
 ) -> Result<Flushers, StartFailed> {
     // Negative: everything stays.
     let n_bytes_hot = u64::try_from(settings.ottla.page_cache_bytes).unwrap_or(u64::MAX);
+    // On a single disk there is nobody to be left a thread.
+    let n_inline_max = match directories.all().len() {
+        1 => usize::MAX,
+        _ => n_threads().saturating_sub(1).max(1),
+    };
+    let n_cold = usize::try_from(settings.ottla.cold_read_threads).unwrap_or(0);
     let n_bytes_ahead = u64::try_from(settings.ottla.preallocate_bytes).unwrap_or(0);
     let (mut flushers, mut threads) = (HashMap::new(), Vec::new());
     for (n, directory) in directories.all().iter().enumerate() {
         let measured = directory.clone();
         let usable = move || measured.space().map_or(0, |(_, usable)| usable);
         let room = Room::new(n_bytes_ahead, usable);
-        let (flusher, started) = GroupFlush::start(&n.to_string(), n_bytes_hot, room)
-            .map_err(|error| StartFailed::Io("start the flush threads", error))?;
+        let cold = ColdReads::new(n_cold, metrics.clone());
+        let appends = Appends::new(Place::of(&settings.ottla.append_mode), n_inline_max);
+        let (flusher, started) =
+            GroupFlush::start(&n.to_string(), n_bytes_hot, room, cold, appends)
+                .map_err(|error| StartFailed::Io("start the flush threads", error))?;
         flushers.insert(directory.path().to_owned(), flusher);
         threads.extend(started);
     }

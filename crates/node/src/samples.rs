@@ -64,6 +64,18 @@ impl Services {
             let path = directory.path().to_string_lossy();
             let n_bytes = self.partitions.n_bytes_reserved(directory.path());
             page.labelled(RESERVED, &[("logDirectory", &*path)], n_bytes as f64);
+            if let Some(appends) = self.partitions.appends_in(directory.path()) {
+                let labels = [("logDirectory", &*path)];
+                let average_ms = appends.average().as_secs_f64() * 1000.0;
+                page.labelled(APPEND_AVERAGE, &labels, average_ms);
+                page.labelled(APPENDS_ELSEWHERE, &labels, appends.n_elsewhere() as f64);
+            }
+            let n_waiting = self.partitions.n_cold_reads(directory.path());
+            page.labelled(
+                COLD_READS_WAITING,
+                &[("logDirectory", &*path)],
+                n_waiting as f64,
+            );
         }
         let n_failed = directories
             .iter()

@@ -1,6 +1,8 @@
 //! A disk that stalls costs no group member its session, and no health check its answer.
 #![allow(clippy::disallowed_methods, reason = "a test waits for other threads")]
 
+mod stand;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -9,14 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla_metadata::config::{BrokerConfig, Overrides};
-use ottla_node::{Disk, DiskCall, DiskFaults, DiskVerdict, Node, Start};
-use ottla_protocol::batch_builder::BatchBuilder;
-use ottla_protocol::compress::Codec;
-use ottla_protocol::header::{decode_response, request_frame};
+use ottla_node::{Disk, DiskCall, DiskFaults, DiskVerdict};
 use ottla_protocol::messages::*;
-use ottla_protocol::{NONE, Refusal, Request};
-use ottla_server::{Bound, Server};
+use ottla_protocol::{NONE, Refusal};
+
+use crate::stand::{Client, Running, create, produce};
 
 /// Longer than any session below, many times over.
 const STALL: Duration = Duration::from_secs(20);
@@ -51,60 +50,6 @@ struct EndStall(Arc<Stall>);
 impl Drop for EndStall {
     fn drop(&mut self) {
         self.0.is_stalled.store(false, Ordering::Release);
-    }
-}
-
-struct Client(TcpStream);
-
-impl Client {
-    fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(STALL * 3)).unwrap();
-        Self(stream)
-    }
-
-    fn send<R: Request>(&mut self, request: &R, version: i16) {
-        let frame = request_frame(request, version, 1, Some("stall".into())).unwrap();
-        self.0.write_all(&frame).unwrap();
-    }
-
-    fn receive<R: Request>(&mut self, version: i16) -> R::Response {
-        let mut length = [0; 4];
-        self.0.read_exact(&mut length).unwrap();
-        let mut frame = vec![0; i32::from_be_bytes(length) as usize];
-        self.0.read_exact(&mut frame).unwrap();
-        decode_response::<R::Response>(Bytes::from(frame), version)
-            .unwrap()
-            .1
-    }
-
-    fn call<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
-        self.send(request, version);
-        self.receive::<R>(version)
-    }
-}
-
-fn record_batch() -> Bytes {
-    let mut builder = BatchBuilder::data(Codec::None);
-    builder.push(0, Some(b"k"), Some(b"v"));
-    builder.finish()
-}
-
-fn produce() -> ProduceRequest {
-    let partition_data = vec![PartitionProduceData {
-        index: 0,
-        records: Some(record_batch()),
-    }];
-    let topic = TopicProduceData {
-        name: "t".into(),
-        partition_data,
-        ..Default::default()
-    };
-    ProduceRequest {
-        acks: -1,
-        timeout_ms: 120_000,
-        topic_data: vec![topic],
-        ..Default::default()
     }
 }
 
@@ -165,89 +110,15 @@ fn is_live(port: u16) -> bool {
     stream.read_to_string(&mut page).is_ok() && page.contains("200 OK")
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
 #[test]
 fn members_and_health_checks_do_not_notice_a_stall() {
     let directory = tempfile::tempdir().unwrap();
-    let (port, controller_port, http_port) = (free_port(), free_port(), free_port());
-    let settings: Overrides = [
-        ("node.id", "1".to_owned()),
-        ("process.roles", "broker,controller".to_owned()),
-        (
-            "listeners",
-            format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"),
-        ),
-        ("controller.listener.names", "CONTROLLER".to_owned()),
-        (
-            "controller.quorum.bootstrap.servers",
-            format!("127.0.0.1:{controller_port}"),
-        ),
-        (
-            "log.dirs",
-            directory.path().join("data").display().to_string(),
-        ),
-        ("ottla.http.listener", format!("127.0.0.1:{http_port}")),
-        ("offsets.topic.num.partitions", "1".to_owned()),
-        ("offsets.topic.replication.factor", "1".to_owned()),
-        ("group.initial.rebalance.delay.ms", "0".to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect();
-    let config = BrokerConfig::new(settings);
-    let typed = config.node_settings().unwrap();
     let stall = Arc::new(Stall::default());
-    let disk = Disk::breakable(stall.clone());
-    let format =
-        ottla_node::auto_format(&typed, None, &[], &disk, ottla_node::random_uuid).unwrap();
-    format
-        .unwrap()
-        .run(&disk, 0, ottla_node::random_uuid)
-        .unwrap();
-    let runtime = || {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap()
-    };
-    let (control, data) = (runtime(), runtime());
-    let bound = Bound::bind(&typed, &config).unwrap();
-    let start = Start {
-        config,
-        disk,
-        endpoints: bound.endpoints(&typed),
-        control: control.handle().clone(),
-    };
-    let node = control.block_on(Node::start(start)).unwrap();
-    let server = Server::open(
-        bound,
-        node.services().clone(),
-        control.handle(),
-        data.handle(),
-    )
-    .unwrap();
-    node.services().enter_running();
+    let running = Running::start(directory.path(), Disk::breakable(stall.clone()), &[]);
+    let (port, http_port) = (running.port, running.http_port);
 
     let mut member = Client::connect(port);
-    let create = CreateTopicsRequest {
-        topics: vec![CreatableTopic {
-            name: "t".into(),
-            num_partitions: 1,
-            replication_factor: 1,
-            ..Default::default()
-        }],
-        timeout_ms: 10_000,
-        ..Default::default()
-    };
-    assert_eq!(member.call(&create, 7).topics[0].error_code, NONE);
+    create(&mut member, "t");
     let (member_id, generation_id) = join(&mut member);
     let heartbeat = HeartbeatRequest {
         group_id: "g".into(),
@@ -262,7 +133,7 @@ fn members_and_health_checks_do_not_notice_a_stall() {
     // More producers than data-plane threads: every one of these threads hangs in a write.
     let mut producers: Vec<Client> = (0..4).map(|_| Client::connect(port)).collect();
     for producer in &mut producers {
-        producer.send(&produce(), 9);
+        producer.send(&produce("t", b"v"), 9);
     }
     let start = Instant::now();
     let mut slowest = Duration::ZERO;
@@ -297,8 +168,5 @@ fn members_and_health_checks_do_not_notice_a_stall() {
         NONE,
         "still in the same generation"
     );
-    control.block_on(server.close());
-    control.block_on(node.stop()).unwrap();
-    data.shutdown_background();
-    control.shutdown_background();
+    running.stop();
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::ahead::NoRoom;
 use crate::error::Fault;
+use crate::in_memory;
 
 /// A way to the file system. Cheap to clone.
 #[derive(Clone, Default)]
@@ -71,6 +72,8 @@ pub enum DiskCall {
     Open,
     Create,
     Read,
+    /// A read that takes only what is in memory. One that fails has not found it there.
+    ReadInMemory,
     Write,
     SetLength,
     Reserve,
@@ -115,6 +118,10 @@ impl Disk {
 
     /// Opens an existing file for reading and writing.
     pub(crate) fn open(&self, path: &Path) -> Result<DiskFile, Fault> {
+        if in_memory::is_required() {
+            let path = path.to_owned();
+            return Err(Fault::NotInMemory { path });
+        }
         self.ask(DiskCall::Open, path, 0)
             .map_err(|e| Fault::io("open", path, e))?;
         let file = OpenOptions::new()
@@ -396,6 +403,32 @@ pub(crate) fn give_back_pages(file: &File, from: u64, length: u64) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn give_back_pages(_file: &File, _from: u64, _length: u64) {}
 
+/// Has the kernel read a stretch of a file in the background. Advice.
+#[cfg(target_os = "linux")]
+fn begin_to_read(file: &File, from: u64, length: u64) {
+    let length = std::num::NonZeroU64::new(length);
+    let _ = rustix::fs::fadvise(file, from, length, rustix::fs::Advice::WillNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn begin_to_read(_file: &File, _from: u64, _length: u64) {}
+
+/// Fails where the bytes would have to come from the disk. File systems that cannot tell read as ever.
+#[cfg(target_os = "linux")]
+fn read_without_waiting(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    let slices = &mut [io::IoSliceMut::new(buffer)];
+    match preadv2(file, slices, position, ReadWriteFlags::NOWAIT) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.read_at(buffer, position),
+        read => read.map_err(io::Error::from),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_without_waiting(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    file.read_at(buffer, position)
+}
+
 /// An open file that knows its name. Cheap to clone; all clones are the same file.
 #[derive(Debug, Clone)]
 pub struct DiskFile {
@@ -497,6 +530,14 @@ impl DiskFile {
 
     /// Reads until `buffer` is full or the file ends; returns how much was read.
     pub(crate) fn read_at(&self, buffer: &mut [u8], position: u64) -> Result<usize, Fault> {
+        if in_memory::is_required() {
+            return match self.read_in_memory(buffer, position) {
+                Some(n_read) => Ok(n_read),
+                None => Err(Fault::NotInMemory {
+                    path: self.path.to_path_buf(),
+                }),
+            };
+        }
         self.disk
             .ask(DiskCall::Read, &self.path, buffer.len())
             .map_err(|e| Fault::io("read", &self.path, e))?;
@@ -510,6 +551,34 @@ impl DiskFile {
             }
         }
         Ok(n_read)
+    }
+
+    /// As `read_at`, if all of it is in memory. Where the system cannot tell, it is.
+    pub(crate) fn read_in_memory(&self, buffer: &mut [u8], position: u64) -> Option<usize> {
+        let asked = self
+            .disk
+            .ask(DiskCall::ReadInMemory, &self.path, buffer.len());
+        asked.ok()?;
+        let mut n_read = 0;
+        while let Some(rest) = buffer.get_mut(n_read..).filter(|rest| !rest.is_empty()) {
+            match read_without_waiting(&self.file, rest, position + n_read as u64) {
+                Ok(0) => break,
+                Ok(n) => n_read += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+        Some(n_read)
+    }
+
+    /// Whether a byte of the file is in memory, and so its page.
+    pub(crate) fn is_in_memory(&self, position: u64) -> bool {
+        self.read_in_memory(&mut [0], position).is_some()
+    }
+
+    /// Has the disk begin with a stretch that will be read soon.
+    pub(crate) fn begin_to_read(&self, from: u64, length: u64) {
+        begin_to_read(&self.file, from, length);
     }
 
     pub(crate) fn set_length(&self, length: u64) -> Result<(), Fault> {

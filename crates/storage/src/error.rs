@@ -19,6 +19,8 @@ pub enum Fault {
     },
     /// The file system has no room. Nothing was changed; the log goes on when there is room again.
     OutOfSpace { path: PathBuf },
+    /// It would have to be read from the disk, and may not be (`in_memory`): no trouble at all.
+    NotInMemory { path: PathBuf },
     /// Bytes that were read are not what was written.
     Corrupt { path: PathBuf, why: String },
     /// Another process has this directory open.
@@ -59,6 +61,7 @@ impl Fault {
         match self {
             Self::Io { path, .. }
             | Self::OutOfSpace { path }
+            | Self::NotInMemory { path }
             | Self::Corrupt { path, .. }
             | Self::Locked { path }
             | Self::NotFormatted { path }
@@ -87,6 +90,7 @@ impl fmt::Display for Fault {
             Self::OutOfSpace { path } => {
                 write!(f, "no space is left for {}", path.display())
             }
+            Self::NotInMemory { path } => write!(f, "{} is not in memory", path.display()),
             Self::Corrupt { path, why } => write!(f, "{} is corrupt: {why}", path.display()),
             Self::Locked { path } => write!(
                 f,

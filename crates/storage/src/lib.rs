@@ -9,7 +9,7 @@
 //! | to know | read |
 //! |---|---|
 //! | how a batch gets in | `log`, `segment`, `index` |
-//! | how it gets out | `log_view`, `read` |
+//! | how it gets out | `log_view`, `read`; without waiting for the disk: `in_memory` |
 //! | what a crash leaves and how it is put in order | `recover` |
 //! | when it is on the disk | `flush` |
 //! | what goes because it is old, or because something newer replaces it | `retain`, `compact` |
@@ -29,6 +29,7 @@ mod heads;
 mod index;
 mod log_view;
 mod read;
+mod fetch_slice;
 mod flush;
 mod written;
 mod ahead;
@@ -50,6 +51,7 @@ mod metadata_snapshot;
 
 // Ground.
 mod disk;
+mod in_memory;
 mod file_names;
 mod events;
 mod error;
@@ -64,6 +66,7 @@ pub use directory::Directory;
 pub use disk::{Disk, DiskCall, DiskChange, DiskFaults, DiskFile, DiskVerdict};
 pub use error::{Fault, NotDone};
 pub use events::{DeletedFor, LogEvents, NoEvents};
+pub use fetch_slice::FetchSlice;
 pub use file_names::{SnapshotId, metadata_log_directory};
 pub use flush::FlushTarget;
 pub use index::AbortedTransaction;
@@ -72,5 +75,5 @@ pub use log_config::LogConfig;
 pub use log_view::{Isolation, LogReader, LogView};
 pub use meta_properties::MetaProperties;
 pub use metadata_snapshot::MetadataSnapshots;
-pub use read::{FetchSlice, Fetched, FoundOffset, OffsetQuery, ReadFrom};
+pub use read::{Fetched, FoundOffset, OffsetQuery, ReadFrom};
 pub use written::{HotTail, Window};

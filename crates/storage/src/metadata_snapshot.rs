@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::disk::Disk;
 use crate::error::Fault;
+use crate::fetch_slice::FetchSlice;
 use crate::file_names::{SnapshotId, SnapshotName};
-use crate::read::FetchSlice;
 
 /// How long a deleted snapshot can still be read by who has begun to.
 const UNLINK_DELAY_MS: i64 = 60_000;
@@ -97,11 +96,7 @@ impl MetadataSnapshots {
     pub fn slice(&self, id: SnapshotId) -> Result<FetchSlice, Fault> {
         let file = self.disk.open_to_read(&self.path(id))?;
         let length = usize::try_from(file.length()?).unwrap_or(usize::MAX);
-        Ok(FetchSlice {
-            file: Arc::clone(file.raw()),
-            position: 0,
-            length,
-        })
+        Ok(FetchSlice::new(file, 0, length))
     }
 
     /// Makes a snapshot of these batches; durable on return. One that exists stays as it is.

@@ -1,14 +1,15 @@
 //! Reading a log: an offset becomes a slice of a file, a timestamp becomes an offset.
 //! Records are never copied here; only a lookup by timestamp looks into them.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use ottla_protocol::batch::{Batch, OPENED_BYTES_MAX};
 use ottla_protocol::{LeaderEpoch, Offset, Refusal, Refused};
 
 use crate::error::{Fault, NotDone};
+use crate::fetch_slice::FetchSlice;
 use crate::heads::Head;
+use crate::in_memory::in_memory_only;
 use crate::index::AbortedTransaction;
 use crate::log_view::{Isolation, LogView, Mark};
 use crate::segment::Segment;
@@ -23,14 +24,6 @@ pub struct ReadFrom {
     pub at_least_one: bool,
     /// Also find the aborted transactions in the slice (for `Isolation::LastStable`).
     pub with_aborted: bool,
-}
-
-/// Bytes of a segment's file.
-#[derive(Debug, Clone)]
-pub struct FetchSlice {
-    pub file: Arc<File>,
-    pub position: u64,
-    pub length: usize,
 }
 
 /// What a read found.
@@ -63,6 +56,15 @@ pub struct FoundOffset {
 }
 
 impl LogView {
+    /// As `read`, as long as all that must be looked at is in memory; `None`: it is not. The
+    /// slice itself may be elsewhere still.
+    pub fn read_in_memory(&self, from: ReadFrom) -> Option<Result<Fetched, NotDone>> {
+        match in_memory_only(|| self.read(from)) {
+            Err(NotDone::Fault(Fault::NotInMemory { .. })) => None,
+            done => Some(done),
+        }
+    }
+
     /// The batches from the one that holds `from.offset` on, out of one segment. The slice may end
     /// in the middle of a batch, as Kafka's may.
     ///
@@ -112,12 +114,8 @@ impl LogView {
             Vec::new()
         };
         self.note_read((segment.base(), first.position));
-        let file = Arc::clone(segment.log_file().raw());
-        let slice = FetchSlice {
-            file,
-            position: first.position.into(),
-            length,
-        };
+        let file = segment.log_file().clone();
+        let slice = FetchSlice::new(file, first.position.into(), length);
         Ok(Fetched {
             slice: Some(slice),
             aborted,

@@ -469,6 +469,9 @@ settings! {
         page_cache_bytes: i64 = "ottla.page.cache.bytes",
         /// Zero: nothing is reserved.
         preallocate_bytes: i64 = "ottla.preallocate.bytes",
+        /// Zero: they are not told from others.
+        cold_read_threads: i32 = "ottla.cold.read.threads",
+        append_mode: String = "ottla.append.mode",
         /// `host:port`; empty switches HTTP off.
         http_listener: String = "ottla.http.listener",
         auto_format: bool = "ottla.auto.format",

@@ -1,6 +1,6 @@
 //! Ottla's own settings. They come from file, environment or flag only and never enter the metadata log.
 
-use super::definition::{Definition, boolean, long, string};
+use super::definition::{Check, Definition, boolean, int, long, string};
 
 /// What the names of our own settings begin with.
 pub const OTTLA_PREFIX: &str = "ottla.";
@@ -28,6 +28,23 @@ pub(super) static OTTLA: &[Definition] = &[
              directory together at most a sixteenth of what is free. It goes back when the segment \
              is complete, when the partition rests, at a start and when the disk fills up. Less than \
              1 MiB reserves nothing.",
+        )
+        .shown_when_set(),
+    int("ottla.cold.read.threads", "4")
+        .between(0, 64)
+        .doc(
+            "How many reads of one log directory may wait for its disk at once, where a consumer wants \
+             what is not in the page cache. They have threads of their own, so that nobody else \
+             waits with them. 0 reads everything where it is asked for, as Kafka does.",
+        )
+        .shown_when_set(),
+    string("ottla.append.mode", "auto")
+        .check(Check::OneOf(&["auto", "inline", "thread"]))
+        .doc(
+            "On which thread a batch is appended. `inline`: on the one that has read the request, \
+             which is fastest. `thread`: on one of the log directory's own. `auto`: inline, and on the \
+             directory's own while its writes take more than 2 ms on average or do not come back, so \
+             that a slow disk holds up its own partitions only.",
         )
         .shown_when_set(),
     string("ottla.http.listener", "127.0.0.1:9464")

@@ -22,6 +22,7 @@ pub use partition::{ActiveProducer, AppendRefused, Appended, Partition};
 pub(crate) use partition::{ScanFailed, Surroundings, read_slice};
 pub(crate) use settings::{log_config, metadata_log_config};
 
+use crate::appends::Appends;
 use crate::group_flush::GroupFlush;
 use crate::services::Configured;
 
@@ -141,6 +142,18 @@ impl Partitions {
     pub(crate) fn n_bytes_reserved(&self, directory: &Path) -> u64 {
         let flusher = self.flushers.get(directory);
         flusher.map_or(0, |flusher| flusher.pages().room().n_bytes_held())
+    }
+
+    /// Reads that wait for the disk of a log directory.
+    pub(crate) fn n_cold_reads(&self, directory: &Path) -> usize {
+        let flusher = self.flushers.get(directory);
+        flusher.map_or(0, |flusher| flusher.cold().n_waiting())
+    }
+
+    pub(crate) fn appends_in(&self, directory: &Path) -> Option<&Appends> {
+        self.flushers
+            .get(directory)
+            .map(|flusher| flusher.appends())
     }
 
     // ---- from the metadata ----

@@ -16,12 +16,13 @@ use ottla_replication::{Acknowledgement, Assignment, Command, Durability, Leader
 use ottla_storage::producer::{Appender, Guard, TransactionVersion, Unverified, Verified};
 use ottla_storage::validate::{self, Checked, RecordError, Rejected, Rules};
 use ottla_storage::{
-    Directory, Fault, FetchSlice, Fetched, FlushTarget, FoundOffset, Isolation, LeaderAppend, Log,
-    LogConfig, LogReader, LogView, NotDone, OffsetQuery, ReadFrom,
+    AbortedTransaction, Directory, Fault, FetchSlice, Fetched, FlushTarget, FoundOffset, Isolation,
+    LeaderAppend, Log, LogConfig, LogReader, LogView, NotDone, OffsetQuery, ReadFrom,
 };
 use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Clock;
+use crate::file_slice::FileSlice;
 use crate::group_flush::{FlushTurn, GroupFlush};
 use crate::metrics::{Metrics, TopicCounters};
 use crate::parked::Parking;
@@ -301,8 +302,33 @@ impl Partition {
         may_use_zstd: bool,
         verified: Verified,
     ) -> Result<Appended, AppendRefused> {
+        let _inline = self.flush.appends().begin();
         let appended = self.append_from_client(records, acks, may_use_zstd, verified);
         appended.map_err(|refused| self.with_log_start(refused))
+    }
+
+    /// Whether a request had better use [`Self::append_elsewhere`]: the disk is slow.
+    pub fn appends_elsewhere(&self) -> bool {
+        self.flush.appends().are_elsewhere()
+    }
+
+    /// As [`Self::append`], on the thread of the log directory.
+    ///
+    /// IMPORTANT: the caller sees to the order of what it appends.
+    pub async fn append_elsewhere(
+        self: &Arc<Self>,
+        records: Bytes,
+        acks: i16,
+        may_use_zstd: bool,
+        verified: Verified,
+    ) -> Result<Appended, AppendRefused> {
+        let partition = self.clone();
+        let append = move || {
+            let appended = partition.append_from_client(&records, acks, may_use_zstd, verified);
+            appended.map_err(|refused| partition.with_log_start(refused))
+        };
+        let appended = self.flush.appends().run(append).await;
+        appended.unwrap_or_else(|| Err(Refusal::UnknownServerError.into()))
     }
 
     fn append_from_client(
@@ -432,7 +458,10 @@ impl Partition {
             verified: name_of.verified,
             now_ms,
         };
-        let outcome = writer.log.append_as_leader(records, checked, append)?;
+        let writing = std::time::Instant::now();
+        let outcome = writer.log.append_as_leader(records, checked, append);
+        self.flush.appends().took(writing.elapsed());
+        let outcome = outcome?;
         leader.handle_appended(writer.log.end());
         let moved = self.noted(writer.carry_out());
         self.around.metrics.log_bytes.add(outcome.n_bytes as u64);
@@ -495,6 +524,36 @@ impl Partition {
     pub fn read(&self, view: &LogView, from: ReadFrom) -> Result<Fetched, Refused> {
         view.read(from)
             .map_err(|not_done| self.not_done(not_done).refused)
+    }
+
+    /// As `read`, for who may not wait for the disk: what is not in memory is looked up elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn fetch(
+        self: &Arc<Self>,
+        view: &LogView,
+        from: ReadFrom,
+    ) -> Result<(FileSlice, Vec<AbortedTransaction>), Refused> {
+        let cold = self.flush.cold();
+        let in_memory = if cold.are_off() {
+            Some(self.read(view, from))
+        } else {
+            let looked_up = view.read_in_memory(from);
+            looked_up.map(|done| done.map_err(|not_done| self.not_done(not_done).refused))
+        };
+        let fetched = match in_memory {
+            Some(done) => done?,
+            None => {
+                let (partition, view) = (self.clone(), view.clone());
+                let read = cold.run(move || partition.read(&view, from)).await;
+                read.map_err(|_| Refused::from(Refusal::KafkaStorageError))??
+            }
+        };
+        let slice = fetched
+            .slice
+            .map(|slice| FileSlice::new(slice, cold.clone()));
+        Ok((slice.unwrap_or_default(), fetched.aborted))
     }
 
     /// Answers a question of ListOffsets.
@@ -774,6 +833,6 @@ impl Writer {
 pub(crate) fn read_slice(slice: &FetchSlice) -> std::io::Result<Bytes> {
     use std::os::unix::fs::FileExt;
     let mut bytes = BytesMut::zeroed(slice.length);
-    slice.file.read_exact_at(&mut bytes, slice.position)?;
+    slice.file().read_exact_at(&mut bytes, slice.position)?;
     Ok(bytes.freeze())
 }

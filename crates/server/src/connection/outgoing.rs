@@ -26,7 +26,7 @@ impl Connection {
         for piece in pieces {
             match piece {
                 Piece::Bytes(bytes) => run.push(bytes),
-                Piece::Slice(slice) if slice.len() <= COPY_MAX => run.push(slice.read()?),
+                Piece::Slice(slice) if slice.len() <= COPY_MAX => run.push(slice.read().await?),
                 Piece::Slice(slice) => {
                     self.write_run(&mut run).await?;
                     self.send_slice(&slice).await?;
@@ -75,8 +75,15 @@ impl Connection {
             return Ok(());
         };
         let end = position + slice.len() as u64;
+        let length = |from: u64, to: u64| usize::try_from(to - from).unwrap_or(usize::MAX);
+        // IMPORTANT: nothing is sent that was not looked at: the runtime's thread would wait for it.
+        let mut brought_to = position;
         while position < end {
-            let step = usize::try_from((end - position).min(SEND_MAX)).unwrap_or(usize::MAX);
+            if position >= brought_to {
+                brought_to = end.min(position + SEND_MAX);
+                slice.bring_in(position, length(position, brought_to)).await;
+            }
+            let step = length(position, brought_to);
             let sent = self.stream.try_io(Interest::WRITABLE, || {
                 sendfile(&self.stream, file, Some(&mut position), step).map_err(io::Error::from)
             });

@@ -260,7 +260,7 @@ fn read(view: &LogView, from: ReadFrom) -> Result<(Vec<u8>, Vec<AbortedTransacti
     if let Some(slice) = fetched.slice {
         bytes.resize(slice.length, 0);
         slice
-            .file
+            .file()
             .read_exact_at(&mut bytes, slice.position)
             .expect("a slice is in its file");
     }

@@ -395,7 +395,10 @@ impl State {
     }
 
     fn verdict(&mut self, call: DiskCall, n_bytes: usize) -> DiskVerdict {
-        let is_change = !matches!(call, DiskCall::Open | DiskCall::Read | DiskCall::List);
+        let is_change = !matches!(
+            call,
+            DiskCall::Open | DiskCall::Read | DiskCall::ReadInMemory | DiskCall::List
+        );
         let troubles = &mut self.troubles;
         if troubles.is_dead {
             return DiskVerdict::Fail(io::ErrorKind::Other);

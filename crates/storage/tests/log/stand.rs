@@ -115,7 +115,7 @@ pub(crate) fn settle(log: &mut Log) {
 pub(crate) fn bytes_of(slice: &FetchSlice) -> Vec<u8> {
     let mut bytes = vec![0; slice.length];
     slice
-        .file
+        .file()
         .read_exact_at(&mut bytes, slice.position)
         .unwrap();
     bytes

@@ -57,7 +57,7 @@ pub(crate) async fn handle(
             return Answer::fetch(&call, &response);
         }
     };
-    let mut outcomes = collect(&services, &plan, &terms);
+    let mut outcomes = collect(&services, &plan, &terms).await;
     if !is_content(&outcomes, &terms) && !wait.is_zero() {
         let waiter = Waiter::new();
         loop {
@@ -68,7 +68,7 @@ pub(crate) async fn handle(
                 partition.high_watermark_parking().park(&waiter);
             }
             // Parked first, looked at second: what happens in between wakes us.
-            outcomes = collect(&services, &plan, &terms);
+            outcomes = collect(&services, &plan, &terms).await;
             if is_content(&outcomes, &terms) {
                 break;
             }
@@ -76,7 +76,7 @@ pub(crate) async fn handle(
                 .await
                 .is_err()
             {
-                outcomes = collect(&services, &plan, &terms);
+                outcomes = collect(&services, &plan, &terms).await;
                 break;
             }
         }
@@ -144,22 +144,21 @@ fn ask(call: &Call, request: FetchRequest) -> Ask {
 }
 
 /// Looks at every wanted partition, within the byte budget of the request.
-fn collect(services: &Services, plan: &FetchPlan, terms: &Terms) -> Vec<Outcome> {
+async fn collect(services: &Services, plan: &FetchPlan, terms: &Terms) -> Vec<Outcome> {
     let mut left = terms.bytes_max;
     let mut is_first = true;
-    plan.wanted
-        .iter()
-        .map(|wanted| {
-            let outcome = fetch_one(services, wanted, terms, left, is_first);
-            let n_bytes = outcome.data.records.as_ref().map_or(0, FileSlice::len);
-            left = left.saturating_sub(n_bytes);
-            is_first &= n_bytes == 0;
-            outcome
-        })
-        .collect()
+    let mut outcomes = Vec::with_capacity(plan.wanted.len());
+    for wanted in &plan.wanted {
+        let outcome = fetch_one(services, wanted, terms, left, is_first).await;
+        let n_bytes = outcome.data.records.as_ref().map_or(0, FileSlice::len);
+        left = left.saturating_sub(n_bytes);
+        is_first &= n_bytes == 0;
+        outcomes.push(outcome);
+    }
+    outcomes
 }
 
-fn fetch_one(
+async fn fetch_one(
     services: &Services,
     wanted: &Wanted,
     terms: &Terms,
@@ -203,16 +202,16 @@ fn fetch_one(
         at_least_one: is_first,
         with_aborted: terms.isolation == Isolation::LastStable,
     };
-    match partition.read(&view, from) {
-        Ok(fetched) => {
+    match partition.fetch(&view, from).await {
+        Ok((records, aborted)) => {
             if terms.isolation == Isolation::LastStable {
-                let aborted = fetched.aborted.iter().map(|aborted| AbortedTransaction {
+                let aborted = aborted.iter().map(|aborted| AbortedTransaction {
                     producer_id: aborted.producer_id,
                     first_offset: aborted.first_offset,
                 });
                 data.aborted_transactions = Some(aborted.collect());
             }
-            data.records = Some(fetched.slice.map(FileSlice::new).unwrap_or_default());
+            data.records = Some(records);
             Outcome {
                 data,
                 partition: Some(partition),

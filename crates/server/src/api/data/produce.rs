@@ -83,11 +83,20 @@ pub(crate) async fn handle(
         }
         Err(refusal) => refuse_all(&mut writes, refusal),
     }
+    // A disk that is slow gets its batches from a thread of its own. Those behind stand in line
+    // meanwhile: where they will be appended may be another place.
+    if turn.is_none() && wants_thread(&writes) {
+        turn = Some(undecided.turn().await);
+    }
+    let may_wait = turn.is_some();
     let may_use_zstd = call.version >= ZSTD_SINCE;
     let mut topics: Vec<(TopicProduceData, Vec<Outcome>)> = Vec::with_capacity(writes.len());
     for (topic, writes) in writes {
-        let append = |write| append(write, acks, may_use_zstd);
-        topics.push((topic, writes.into_iter().map(append).collect()));
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in writes {
+            outcomes.push(append(write, acks, may_use_zstd, may_wait).await);
+        }
+        topics.push((topic, outcomes));
     }
     drop(turn);
     if acks == 0 {
@@ -244,18 +253,36 @@ fn refuse_all(writes: &mut [(TopicProduceData, Vec<Write>)], refusal: Refusal) {
     }
 }
 
-fn append(write: Write, acks: i16, may_use_zstd: bool) -> Outcome {
-    let appended = write.what.and_then(|(partition, records)| {
-        partition.counters().total_produce.add(1);
-        match partition.append(&records, acks, may_use_zstd, write.verified) {
-            Ok(appended) => Ok((partition, appended)),
-            Err(refused) => {
-                partition.counters().failed_produce.add(1);
-                Err(refused)
-            }
-        }
-    });
-    outcome(write.index, appended)
+fn wants_thread(writes: &[(TopicProduceData, Vec<Write>)]) -> bool {
+    let mut writes = writes.iter().flat_map(|(_, writes)| writes);
+    writes.any(|write| {
+        let partition = write.what.as_ref().map(|(partition, _)| partition);
+        partition.is_ok_and(|partition| partition.appends_elsewhere())
+    })
+}
+
+/// IMPORTANT: does not wait unless it may: whoever comes behind would overtake.
+async fn append(write: Write, acks: i16, may_use_zstd: bool, may_wait: bool) -> Outcome {
+    let Write {
+        index,
+        what,
+        verified,
+    } = write;
+    let (partition, records) = match what {
+        Ok(found) => found,
+        Err(refused) => return outcome(index, Err(refused)),
+    };
+    partition.counters().total_produce.add(1);
+    let appended = if may_wait && partition.appends_elsewhere() {
+        let appended = partition.append_elsewhere(records, acks, may_use_zstd, verified);
+        appended.await
+    } else {
+        partition.append(&records, acks, may_use_zstd, verified)
+    };
+    if appended.is_err() {
+        partition.counters().failed_produce.add(1);
+    }
+    outcome(index, appended.map(|appended| (partition, appended)))
 }
 
 /// What can be refused without looking at the partition.

@@ -1,0 +1,170 @@
+//! A stretch of a segment's file on its way to a client, and whether sending it would wait for a disk.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use crate::disk::DiskFile;
+use crate::error::Fault;
+
+/// How far apart one looks whether a stretch is in memory: twice what the kernel reads ahead by
+/// itself. Each look costs half a microsecond.
+const LOOK_STEP: usize = 256 << 10;
+/// What is read at a time when a stretch is brought in.
+const CHUNK: usize = 128 << 10;
+/// How far beyond a stretch the disk goes on reading: who is far behind asks for that next.
+const AHEAD: u64 = 2 << 20;
+
+/// Bytes of a file. It keeps the file open.
+#[derive(Debug, Clone)]
+pub struct FetchSlice {
+    file: DiskFile,
+    pub position: u64,
+    pub length: usize,
+}
+
+impl FetchSlice {
+    pub(crate) fn new(file: DiskFile, position: u64, length: usize) -> Self {
+        Self {
+            file,
+            position,
+            length,
+        }
+    }
+
+    /// The file itself, for `sendfile`.
+    pub fn file(&self) -> &Arc<File> {
+        self.file.raw()
+    }
+
+    /// The part that begins at `position` of the file, and has at most `length` bytes.
+    #[must_use]
+    pub fn part(&self, position: u64, length: usize) -> Self {
+        let end = self.position + self.length as u64;
+        let position = position.clamp(self.position, end);
+        let left = usize::try_from(end - position).unwrap_or(usize::MAX);
+        Self::new(self.file.clone(), position, length.min(left))
+    }
+
+    /// Whether it is in memory, as far as one can tell by looking here and there.
+    pub fn is_in_memory(&self) -> bool {
+        let last = self.length.saturating_sub(1);
+        let mut looks = (0..last).step_by(LOOK_STEP).chain([last]);
+        // From the end: what the disk is reading now comes in from the front.
+        self.length == 0 || self.is_there(last) && looks.all(|at| at == last || self.is_there(at))
+    }
+
+    fn is_there(&self, at: usize) -> bool {
+        self.file.is_in_memory(self.position + at as u64)
+    }
+
+    /// Reads all of it, so that it is in memory. Waits for the disk.
+    pub fn bring_in(&self) -> Result<(), Fault> {
+        let length = self.length as u64;
+        self.file.begin_to_read(self.position, length + AHEAD);
+        let mut chunk = vec![0; CHUNK.min(self.length)];
+        let mut n_read = 0;
+        while n_read < self.length {
+            let n = chunk.len().min(self.length - n_read);
+            let into = chunk.get_mut(..n).unwrap_or_default();
+            match self.file.read_at(into, self.position + n_read as u64)? {
+                0 => break,
+                n => n_read += n,
+            }
+        }
+        Ok(())
+    }
+
+    /// A copy, if all of it is in memory.
+    pub fn copy_in_memory(&self) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; self.length];
+        let n_read = self.file.read_in_memory(&mut bytes, self.position)?;
+        (n_read == self.length).then_some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::disk::{Disk, DiskCall, DiskFaults, DiskVerdict};
+
+    /// Says where one has looked, and that nothing is there.
+    #[derive(Default)]
+    struct Looks(Mutex<Vec<(DiskCall, usize)>>);
+
+    impl DiskFaults for Looks {
+        fn before(&self, call: DiskCall, _: &Path, n_bytes: usize) -> DiskVerdict {
+            self.0.lock().push((call, n_bytes));
+            match call {
+                DiskCall::ReadInMemory => DiskVerdict::Fail(std::io::ErrorKind::WouldBlock),
+                _ => DiskVerdict::Proceed,
+            }
+        }
+    }
+
+    fn file(disk: &Disk, n_bytes: usize) -> (tempfile::TempDir, DiskFile) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = disk.create(&directory.path().join("x")).unwrap();
+        let bytes: Vec<u8> = (0..n_bytes).map(|at| at as u8).collect();
+        file.write_all_at(&bytes, 0).unwrap();
+        (directory, file)
+    }
+
+    #[test]
+    fn what_was_written_just_now_is_in_memory_and_copied_from_there() {
+        let (_directory, file) = file(&Disk::new(), 1 << 20);
+        let slice = FetchSlice::new(file, 1000, 600_000);
+        assert!(slice.is_in_memory());
+        let copy = slice.copy_in_memory().unwrap();
+        assert_eq!((copy.len(), copy[0]), (600_000, 1000_usize as u8));
+        slice.bring_in().unwrap();
+    }
+
+    #[test]
+    fn a_stretch_that_is_not_there_is_known_by_one_look() {
+        let looks = Arc::new(Looks::default());
+        let (_directory, file) = file(&Disk::breakable(looks.clone()), 1 << 20);
+        let slice = FetchSlice::new(file, 0, 1 << 20);
+        looks.0.lock().clear();
+        assert!(!slice.is_in_memory());
+        assert_eq!(*looks.0.lock(), [(DiskCall::ReadInMemory, 1)]);
+        assert!(slice.copy_in_memory().is_none());
+        looks.0.lock().clear();
+        slice.bring_in().unwrap();
+        assert_eq!(looks.0.lock().len(), 8, "an eighth of a MiB at a time");
+    }
+
+    #[test]
+    fn nothing_is_always_in_memory() {
+        let (_directory, file) = file(&Disk::breakable(Arc::new(Looks::default())), 10);
+        assert!(FetchSlice::new(file, 5, 0).is_in_memory());
+    }
+
+    #[test]
+    fn parts_lie_within_the_whole() {
+        let (_directory, file) = file(&Disk::new(), 100);
+        let slice = FetchSlice::new(file, 20, 50);
+        let part = |position, length| {
+            let part = slice.part(position, length);
+            (part.position, part.length)
+        };
+        assert_eq!(part(20, 50), (20, 50));
+        assert_eq!(part(60, 50), (60, 10));
+        assert_eq!(part(0, 10), (20, 10));
+        assert_eq!(part(90, 10), (70, 0));
+    }
+
+    #[test]
+    fn a_file_that_became_shorter_ends_the_reading() {
+        let (_directory, file) = file(&Disk::new(), 100);
+        let slice = FetchSlice::new(file, 50, 200);
+        slice.bring_in().unwrap();
+        assert!(
+            slice.copy_in_memory().is_none(),
+            "it is not what was promised"
+        );
+    }
+}
