@@ -8,7 +8,7 @@ mod groups;
 mod topics;
 
 pub use self::configs::{ConfigEntry, ConfigSource};
-pub use self::groups::{GroupDescription, GroupListing, MemberDescription};
+pub use self::groups::{GroupDescription, GroupEpochs, GroupListing, MemberDescription, Share};
 pub use self::topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription};
 
 use crate::error::ClientError;

@@ -10,6 +10,8 @@
 //! | `group` | [`GroupLedger`]: all groups of one `__consumer_offsets` partition |
 //! | `group/records` | keys and values of `__consumer_offsets`, as Kafka writes them |
 //! | `group/classic` | the classic protocol: join, sync, heartbeat, leave, expiry |
+//! | `group/consumer` | the consumer protocol (KIP-848): one request, three epochs |
+//! | `group/assign` | who shall have which partitions of a group of the consumer protocol |
 //! | `group/offsets` | commit, fetch, delete and expire offsets |
 //! | `group/describe` | list, describe and delete groups |
 //! | `txn` | [`TxnLedger`]: all transactions of one `__transaction_state` partition |
@@ -31,6 +33,7 @@
 
 pub mod ledger;
 mod entry;
+mod pattern;
 mod placement;
 mod refused_append;
 mod timers;

@@ -32,6 +32,13 @@ impl<Timer: Clone + Ord + Hash> Timers<Timer> {
         self.queue.insert((at, timer));
     }
 
+    /// As [`Self::set`], unless it runs already.
+    pub(crate) fn set_if_absent(&mut self, timer: Timer, now: Now, after_ms: i64) {
+        if !self.at.contains_key(&timer) {
+            self.set(timer, now, after_ms);
+        }
+    }
+
     pub(crate) fn cancel(&mut self, timer: &Timer) {
         if let Some((timer, at)) = self.at.remove_entry(timer) {
             self.queue.remove(&(at, timer));
@@ -83,6 +90,8 @@ mod tests {
     fn cancelled_timers_do_not_fire() {
         let mut timers = Timers::default();
         timers.set("join", at(0), -5);
+        timers.set_if_absent("join", at(0), 50);
+        assert_eq!(timers.next(), Some(Deadline(Duration::ZERO)));
         timers.cancel(&"join");
         timers.cancel(&"sync");
         assert_eq!(timers.pop_due(at(99)), None);

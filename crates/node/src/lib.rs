@@ -40,9 +40,10 @@ mod host;
 
 pub use clock::Clock;
 pub use coordinators::{
-    GROUP_METADATA_TOPIC, GroupHost, JoinAs, Joined, Joining, JoiningProducer, Marked, Marker,
-    MarkerWriter, Pace, ProducerIds, Questions, SHARE_STATE_TOPIC, TRANSACTION_STATE_TOPIC,
-    Transactions, TxnHost, create_group_topic, create_transaction_topic, is_internal_topic,
+    GROUP_METADATA_TOPIC, GroupHost, Groups, JoinAs, Joined, Joining, JoiningProducer, KnownTopics,
+    Marked, Marker, MarkerWriter, Pace, ProducerIds, Questions, SHARE_STATE_TOPIC,
+    TRANSACTION_STATE_TOPIC, Transactions, TxnHost, create_group_topic, create_transaction_topic,
+    is_internal_topic,
 };
 pub use file_slice::FileSlice;
 pub use format::{

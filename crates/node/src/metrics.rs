@@ -114,6 +114,8 @@ definitions! {
     GROUP_PARTITIONS = Gauge "kafka_server_group_coordinator_metrics_num_partitions" "kafka.server:type=group-coordinator-metrics,num-partitions" "Partitions of __consumer_offsets, by state of their coordinator.";
     OFFSET_COMMITS = Counter "kafka_server_group_coordinator_metrics_offset_commit_count" "kafka.server:type=group-coordinator-metrics,offset-commit-count" "Offsets committed.";
     GROUP_REBALANCES = Counter "kafka_server_group_coordinator_metrics_group_completed_rebalance_count" "kafka.server:type=group-coordinator-metrics,group-completed-rebalance-count" "Rebalances of classic groups that completed.";
+    CONSUMER_GROUPS = Gauge "kafka_server_group_coordinator_metrics_consumer_group_count" "kafka.server:type=group-coordinator-metrics,name=consumer-group-count,state=" "Groups of the consumer protocol coordinated here, by state.";
+    CONSUMER_GROUP_REBALANCES = Counter "kafka_server_group_coordinator_metrics_consumer_group_rebalance_count" "kafka.server:type=group-coordinator-metrics,name=consumer-group-rebalance-count" "New epochs of groups of the consumer protocol: members or topics changed.";
     TXN_PARTITIONS = Gauge "kafka_server_transaction_coordinator_metrics_num_partitions" "" "Partitions of __transaction_state, by state of their coordinator.";
     TXN_IDS = Gauge "ottla_transactional_ids" "" "Transactional ids coordinated here, by the state of their transaction.";
     TXN_COMMITTED = Counter "ottla_transactions_committed_total" "" "Transactions that were committed in every partition.";

@@ -9,8 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ottla_coordinators::group::{Assignor, ConsumerSettings, OneGroup, OwnSettings};
 use ottla_coordinators::{GroupSettings, TxnSettings};
-use ottla_metadata::config::{BadValue, BrokerConfig, NodeSettings};
+use ottla_metadata::config::{BadValue, BrokerConfig, ConsumerGroupSettings, NodeSettings};
 use ottla_metadata::image::{Endpoint, Image, Published, Resource, ResourceKind};
 use ottla_protocol::{Refused, TopicPartition};
 use ottla_replication::Durability;
@@ -23,8 +24,9 @@ use crate::cleaner::Cleaner;
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::coordinators::{
-    Carrier, FinalizedLevel, GROUP_METADATA_TOPIC, GroupHost, Host, Ledger, MarkerWriter, NewHost,
-    ProducerIds, TRANSACTION_STATE_TOPIC, TxnAround, TxnHost, is_internal_topic,
+    Carrier, FinalizedLevel, GROUP_METADATA_TOPIC, GroupAround, GroupHost, Host, Ledger,
+    MarkerWriter, NewHost, PatternReader, ProducerIds, TRANSACTION_STATE_TOPIC, TopicVersions,
+    TxnAround, TxnHost, is_internal_topic,
 };
 use crate::group_flush::GroupFlush;
 use crate::metrics::Metrics;
@@ -182,6 +184,7 @@ impl Node {
             feed,
             controller,
             groups: hosts.groups,
+            topic_versions: hosts.versions,
             transactions: hosts.transactions,
             markers: hosts.markers,
             transaction_level: hosts.level,
@@ -244,6 +247,7 @@ impl Node {
         let image = services.image();
         expect(&image, &services.groups, &found);
         expect(&image, &services.transactions, &found);
+        services.topic_versions.start(services.image());
         services.feed.subscribe(subscribers(&services));
         let epoch = self.registration.register(&services.controller).await?;
         services.broker_epoch.store(epoch, Ordering::Release);
@@ -451,6 +455,7 @@ struct Hosts {
     markers: Arc<MarkerWriter>,
     level: Arc<FinalizedLevel>,
     ids: Arc<ProducerIds>,
+    versions: Arc<TopicVersions>,
 }
 
 impl Hosts {
@@ -462,14 +467,21 @@ impl Hosts {
         feed: &Arc<ImageFeed>,
     ) -> Self {
         let commit_ms = settings.groups.offsets_commit_timeout_ms;
+        let versions = Arc::<TopicVersions>::default();
+        let reader = PatternReader::new(control.clone(), clock.clone());
+        let read = reader.clone();
         let groups = Arc::new(GroupHost::new(NewHost {
             control: control.clone(),
-            settings: group_settings(settings),
-            around: (),
-            errands: Arc::new(|errand| match errand {}),
+            settings: group_settings(settings, &feed.image()),
+            around: GroupAround {
+                feed: feed.clone(),
+                versions: versions.clone(),
+            },
+            errands: Arc::new(move |errand| read.read(errand)),
             clock: clock.clone(),
             commit_timeout: Duration::from_millis(u64::try_from(commit_ms).unwrap_or(0)),
         }));
+        reader.serve(&groups);
         let request_ms = settings.transactions.request_timeout_ms;
         let request_timeout = Duration::from_millis(u64::try_from(request_ms).unwrap_or(0));
         let markers = Arc::new(MarkerWriter::new(
@@ -502,6 +514,7 @@ impl Hosts {
             markers,
             level,
             ids,
+            versions,
         }
     }
 }
@@ -516,7 +529,7 @@ fn txn_settings(settings: &NodeSettings) -> TxnSettings {
     }
 }
 
-fn group_settings(settings: &NodeSettings) -> GroupSettings {
+fn group_settings(settings: &NodeSettings, image: &Image) -> GroupSettings {
     let groups = &settings.groups;
     GroupSettings {
         min_session_timeout_ms: groups.min_session_timeout_ms,
@@ -526,6 +539,55 @@ fn group_settings(settings: &NodeSettings) -> GroupSettings {
         offsets_retention_ms: i64::from(groups.offsets_retention_minutes) * 60_000,
         offsets_retention_check_interval_ms: groups.offsets_retention_check_interval_ms,
         offset_metadata_max: usize::try_from(groups.offset_metadata_max_bytes).unwrap_or(0),
+        consumer: consumer_settings(&settings.consumer_groups, image),
+    }
+}
+
+/// Settings of consumer groups: the broker's, and each group's own, which may have been set when
+/// the bounds were wider.
+fn consumer_settings(settings: &ConsumerGroupSettings, image: &Image) -> ConsumerSettings {
+    let assignors = settings.assignors.iter();
+    let of_groups = image.configs.resources();
+    let of_groups = of_groups.filter(|resource| resource.kind == ResourceKind::Group);
+    let own = |group: &Resource| {
+        let within = |name, least: i32, most: i32| {
+            let own = image.configs.value(group, name)?.parse::<i32>().ok()?;
+            Some(own.min(most).max(least))
+        };
+        OwnSettings {
+            session_timeout_ms: within(
+                "consumer.session.timeout.ms",
+                settings.session_timeout_ms_min,
+                settings.session_timeout_ms_max,
+            ),
+            heartbeat_interval_ms: within(
+                "consumer.heartbeat.interval.ms",
+                settings.heartbeat_interval_ms_min,
+                settings.heartbeat_interval_ms_max,
+            ),
+            assignment_interval_ms: within(
+                "consumer.assignment.interval.ms",
+                settings.assignment_interval_ms_min,
+                settings.assignment_interval_ms_max,
+            ),
+        }
+    };
+    ConsumerSettings {
+        default: OneGroup {
+            session_timeout_ms: settings.session_timeout_ms,
+            heartbeat_interval_ms: settings.heartbeat_interval_ms,
+            assignment_interval_ms: settings.assignment_interval_ms,
+        },
+        max_size: usize::try_from(settings.max_size).unwrap_or(0),
+        assignors: assignors
+            .filter_map(|name| Assignor::from_name(name))
+            .collect(),
+        regex_refresh_interval_ms: settings.regex_refresh_interval_ms,
+        own: Arc::new(
+            of_groups
+                .map(|group| (Arc::from(&*group.name), own(group)))
+                .collect(),
+        ),
     }
 }
 
@@ -537,14 +599,13 @@ fn subscribers(services: &Arc<Services>) -> Vec<Subscriber> {
         let Some(services) = weak.upgrade() else {
             return;
         };
-        if published
-            .changes
-            .configs
-            .iter()
-            .any(|resource| resource.kind == ResourceKind::Broker)
-        {
+        let sets_us = |resource: &Resource| {
+            matches!(resource.kind, ResourceKind::Broker | ResourceKind::Group)
+        };
+        if published.changes.configs.iter().any(sets_us) {
             refresh_config(&services);
         }
+        services.topic_versions.take_in(published);
         services
             .partitions
             .change(published, &services.configured());
@@ -572,7 +633,9 @@ fn refresh_config(services: &Services) {
     let config = before.config.with_dynamic(cluster, own);
     match config.node_settings() {
         Ok(settings) => {
-            services.groups.change_settings(group_settings(&settings));
+            services
+                .groups
+                .change_settings(group_settings(&settings, &image));
             services.cleaner.configure(&settings.cleaner);
             services
                 .transactions

@@ -179,10 +179,22 @@ impl Services {
         for (state, n) in by_state {
             page.labelled(GROUPS, &[("state", state)], n as f64);
         }
+        let mut consumers: std::collections::BTreeMap<&str, usize> =
+            std::collections::BTreeMap::new();
+        for (state, n) in counts.iter().flat_map(|shard| &shard.consumer_groups) {
+            *consumers.entry(state).or_default() += n;
+        }
+        for (state, n) in consumers {
+            page.labelled(CONSUMER_GROUPS, &[("state", state)], n as f64);
+        }
         let sum =
             |of: fn(&crate::coordinators::GroupCounts) -> u64| counts.iter().map(of).sum::<u64>();
         page.plain(GROUP_OFFSETS, sum(|shard| shard.n_offsets as u64) as f64);
         page.plain(GROUP_REBALANCES, sum(|shard| shard.n_rebalances) as f64);
+        page.plain(
+            CONSUMER_GROUP_REBALANCES,
+            sum(|shard| shard.n_consumer_rebalances) as f64,
+        );
         page.plain(OFFSET_COMMITS, sum(|shard| shard.n_commits) as f64);
     }
 

@@ -11,7 +11,9 @@ use ottla_protocol::{NodeId, Refusal, Uuid};
 
 use crate::cleaner::Cleaner;
 use crate::clock::Clock;
-use crate::coordinators::{FinalizedLevel, GroupHost, MarkerWriter, ProducerIds, TxnHost};
+use crate::coordinators::{
+    FinalizedLevel, GroupHost, MarkerWriter, ProducerIds, TopicVersions, TxnHost,
+};
 use crate::log_levels::LogLevels;
 use crate::metrics::Metrics;
 use crate::on_demand::OnDemand;
@@ -46,6 +48,7 @@ pub struct Services {
     pub(crate) feed: Arc<ImageFeed>,
     pub(crate) controller: ControllerHandle,
     pub(crate) groups: Arc<GroupHost>,
+    pub(crate) topic_versions: Arc<TopicVersions>,
     pub(crate) transactions: Arc<TxnHost>,
     pub(crate) markers: Arc<MarkerWriter>,
     pub(crate) transaction_level: Arc<FinalizedLevel>,

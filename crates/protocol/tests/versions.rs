@@ -115,6 +115,8 @@ fn every_api_has_the_versions_of_kafka_4_3() {
         DescribeTransactionsRequest
         ListTransactionsRequest
         AllocateProducerIdsRequest
+        ConsumerGroupHeartbeatRequest
+        ConsumerGroupDescribeRequest
         ControllerRegistrationRequest
         ListConfigResourcesRequest
         DescribeTopicPartitionsRequest
@@ -183,6 +185,8 @@ fn every_api_has_the_versions_of_kafka_4_3() {
         65 DescribeTransactions 0-0 0
         66 ListTransactions 0-2 0
         67 AllocateProducerIds 0-0 0
+        68 ConsumerGroupHeartbeat 0-1 0
+        69 ConsumerGroupDescribe 0-1 0
         70 ControllerRegistration 0-0 0
         74 ListConfigResources 0-1 0
         75 DescribeTopicPartitions 0-0 0

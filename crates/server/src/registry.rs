@@ -136,6 +136,8 @@ pub static APIS: &[Api] = &[
     api!(DescribeProducersRequest,      0..=0,  Broker, api::data::describe_producers::handle).on_disk(),
     api!(DescribeTransactionsRequest,   0..=0,  Broker, api::txn::describe_transactions::handle),
     api!(ListTransactionsRequest,       0..=2,  Broker, api::txn::list_transactions::handle),
+    api!(ConsumerGroupHeartbeatRequest, 0..=1,  Broker, api::group::consumer_group_heartbeat::handle),
+    api!(ConsumerGroupDescribeRequest,  0..=1,  Broker, api::group::consumer_group_describe::handle),
     api!(ListConfigResourcesRequest,    0..=1,  Broker, api::config::list_config_resources::handle),
     api!(DescribeTopicPartitionsRequest, 0..=0, Broker, api::cluster::describe_topic_partitions::handle).overlaps(Look),
 ];

@@ -11,6 +11,7 @@ mod fetch;
 mod producers;
 mod transactions;
 mod groups;
+mod consumers;
 mod offsets;
 mod settings;
 mod denied;
@@ -83,6 +84,7 @@ impl Story<'_> {
         self.while_it_is_unfenced();
         self.producers();
         self.groups();
+        self.consumers();
         self.offsets();
         self.settings();
         self.cluster();

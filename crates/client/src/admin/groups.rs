@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest, OffsetDeleteRequest,
-    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+    ConsumerGroupDescribeAssignment, ConsumerGroupDescribeRequest, DeleteGroupsRequest,
+    DescribeGroupsRequest, ListGroupsRequest, OffsetDeleteRequest, OffsetDeleteRequestPartition,
+    OffsetDeleteRequestTopic,
 };
 use ottla_protocol::{NodeId, Refusal, Text, TopicPartition};
 
 use super::lacks;
 use crate::cluster::{Ask, Cluster};
+use crate::consume::read_assignment;
 use crate::error::ClientError;
 use crate::offsets::OffsetAnswers;
 use crate::pool::Lane;
@@ -37,7 +39,16 @@ pub struct GroupDescription {
     /// The assignor, once one is chosen.
     pub protocol: String,
     pub coordinator: NodeId,
+    /// Of a group of the consumer protocol.
+    pub epochs: Option<GroupEpochs>,
     pub members: Vec<MemberDescription>,
+}
+
+/// How far a group of the consumer protocol is, and its target assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupEpochs {
+    pub group: i32,
+    pub target: i32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +57,26 @@ pub struct MemberDescription {
     pub instance: Option<String>,
     pub client_id: String,
     pub host: String,
-    pub assignment: Bytes,
+    pub share: Share,
+    /// Of a member of the consumer protocol: its epoch, and what it is to have.
+    pub target: Option<(i32, BTreeSet<TopicPartition>)>,
+}
+
+/// What a member has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Share {
+    /// In the words of the group's own protocol, which need not be that of consumers.
+    Embedded(Bytes),
+    Partitions(BTreeSet<TopicPartition>),
+}
+
+impl Share {
+    pub fn partitions(&self) -> Result<BTreeSet<TopicPartition>, ClientError> {
+        match self {
+            Self::Embedded(bytes) => read_assignment(bytes.clone()),
+            Self::Partitions(partitions) => Ok(partitions.clone()),
+        }
+    }
 }
 
 impl Cluster {
@@ -109,17 +139,55 @@ impl Cluster {
         Ok(groups.collect())
     }
 
-    /// A classic group. One that nobody knows is refused with GROUP_ID_NOT_FOUND by new brokers,
-    /// and is `Dead` to old ones.
+    /// A group of consumers, by whichever protocol. One that nobody knows is refused with
+    /// GROUP_ID_NOT_FOUND by new brokers, and is `Dead` to old ones.
     pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, ClientError> {
         self.retry("describing a group", async || {
-            let described = self.describe_once(group).await;
+            let described = match self.describe_consumers_once(group).await {
+                Err(why) if is_other(&why) => self.describe_classic_once(group).await,
+                described => described,
+            };
             self.heed(group, described)
         })
         .await
     }
 
-    async fn describe_once(&self, group: &str) -> Result<GroupDescription, ClientError> {
+    async fn describe_consumers_once(&self, group: &str) -> Result<GroupDescription, ClientError> {
+        let connection = self.coordinator(group, Lane::Calls).await?;
+        let request = ConsumerGroupDescribeRequest {
+            group_ids: vec![Text::from(group)],
+            include_authorized_operations: false,
+        };
+        let answer = connection.ask(&request, self.patience()).await?;
+        let described = answer.groups.into_iter().next();
+        let described = described.ok_or_else(|| lacks("ConsumerGroupDescribe"))?;
+        let what = format!("group {group} cannot be described");
+        let message = described.error_message.as_deref();
+        ClientError::from_code(&what, described.error_code, message)?;
+        let members = described.members.into_iter();
+        let members = members.map(|member| MemberDescription {
+            id: member.member_id.to_string(),
+            instance: member.instance_id.map(|instance| instance.to_string()),
+            client_id: member.client_id.to_string(),
+            host: member.client_host.to_string(),
+            share: Share::Partitions(partitions(&member.assignment)),
+            target: Some((member.member_epoch, partitions(&member.target_assignment))),
+        });
+        Ok(GroupDescription {
+            id: group.to_owned(),
+            state: described.group_state.to_string(),
+            protocol_type: "consumer".to_owned(),
+            protocol: described.assignor_name.to_string(),
+            coordinator: self.coordinator_of(group).unwrap_or(-1),
+            epochs: Some(GroupEpochs {
+                group: described.group_epoch,
+                target: described.assignment_epoch,
+            }),
+            members: members.collect(),
+        })
+    }
+
+    async fn describe_classic_once(&self, group: &str) -> Result<GroupDescription, ClientError> {
         let connection = self.coordinator(group, Lane::Calls).await?;
         let request = DescribeGroupsRequest {
             groups: vec![Text::from(group)],
@@ -139,7 +207,8 @@ impl Cluster {
                 .map(|instance| instance.to_string()),
             client_id: member.client_id.to_string(),
             host: member.client_host.to_string(),
-            assignment: member.member_assignment,
+            share: Share::Embedded(member.member_assignment),
+            target: None,
         });
         Ok(GroupDescription {
             id: group.to_owned(),
@@ -147,6 +216,7 @@ impl Cluster {
             protocol_type: described.protocol_type.to_string(),
             protocol: described.protocol_data.to_string(),
             coordinator: self.coordinator_of(group).unwrap_or(-1),
+            epochs: None,
             members: members.collect(),
         })
     }
@@ -226,4 +296,24 @@ impl Cluster {
         }
         Ok(answers)
     }
+}
+
+/// Whether the group may be there and speak the classic protocol.
+fn is_other(why: &ClientError) -> bool {
+    let refusals = [Refusal::GroupIdNotFound, Refusal::UnsupportedVersion];
+    matches!(why, ClientError::Unserved { .. })
+        || why
+            .refusal()
+            .is_some_and(|refusal| refusals.contains(&refusal))
+}
+
+fn partitions(assignment: &ConsumerGroupDescribeAssignment) -> BTreeSet<TopicPartition> {
+    let topics = assignment.topic_partitions.iter();
+    topics
+        .flat_map(|topic| {
+            let name: Arc<str> = Arc::from(&*topic.topic_name);
+            let numbers = topic.partitions.iter();
+            numbers.map(move |number| TopicPartition::new(Arc::clone(&name), *number))
+        })
+        .collect()
 }

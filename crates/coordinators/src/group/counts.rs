@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use super::GroupLedger;
 use super::classic::ClassicState;
+use super::consumer::ConsumerState;
 
 /// Events since the ledger was made.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Rebalances of classic groups that ended with an assignment.
     pub completed_rebalances: u64,
+    /// New epochs of groups of the consumer protocol.
+    pub consumer_rebalances: u64,
     /// Offsets that members and others have committed.
     pub offset_commits: u64,
     /// Offsets that were too old.
@@ -27,6 +30,8 @@ pub struct Sizes {
     pub offsets: usize,
     /// Classic groups by state.
     pub classic: BTreeMap<ClassicState, usize>,
+    /// Groups of the consumer protocol by state.
+    pub consumer: BTreeMap<ConsumerState, usize>,
     /// Groups of protocols that are not served here, which the log keeps.
     pub others: usize,
 }
@@ -43,9 +48,14 @@ impl GroupLedger {
         for group in self.live.values() {
             *classic.entry(group.state()).or_default() += 1;
         }
+        let mut consumer = BTreeMap::new();
+        for group in self.consumers.values() {
+            *consumer.entry(group.state()).or_default() += 1;
+        }
         Sizes {
             offsets: self.offsets.len(),
             classic,
+            consumer,
             others: self.others.len(),
         }
     }

@@ -6,6 +6,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{NONE, Refusal, Text};
 
 use super::classic::{ClassicGroup, ClassicState, Member};
+use super::consumer::CONSUMER;
 use super::offsets::group_tombstone;
 use super::others::OtherKind;
 use super::records::GroupRecord;
@@ -33,13 +34,20 @@ impl GroupLedger {
             group_state: Text::from_static(group.state().name()),
             group_type: Text::from_static("classic"),
         });
+        let consumers = self.consumers.iter().map(|(id, group)| ListedGroup {
+            group_id: Text::from(&**id),
+            protocol_type: Text::from_static(CONSUMER),
+            group_state: Text::from_static(group.state().name()),
+            group_type: Text::from_static(CONSUMER),
+        });
         let others = self.others.iter().map(|(id, other)| ListedGroup {
             group_id: Text::from(&**id),
             protocol_type: Text::from_static(other.kind.type_name()),
             group_state: Text::from_static(other.state()),
             group_type: Text::from_static(other.kind.type_name()),
         });
-        let reply = classic.chain(others).filter(passes).collect();
+        let reply = classic.chain(consumers).chain(others);
+        let reply = reply.filter(passes).collect();
         Read {
             reply,
             when: self.uncommitted.when_all(),
@@ -65,7 +73,9 @@ impl GroupLedger {
             ..DescribedGroup::default()
         };
         if version >= GROUP_ID_NOT_FOUND_FROM {
-            let why = match self.others.contains_key(group_id) {
+            let is_other =
+                self.consumers.contains_key(group_id) || self.others.contains_key(group_id);
+            let why = match is_other {
                 true => format!("Group {group_id} is not a classic group."),
                 false => format!("Group {group_id} not found."),
             };
@@ -94,6 +104,14 @@ impl GroupLedger {
     }
 
     fn delete_group(&self, group_id: &str, records: &mut Vec<GroupRecord>) -> Result<(), Refusal> {
+        if let Some(group) = self.consumers.get(group_id) {
+            if !group.is_empty() {
+                return Err(Refusal::NonEmptyGroup);
+            }
+            records.extend(self.all_offset_tombstones(group_id));
+            records.extend(group.tombstones());
+            return Ok(());
+        }
         match (self.live.get_key_value(group_id), self.others.get(group_id)) {
             (Some((id, group)), _) if group.state() == ClassicState::Empty => {
                 records.extend(self.all_offset_tombstones(group_id));

@@ -1,12 +1,14 @@
 //! Between the ledger and its log: load, replay, and what to do when an append fails.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_protocol::{Offset, Refusal, Text};
 
 use super::classic::ClassicGroup;
-use super::records::{Corrupt, GroupMetadataValue, GroupRecord, MemberMetadata};
+use super::consumer::ConsumerGroup;
+use super::records::{ConsumerRecord, Corrupt, GroupMetadataValue, GroupRecord, MemberMetadata};
 use super::timers::Timer;
 use super::turn::Turn;
 use super::{GroupDecision, GroupLedger, GroupReply, Saved, others};
@@ -54,6 +56,7 @@ impl GroupLedger {
         self.timers.set(Timer::Retention, now, interval_ms);
         let Self {
             live,
+            consumers,
             settings,
             timers,
             tickets,
@@ -61,6 +64,9 @@ impl GroupLedger {
         } = self;
         let mut turn = Turn::new(now, settings, timers, tickets, When::AtOnce);
         live.values_mut().for_each(|group| group.loaded(&mut turn));
+        consumers
+            .values()
+            .for_each(|group| group.start_clocks(&mut turn));
         let outcome = turn.done();
         self.decision(outcome, Answer::Nobody)
     }
@@ -99,6 +105,7 @@ impl GroupLedger {
             } => {
                 self.save_generation(&key.group_id, value);
             }
+            GroupRecord::Consumer(record) => self.replay_consumer(record),
             GroupRecord::Other(record) => {
                 // A group that was only known by its offsets turns out to be of another kind.
                 if record.value.is_some()
@@ -111,8 +118,34 @@ impl GroupLedger {
         }
     }
 
+    fn replay_consumer(&mut self, record: &ConsumerRecord) {
+        let group_id = &**record.group();
+        if let ConsumerRecord::Group { value: None, .. } = record {
+            self.consumers.remove(group_id);
+            return;
+        }
+        if record.is_tombstone() {
+            if let Some(group) = self.consumers.get_mut(group_id) {
+                group.replay(record);
+            }
+            return;
+        }
+        if !self.consumers.contains_key(group_id) {
+            // A group that was only known by its offsets turns out to be of another kind.
+            self.forget_group(group_id);
+            self.others.remove(group_id);
+        }
+        let id: Arc<str> = group_id.into();
+        let group = self.consumers.entry(id.clone());
+        let group = group.or_insert_with(|| ConsumerGroup::new(id));
+        group.replay(record);
+    }
+
     fn make_room_for_offsets_of(&mut self, group_id: &str) {
-        if self.saved.contains_key(group_id) || self.others.contains_key(group_id) {
+        if self.saved.contains_key(group_id)
+            || self.consumers.contains_key(group_id)
+            || self.others.contains_key(group_id)
+        {
             return;
         }
         let id: Arc<str> = group_id.into();
@@ -124,6 +157,7 @@ impl GroupLedger {
 
     fn save_generation(&mut self, group_id: &str, value: &GroupMetadataValue) {
         self.others.remove(group_id);
+        self.consumers.remove(group_id);
         if let Some(group) = self.live.get_mut(group_id) {
             self.counts.completed_rebalances += u64::from(group.replayed(value));
         }
@@ -167,6 +201,7 @@ impl GroupLedger {
                 self.forget_group(&group_id);
             }
         }
+        self.consumers_abandoned(&decision, now);
         let reply = match decision.reply {
             Answer::Now(reply, When::AfterAppend) => {
                 Answer::Now(reply.refused(refusal), When::AtOnce)
@@ -181,6 +216,30 @@ impl GroupLedger {
             .collect();
         replaced.released.append(&mut released);
         replaced
+    }
+
+    /// What was decided of their groups is looked at again; whoever was to be fenced has a session
+    /// more.
+    fn consumers_abandoned(&mut self, decision: &GroupDecision, now: Now) {
+        let Self {
+            consumers,
+            settings,
+            timers,
+            tickets,
+            ..
+        } = self;
+        let of_consumers = |record: &GroupRecord| match record {
+            GroupRecord::Consumer(record) => Some(record.group().clone()),
+            _ => None,
+        };
+        let ids: BTreeSet<Text> = decision.records().filter_map(of_consumers).collect();
+        let mut turn = Turn::new(now, settings, timers, tickets, When::AtOnce);
+        for id in ids {
+            if let Some(group) = consumers.get_mut(&*id) {
+                group.abandoned();
+                group.start_clocks(&mut turn);
+            }
+        }
     }
 
     /// The partition moves away or stops: everyone who waits is told so.

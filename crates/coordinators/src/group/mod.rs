@@ -1,6 +1,6 @@
 //! All groups of one `__consumer_offsets` partition.
 //!
-//! Durable state (`saved`, `others`, `offsets`) changes in `replay` only. Who is joining, what is
+//! Durable state (`saved`, `consumers`, `others`, `offsets`) changes in `replay` only. Who is joining, what is
 //! being agreed on and which timers run is soft state (`live`, `timers`): `loaded` builds it from
 //! the durable state, and losing it costs members no more than a rebalance.
 
@@ -12,6 +12,9 @@ mod reply;
 mod log;
 mod requests;
 mod classic;
+mod assign;
+mod topic_hash;
+mod consumer;
 mod offsets;
 mod others;
 mod describe;
@@ -19,27 +22,31 @@ mod counts;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ottla_protocol::{Text, Uuid};
 
+pub use assign::Assignor;
 pub use classic::ClassicState;
+pub use consumer::{ConsumerState, PatternErrand, ResolvedPatterns};
 pub use counts::{Counts, Sizes};
 pub use offsets::{
     offset_fetch_groups, offset_fetch_refused, offset_fetch_response, txn_offset_commit_response,
 };
 pub use reply::{GroupReply, OtherReply};
-pub use settings::GroupSettings;
+pub use settings::{ConsumerSettings, GroupSettings, OneGroup, OwnSettings};
 
 use crate::ledger::{Answer, Batch, Deadline, Decision, Now, Origin, When};
 use crate::uncommitted::Uncommitted;
 use classic::ClassicGroup;
+use consumer::ConsumerGroup;
 use offsets::{GroupOffsets, OffsetStore};
 use others::OtherGroup;
 use records::{GroupMetadataValue, GroupRecord};
 use reply::GroupReply as Reply;
 use timers::Timers;
+use topic_hash::TopicHashes;
 use turn::{Outcome, Turn};
 
 /// What the group ledger decides.
@@ -64,20 +71,37 @@ pub trait Topics {
     fn has_partition(&self, name: &str, partition: i32) -> bool;
 }
 
+/// What groups that share out partitions know about topics, of one moment.
+pub trait TopicImage: Topics {
+    /// How many partitions a topic that exists has.
+    fn n_partitions(&self, name: &str) -> i32;
+    /// Where the replicas of a partition are, as far as that is known.
+    fn racks(&self, name: &str, partition: i32) -> Vec<Text>;
+    /// Another number whenever topics, their partitions or racks have changed.
+    fn topics_version(&self) -> i64;
+    /// The version of the metadata in which a topic was made last.
+    fn created_version(&self) -> i64;
+}
+
 /// All groups of one `__consumer_offsets` partition.
 ///
 /// * once loaded, a group is in `live` if and only if it is in `saved`, except between the decision
 ///   that makes it and the replay of its first record
-/// * a group is in `saved` or in `others`, never in both
+/// * a group is in one of `saved`, `consumers` and `others`
 #[derive(Debug)]
 pub struct GroupLedger {
     settings: GroupSettings,
     // Durable: what the records say.
     saved: BTreeMap<Arc<str>, Saved>,
+    consumers: BTreeMap<Arc<str>, ConsumerGroup>,
     others: BTreeMap<Arc<str>, OtherGroup>,
     offsets: OffsetStore,
     // Soft: what is going on.
     live: BTreeMap<Arc<str>, ClassicGroup>,
+    hashes: TopicHashes,
+    /// Groups whose patterns are being resolved, and those whose turn it is.
+    resolving: BTreeSet<Arc<str>>,
+    errands: VecDeque<PatternErrand>,
     timers: Timers,
     tickets: u64,
     uncommitted: Uncommitted,
@@ -99,9 +123,13 @@ impl GroupLedger {
         Self {
             settings,
             saved: BTreeMap::new(),
+            consumers: BTreeMap::new(),
             others: BTreeMap::new(),
             offsets: OffsetStore::default(),
             live: BTreeMap::new(),
+            hashes: TopicHashes::default(),
+            resolving: BTreeSet::new(),
+            errands: VecDeque::new(),
             timers: Timers::default(),
             tickets: 0,
             uncommitted: Uncommitted::default(),
@@ -127,7 +155,9 @@ impl GroupLedger {
 
     /// What a group has committed. Offsets that are left of a deleted group count for nothing.
     fn offsets_of(&self, group_id: &str) -> Option<&GroupOffsets> {
-        let exists = self.live.contains_key(group_id) || self.others.contains_key(group_id);
+        let exists = self.live.contains_key(group_id)
+            || self.consumers.contains_key(group_id)
+            || self.others.contains_key(group_id);
         exists.then(|| self.offsets.of_group(group_id)).flatten()
     }
 
@@ -200,12 +230,17 @@ impl GroupLedger {
     fn validate(&self) {
         assert!(self.saved.keys().eq(self.live.keys()), "live mirrors saved");
         assert!(self.saved.keys().all(|id| !self.others.contains_key(id)));
+        let is_alone = |id| !self.saved.contains_key(id) && !self.others.contains_key(id);
+        assert!(self.consumers.keys().all(is_alone));
         self.live.values().for_each(ClassicGroup::validate);
+        self.consumers.values().for_each(ConsumerGroup::validate);
         self.offsets.validate();
     }
 
     /// What the records say.
     fn durable(&self) -> impl PartialEq + std::fmt::Debug + '_ {
-        (&self.saved, &self.others, &self.offsets)
+        let consumers = self.consumers.iter();
+        let consumers: Vec<_> = consumers.map(|(id, group)| (id, group.durable())).collect();
+        (&self.saved, consumers, &self.others, &self.offsets)
     }
 }

@@ -1,4 +1,4 @@
-//! Groups of the newer protocols (consumer, share, streams) that stand in the log.
+//! Groups of the newest protocols (share, streams) that stand in the log.
 //!
 //! They are not served: nobody can join them here. Their records are kept as they are, so that
 //! the groups can be named, their offsets read, and nothing is lost for a broker that does serve
@@ -15,7 +15,6 @@ use super::records::{GroupRecord, OtherRecord, RecordKind};
 /// Which protocol a group speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum OtherKind {
-    Consumer,
     Share,
     Streams,
 }
@@ -24,7 +23,6 @@ impl OtherKind {
     /// Kafka's name of the group type in listings, which is the name of the protocol type, too.
     pub(crate) fn type_name(self) -> &'static str {
         match self {
-            Self::Consumer => "consumer",
             Self::Share => "share",
             Self::Streams => "streams",
         }
@@ -32,9 +30,8 @@ impl OtherKind {
 
     fn of(kind: RecordKind) -> Self {
         match kind as i16 {
-            17.. if kind != RecordKind::ConsumerGroupRegularExpression => Self::Streams,
-            10..=15 => Self::Share,
-            _ => Self::Consumer,
+            17.. => Self::Streams,
+            _ => Self::Share,
         }
     }
 }
@@ -53,21 +50,12 @@ type DeletionOrder = u8;
 fn deletion_order(kind: RecordKind) -> DeletionOrder {
     use RecordKind::*;
     match kind {
-        ConsumerGroupCurrentMemberAssignment
-        | ShareGroupCurrentMemberAssignment
-        | StreamsGroupCurrentMemberAssignment => 0,
-        ConsumerGroupTargetAssignmentMember
-        | ShareGroupTargetAssignmentMember
-        | StreamsGroupTargetAssignmentMember => 1,
-        ConsumerGroupMemberMetadata | ShareGroupMemberMetadata | StreamsGroupMemberMetadata => 2,
-        ConsumerGroupRegularExpression => 3,
-        ConsumerGroupTargetAssignmentMetadata
-        | ShareGroupTargetAssignmentMetadata
-        | StreamsGroupTargetAssignmentMetadata => 4,
-        ConsumerGroupPartitionMetadata
-        | ShareGroupStatePartitionMetadata
-        | StreamsGroupTopology => 5,
-        _ => 6,
+        ShareGroupCurrentMemberAssignment | StreamsGroupCurrentMemberAssignment => 0,
+        ShareGroupTargetAssignmentMember | StreamsGroupTargetAssignmentMember => 1,
+        ShareGroupMemberMetadata | StreamsGroupMemberMetadata => 2,
+        ShareGroupTargetAssignmentMetadata | StreamsGroupTargetAssignmentMetadata => 3,
+        ShareGroupStatePartitionMetadata | StreamsGroupTopology => 4,
+        _ => 5,
     }
 }
 
@@ -145,12 +133,12 @@ mod tests {
         let mut groups = BTreeMap::new();
         replay(
             &mut groups,
-            &record(RecordKind::ConsumerGroupMetadata, b"3g", Some(b"v")),
+            &record(RecordKind::StreamsGroupMetadata, b"3g", Some(b"v")),
         );
         assert_eq!(groups["g"].state(), "Empty");
         replay(
             &mut groups,
-            &record(RecordKind::ConsumerGroupMemberMetadata, b"5gm", Some(b"v")),
+            &record(RecordKind::StreamsGroupMemberMetadata, b"5gm", Some(b"v")),
         );
         assert_eq!(
             (groups["g"].state(), groups["g"].is_empty()),
@@ -158,15 +146,15 @@ mod tests {
         );
         replay(
             &mut groups,
-            &record(RecordKind::ConsumerGroupMemberMetadata, b"5gm", None),
+            &record(RecordKind::StreamsGroupMemberMetadata, b"5gm", None),
         );
         replay(
             &mut groups,
-            &record(RecordKind::ConsumerGroupMetadata, b"3g", None),
+            &record(RecordKind::StreamsGroupMetadata, b"3g", None),
         );
         replay(
             &mut groups,
-            &record(RecordKind::ConsumerGroupMetadata, b"3g", None),
+            &record(RecordKind::StreamsGroupMetadata, b"3g", None),
         );
         assert!(groups.is_empty());
     }
@@ -175,11 +163,11 @@ mod tests {
     fn tombstones_go_from_the_leaves_to_the_root() {
         let mut groups = BTreeMap::new();
         for (kind, key) in [
-            (RecordKind::ConsumerGroupMetadata, b"3"),
-            (RecordKind::ConsumerGroupMemberMetadata, b"5"),
-            (RecordKind::ConsumerGroupTargetAssignmentMetadata, b"6"),
-            (RecordKind::ConsumerGroupTargetAssignmentMember, b"7"),
-            (RecordKind::ConsumerGroupCurrentMemberAssignment, b"8"),
+            (RecordKind::StreamsGroupMetadata, b"3"),
+            (RecordKind::StreamsGroupMemberMetadata, b"5"),
+            (RecordKind::StreamsGroupTargetAssignmentMetadata, b"6"),
+            (RecordKind::StreamsGroupTargetAssignmentMember, b"7"),
+            (RecordKind::StreamsGroupCurrentMemberAssignment, b"8"),
         ] {
             replay(&mut groups, &record(kind, key, Some(b"v")));
         }
@@ -193,7 +181,8 @@ mod tests {
 
     #[test]
     fn kinds_follow_the_record_types() {
-        for kind in &RecordKind::ALL[3..] {
+        let others = RecordKind::ALL.iter().filter(|kind| !kind.is_ours());
+        for kind in others {
             assert!(
                 kind.name()
                     .to_lowercase()

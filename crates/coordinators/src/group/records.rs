@@ -1,11 +1,12 @@
 //! Keys and values of `__consumer_offsets`, byte for byte as Kafka writes them.
 //!
-//! A key is `i16 type` + body, a value `i16 version` + body or absent (a tombstone). Types 1 and 2
-//! are ours to judge. The groups of the newer protocols are not served: their records are checked
-//! (a value version nobody knows makes the load fail, as in Kafka) and kept as the bytes they were.
+//! A key is `i16 type` + body, a value `i16 version` + body or absent (a tombstone). Types 1 to 8
+//! and 16 are ours to judge. Share and streams groups are not served: their records are checked (a
+//! value version nobody knows makes the load fail, as in Kafka) and kept as the bytes they were.
 
 pub mod classic;
 pub mod consumer;
+mod consumer_record;
 pub mod share;
 pub mod streams;
 
@@ -19,6 +20,7 @@ pub use classic::{
     GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey, LegacyOffsetCommitValue,
     MemberMetadata, OffsetCommitKey, OffsetCommitValue,
 };
+pub use consumer_record::ConsumerRecord;
 
 /// The value version Kafka 4.1 and later write for group metadata.
 const GROUP_METADATA_VERSION: i16 = 3;
@@ -44,6 +46,8 @@ pub enum GroupRecord {
         /// `None` deletes the group.
         value: Option<GroupMetadataValue>,
     },
+    /// Types 3 to 8 and 16: a group of the consumer protocol.
+    Consumer(ConsumerRecord),
     /// The other types that Kafka 4.3 knows.
     Other(OtherRecord),
 }
@@ -80,6 +84,11 @@ macro_rules! kinds {
             /// The type that opens a key, if it is known.
             pub fn from_id(id: i16) -> Result<Self, UnknownType> {
                 match id { $($id => Ok(Self::$name),)* other => Err(UnknownType(other)) }
+            }
+
+            /// Whether a group of this kind is judged here, not only kept.
+            pub fn is_ours(self) -> bool {
+                matches!(self as i16, 0..=8 | 16)
             }
 
             /// Kafka's name.
@@ -183,15 +192,18 @@ impl GroupRecord {
                     .transpose()?
                     .map(|(v, _)| v),
             },
-            _ => {
-                value.map(|value| kind.check_value(value)).transpose()?;
-                Self::Other(OtherRecord {
-                    kind,
-                    group: kind.group_of(key)?,
-                    key: key.clone(),
-                    value: value.cloned(),
-                })
-            }
+            _ => match ConsumerRecord::decode(kind, key, value)? {
+                Some(record) => Self::Consumer(record),
+                None => {
+                    value.map(|value| kind.check_value(value)).transpose()?;
+                    Self::Other(OtherRecord {
+                        kind,
+                        group: kind.group_of(key)?,
+                        key: key.clone(),
+                        value: value.cloned(),
+                    })
+                }
+            },
         };
         Ok(Ok(record))
     }
@@ -216,6 +228,7 @@ impl GroupRecord {
                     with_number(GROUP_METADATA_VERSION, value, GROUP_METADATA_VERSION)
                 }),
             ),
+            Self::Consumer(record) => record.encode(),
             Self::Other(record) => (record.key.clone(), record.value.clone()),
         }
     }
@@ -225,6 +238,7 @@ impl GroupRecord {
         match self {
             Self::OffsetCommit { key, .. } => &key.group_id,
             Self::GroupMetadata { key, .. } => &key.group_id,
+            Self::Consumer(record) => record.group(),
             Self::Other(record) => &record.group,
         }
     }

@@ -1,8 +1,9 @@
 //! Every reply the group ledger can give, so that one queue of tickets serves all requests.
 
 use ottla_protocol::messages::{
-    DeletableGroupResult, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse,
-    OffsetCommitResponse, OffsetDeleteResponse, SyncGroupResponse, TxnOffsetCommitResponse,
+    ConsumerGroupHeartbeatResponse, DeletableGroupResult, HeartbeatResponse, JoinGroupResponse,
+    LeaveGroupResponse, OffsetCommitResponse, OffsetDeleteResponse, SyncGroupResponse,
+    TxnOffsetCommitResponse,
 };
 use ottla_protocol::{NONE, Refusal, Text};
 
@@ -14,6 +15,7 @@ pub enum GroupReply {
     Sync(SyncGroupResponse),
     Heartbeat(HeartbeatResponse),
     Leave(LeaveGroupResponse),
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
     CommitOffsets(OffsetCommitResponse),
     CommitOffsetsInTransaction(TxnOffsetCommitResponse),
     DeleteOffsets(OffsetDeleteResponse),
@@ -43,6 +45,7 @@ back! {
     Sync(SyncGroupResponse);
     Heartbeat(HeartbeatResponse);
     Leave(LeaveGroupResponse);
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse);
     CommitOffsets(OffsetCommitResponse);
     CommitOffsetsInTransaction(TxnOffsetCommitResponse);
     DeleteOffsets(OffsetDeleteResponse);
@@ -76,6 +79,12 @@ impl GroupReply {
                 error_code: code,
                 ..LeaveGroupResponse::default()
             }),
+            Self::ConsumerHeartbeat(reply) if reply.error_code == NONE => {
+                Self::ConsumerHeartbeat(ConsumerGroupHeartbeatResponse {
+                    error_code: code,
+                    ..ConsumerGroupHeartbeatResponse::default()
+                })
+            }
             Self::CommitOffsets(mut reply) => {
                 let partitions = reply
                     .topics

@@ -1,4 +1,4 @@
-//! The classic protocol's requests, up to the group they are about.
+//! The classic protocol's requests, up to the group they are about, and all timers.
 
 use ottla_protocol::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, LeaveGroupRequest, LeaveGroupResponse,
@@ -11,7 +11,7 @@ use super::others::OtherKind;
 use super::records::GroupRecord;
 use super::timers::Timer;
 use super::turn::Turn;
-use super::{Client, GroupDecision, GroupLedger, GroupReply};
+use super::{Client, GroupDecision, GroupLedger, GroupReply, TopicImage};
 use crate::ledger::{Answer, Now, When};
 
 /// LeaveGroup names several members from here on.
@@ -72,6 +72,10 @@ impl GroupLedger {
         {
             return Err(("", Refusal::InconsistentGroupProtocol));
         }
+        let consumers = self.consumers.get(&*request.group_id);
+        if consumers.is_some_and(|group| !group.is_empty()) {
+            return Err(("", Refusal::InconsistentGroupProtocol));
+        }
         if !member_id.is_empty() && !self.live.contains_key(&*request.group_id) {
             return Err((member_id, Refusal::UnknownMemberId));
         }
@@ -80,6 +84,9 @@ impl GroupLedger {
 
     /// An empty group of another protocol gives its name to a classic one.
     fn take_over(&self, group_id: &str) -> Vec<GroupRecord> {
+        if let Some(group) = self.consumers.get(group_id) {
+            return group.tombstones();
+        }
         self.others
             .get(group_id)
             .map(|other| other.tombstones(group_id))
@@ -133,6 +140,7 @@ impl GroupLedger {
         &mut self,
         request: &LeaveGroupRequest,
         version: i16,
+        topics: &dyn TopicImage,
         now: Now,
     ) -> GroupDecision {
         if request.group_id.is_empty() {
@@ -149,9 +157,13 @@ impl GroupLedger {
             }];
             &the_one
         };
-        match self.on_group(&request.group_id, now, |group, turn| {
-            group.leave(leaving, turn)
-        }) {
+        let left_group = match self.consumers.contains_key(&*request.group_id) {
+            true => Some(self.remove_consumers(&request.group_id, leaving, topics, now)),
+            false => self.on_group(&request.group_id, now, |group, turn| {
+                group.leave(leaving, turn)
+            }),
+        };
+        match left_group {
             Some((responses, outcome)) => {
                 let reply = left(responses, None, version);
                 // Who was the last leaves a record that says so, and waits for it.
@@ -166,10 +178,16 @@ impl GroupLedger {
     }
 
     /// Handles one timer that is due. Call it until it says `None`.
-    pub fn handle_timeout(&mut self, now: Now) -> Option<GroupDecision> {
+    pub fn handle_timeout(&mut self, topics: &dyn TopicImage, now: Now) -> Option<GroupDecision> {
         let timer = self.timers.pop_due(now)?;
         let outcome = match &timer {
             Timer::Retention => return Some(self.expire(now)),
+            Timer::Session(group_id, member_id) if self.consumers.contains_key(group_id) => {
+                return Some(self.consumer_timed_out(group_id, member_id, false, topics, now));
+            }
+            Timer::Rebalance(group_id, member_id) => {
+                return Some(self.consumer_timed_out(group_id, member_id, true, topics, now));
+            }
             Timer::Join(group_id) => {
                 self.on_group(group_id, now, |group, turn| group.join_timed_out(turn))
             }

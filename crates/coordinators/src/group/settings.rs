@@ -1,5 +1,10 @@
 //! What a broker's settings say about groups.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::assign::Assignor;
+
 /// Settings of the group ledger; the names in the comments are Kafka's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSettings {
@@ -17,6 +22,79 @@ pub struct GroupSettings {
     pub offsets_retention_check_interval_ms: i64,
     /// `offset.metadata.max.bytes`; Kafka counts UTF-16 units, and so do we.
     pub offset_metadata_max: usize,
+    /// `group.consumer.…`
+    pub consumer: ConsumerSettings,
+}
+
+/// Settings of groups of the consumer protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerSettings {
+    /// Of groups that have none of their own.
+    pub default: OneGroup,
+    /// `group.consumer.max.size`
+    pub max_size: usize,
+    /// `group.consumer.assignors`; the first is the default.
+    pub assignors: Vec<Assignor>,
+    /// `group.consumer.regex.refresh.interval.ms`
+    pub regex_refresh_interval_ms: i32,
+    /// By group.
+    pub own: Arc<BTreeMap<Arc<str>, OwnSettings>>,
+}
+
+/// What counts for one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OneGroup {
+    /// `group.consumer.session.timeout.ms`
+    pub session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub heartbeat_interval_ms: i32,
+    /// `group.consumer.assignment.interval.ms`
+    pub assignment_interval_ms: i32,
+}
+
+/// What a group sets for itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnSettings {
+    /// `consumer.session.timeout.ms`
+    pub session_timeout_ms: Option<i32>,
+    /// `consumer.heartbeat.interval.ms`
+    pub heartbeat_interval_ms: Option<i32>,
+    /// `consumer.assignment.interval.ms`
+    pub assignment_interval_ms: Option<i32>,
+}
+
+impl ConsumerSettings {
+    /// What counts for this group.
+    pub(crate) fn of(&self, group_id: &str) -> OneGroup {
+        let own = self.own.get(group_id).copied().unwrap_or_default();
+        let OneGroup {
+            session_timeout_ms,
+            heartbeat_interval_ms,
+            assignment_interval_ms,
+        } = self.default;
+        OneGroup {
+            session_timeout_ms: own.session_timeout_ms.unwrap_or(session_timeout_ms),
+            heartbeat_interval_ms: own.heartbeat_interval_ms.unwrap_or(heartbeat_interval_ms),
+            assignment_interval_ms: own.assignment_interval_ms.unwrap_or(assignment_interval_ms),
+        }
+    }
+}
+
+impl Default for ConsumerSettings {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            default: OneGroup {
+                session_timeout_ms: 45_000,
+                heartbeat_interval_ms: 5_000,
+                assignment_interval_ms: 1_000,
+            },
+            max_size: i32::MAX as usize,
+            assignors: vec![Assignor::Uniform, Assignor::Range],
+            regex_refresh_interval_ms: 600_000,
+            own: Arc::default(),
+        }
+    }
 }
 
 /// How long a member that has never had an answer may wait in a JoinGroup. It cannot send
@@ -34,6 +112,7 @@ impl Default for GroupSettings {
             offsets_retention_ms: 10_080 * 60 * 1000,
             offsets_retention_check_interval_ms: 600_000,
             offset_metadata_max: 4096,
+            consumer: ConsumerSettings::default(),
         }
     }
 }

@@ -3,4 +3,7 @@
 mod host;
 mod script;
 mod history;
+mod consumers;
+mod consumer_rules;
+mod consumer_history;
 mod golden;

@@ -11,6 +11,8 @@ pub(crate) enum Timer {
     Sync(Arc<str>),
     /// This member of this group has been silent for too long.
     Session(Arc<str>, Arc<str>),
+    /// This member of this group has not given up in time what it must.
+    Rebalance(Arc<str>, Arc<str>),
     /// Look for offsets that are too old.
     Retention,
 }

@@ -8,16 +8,13 @@ use ottla_protocol::messages::{
     ListTransactionsTransactionState,
 };
 use ottla_protocol::{NONE, ProducerId, Refusal, Text};
-use regex_lite::{Regex, RegexBuilder};
+use regex_lite::Regex;
 
 use super::TxnLedger;
 use super::states::TransactionState;
 use super::transaction::Transaction;
 use crate::ledger::{Now, Read};
-
-/// How large a compiled pattern may become. It is held against every transactional id, and the time
-/// for that grows with its size; the patterns that people write take some hundred bytes.
-const PATTERN_BYTES_MAX: usize = 64 * 1024;
+use crate::pattern::whole_name;
 
 /// What a ListTransactions asks for, ready to be held against every id.
 #[derive(Debug, Clone)]
@@ -80,15 +77,7 @@ impl TransactionFilter {
 
 /// A pattern that must match an id from its first to its last character.
 fn whole_id(pattern: &str) -> Result<Regex, Refusal> {
-    let compile = |pattern: &str| {
-        RegexBuilder::new(pattern)
-            .size_limit(PATTERN_BYTES_MAX)
-            .build()
-            .map_err(|_| Refusal::InvalidRegularExpression)
-    };
-    // By itself first: "a)|(b" is no pattern, though it would be one between two brackets.
-    compile(pattern)?;
-    compile(&format!("\\A(?:{pattern})\\z"))
+    whole_name(pattern).map_err(|_| Refusal::InvalidRegularExpression)
 }
 
 impl TxnLedger {

@@ -58,7 +58,8 @@ impl Catalogue {
         match scope {
             Scope::Node => HONOURED_BY_NODE.contains(name),
             Scope::Topic => honoured_by_topic().any(|honoured| honoured == name),
-            Scope::Group | Scope::ClientMetrics => false,
+            Scope::Group => HONOURED_BY_GROUPS.contains(&name),
+            Scope::ClientMetrics => false,
         }
     }
 
@@ -69,6 +70,13 @@ impl Catalogue {
         node.chain(topic.map(|(field, name)| (Scope::Topic, *field, *name)))
     }
 }
+
+/// What a group may set for itself, and is read.
+const HONOURED_BY_GROUPS: &[&str] = &[
+    "consumer.session.timeout.ms",
+    "consumer.heartbeat.interval.ms",
+    "consumer.assignment.interval.ms",
+];
 
 /// Settings that have a typed field which nothing reads yet, or which makes no difference (our lz4 knows one
 /// level): until then they are not honoured. A test holds this list against the sources.

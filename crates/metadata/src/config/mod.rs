@@ -34,9 +34,9 @@ pub use describe::{Described, Source, Synonym};
 pub use listeners::{Advertised, Listener, SecurityProtocol};
 pub use markdown::{settings_compatibility_markdown, settings_markdown};
 pub use node_settings::{
-    CleanerSettings, ConnectionSettings, GroupSettings, LogSettings, MetadataLogSettings,
-    NodeSettings, OttlaSettings, ProducerSettings, QuorumForm, Roles, TopicCreationSettings,
-    TransactionSettings, Voter,
+    CleanerSettings, ConnectionSettings, ConsumerGroupSettings, GroupSettings, LogSettings,
+    MetadataLogSettings, NodeSettings, OttlaSettings, ProducerSettings, QuorumForm, Roles,
+    TopicCreationSettings, TransactionSettings, Voter,
 };
 pub use ottla::OTTLA_PREFIX;
 pub use resolve::{BrokerConfig, Overrides};

@@ -39,6 +39,7 @@ pub struct NodeSettings {
     pub cleaner: CleanerSettings,
     pub topics: TopicCreationSettings,
     pub groups: GroupSettings,
+    pub consumer_groups: ConsumerGroupSettings,
     pub producers: ProducerSettings,
     pub transactions: TransactionSettings,
     pub metadata: MetadataLogSettings,
@@ -99,6 +100,7 @@ impl NodeSettings {
             CleanerSettings::FIELDS,
             TopicCreationSettings::FIELDS,
             GroupSettings::FIELDS,
+            ConsumerGroupSettings::FIELDS,
             ProducerSettings::FIELDS,
             TransactionSettings::FIELDS,
             MetadataLogSettings::FIELDS,
@@ -153,6 +155,7 @@ impl NodeSettings {
             cleaner: CleanerSettings::read(values)?,
             topics: TopicCreationSettings::read(values)?,
             groups: GroupSettings::read(values)?,
+            consumer_groups: ConsumerGroupSettings::read(values)?,
             producers: ProducerSettings::read(values)?,
             transactions: TransactionSettings::read(values)?,
             metadata: MetadataLogSettings::read(values)?,
@@ -167,6 +170,7 @@ impl NodeSettings {
         self.validate_controller()?;
         self.validate_broker()?;
         self.connections.validate()?;
+        self.consumer_groups.validate()?;
         self.metadata.validate()
     }
 
@@ -414,6 +418,26 @@ settings! {
 }
 
 settings! {
+    /// Groups of the consumer protocol. What one group sets for itself stays within the bounds.
+    pub struct ConsumerGroupSettings {
+        /// Which protocols are offered; for others than `consumer` it makes no difference.
+        protocols: Vec<String> = "group.coordinator.rebalance.protocols",
+        session_timeout_ms: i32 = "group.consumer.session.timeout.ms",
+        session_timeout_ms_min: i32 = "group.consumer.min.session.timeout.ms",
+        session_timeout_ms_max: i32 = "group.consumer.max.session.timeout.ms",
+        heartbeat_interval_ms: i32 = "group.consumer.heartbeat.interval.ms",
+        heartbeat_interval_ms_min: i32 = "group.consumer.min.heartbeat.interval.ms",
+        heartbeat_interval_ms_max: i32 = "group.consumer.max.heartbeat.interval.ms",
+        assignment_interval_ms: i32 = "group.consumer.assignment.interval.ms",
+        assignment_interval_ms_min: i32 = "group.consumer.min.assignment.interval.ms",
+        assignment_interval_ms_max: i32 = "group.consumer.max.assignment.interval.ms",
+        max_size: i32 = "group.consumer.max.size",
+        assignors: Vec<String> = "group.consumer.assignors",
+        regex_refresh_interval_ms: i32 = "group.consumer.regex.refresh.interval.ms",
+    }
+}
+
+settings! {
     /// Idempotent producers.
     pub struct ProducerSettings {
         id_expiration_ms: i32 = "producer.id.expiration.ms",
@@ -501,6 +525,50 @@ impl ConnectionSettings {
         if self.max_per_ip == 0 && overrides.is_empty() {
             let allowed = "can be 0 only if `max.connections.per.ip.overrides` is set";
             return Err(BadValue::new("max.connections.per.ip", Some("0"), allowed));
+        }
+        Ok(())
+    }
+}
+
+impl ConsumerGroupSettings {
+    /// Least ≤ value ≤ most, and several heartbeats in a session.
+    fn validate(&self) -> Result<(), BadValue> {
+        let bounds = [
+            (
+                "session.timeout.ms",
+                self.session_timeout_ms_min..=self.session_timeout_ms_max,
+                self.session_timeout_ms,
+            ),
+            (
+                "heartbeat.interval.ms",
+                self.heartbeat_interval_ms_min..=self.heartbeat_interval_ms_max,
+                self.heartbeat_interval_ms,
+            ),
+            (
+                "assignment.interval.ms",
+                self.assignment_interval_ms_min..=self.assignment_interval_ms_max,
+                self.assignment_interval_ms,
+            ),
+        ];
+        for (name, bounds, value) in bounds {
+            if !bounds.contains(&value) {
+                let (min, max) = (bounds.start(), bounds.end());
+                let allowed = format!(
+                    "must be between `group.consumer.min.{name}`, which is {min}, and \
+                     `group.consumer.max.{name}`, which is {max}"
+                );
+                let name = format!("group.consumer.{name}");
+                return Err(BadValue::new(&name, Some(&value.to_string()), allowed));
+            }
+        }
+        if self.heartbeat_interval_ms >= self.session_timeout_ms {
+            let allowed = format!(
+                "must be less than `group.consumer.session.timeout.ms`, which is {}",
+                self.session_timeout_ms
+            );
+            let value = self.heartbeat_interval_ms.to_string();
+            let name = "group.consumer.heartbeat.interval.ms";
+            return Err(BadValue::new(name, Some(&value), allowed));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ impl BrokerConfig {
         self.check_authorizer()?;
         check_roles(settings)?;
         check_listeners(settings)?;
+        check_assignors(settings)?;
         check_voters(settings)
     }
 
@@ -58,6 +59,22 @@ fn check_listeners(settings: &NodeSettings) -> Result<(), BadValue> {
             Err(BadValue::new(
                 "listener.security.protocol.map",
                 Some(&value),
+                allowed,
+            ))
+        }
+    }
+}
+
+/// Whoever brought an assignor of their own relies on it.
+fn check_assignors(settings: &NodeSettings) -> Result<(), BadValue> {
+    let mut assignors = settings.consumer_groups.assignors.iter();
+    match assignors.find(|name| !matches!(name.as_str(), "uniform" | "range")) {
+        None => Ok(()),
+        Some(other) => {
+            let allowed = "Java classes are not loaded here: name `uniform`, `range` or both";
+            Err(BadValue::new(
+                "group.consumer.assignors",
+                Some(other),
                 allowed,
             ))
         }

@@ -98,6 +98,11 @@ impl<L: Ledger> Host<L> {
         }
     }
 
+    /// What its ledgers are lent.
+    pub(super) fn around(&self) -> &L::Around {
+        &self.around
+    }
+
     /// The partition that coordinates a key (a group id, a transactional id), if there is one.
     pub fn partition_of(&self, key: &str) -> Option<i32> {
         match self.n_partitions.load(Ordering::Acquire) {

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | what every ledger and its host have in common | `ledger`, `host`, `shard` |
 //! | what is particular to groups, and to transactions | `groups`, `transactions` |
+//! | what groups know of topics, and their patterns | `group_topics`, `patterns` |
 //! | how a decided transaction ends in its partitions | `txn_markers` |
 //! | what is asked before a transaction's first write | `txn_join` |
 
@@ -17,14 +18,18 @@ mod ledger;
 mod host;
 mod shard;
 mod groups;
+mod group_topics;
+mod patterns;
 mod transactions;
 mod txn_markers;
 mod txn_join;
 mod internal_topics;
 mod producer_ids;
 
-pub(crate) use groups::GroupCounts;
-pub use groups::GroupHost;
+pub use group_topics::KnownTopics;
+pub(crate) use group_topics::TopicVersions;
+pub(crate) use groups::{GroupAround, GroupCounts};
+pub use groups::{GroupHost, Groups};
 pub use host::Pace;
 pub(crate) use host::{Host, NewHost};
 pub use internal_topics::{
@@ -32,6 +37,7 @@ pub use internal_topics::{
     create_transaction_topic, is_internal_topic,
 };
 pub(crate) use ledger::Ledger;
+pub(crate) use patterns::PatternReader;
 pub use producer_ids::ProducerIds;
 pub(crate) use transactions::{FinalizedLevel, TxnAround, TxnCounts};
 pub use transactions::{Transactions, TxnHost};

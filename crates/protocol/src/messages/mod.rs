@@ -28,6 +28,10 @@ mod describe_groups;
 mod delete_groups;
 mod consumer_protocol;
 
+// Groups of the consumer protocol.
+mod consumer_group_heartbeat;
+mod consumer_group_describe;
+
 // Administration.
 mod create_topics;
 mod delete_topics;
@@ -101,6 +105,8 @@ pub use api_versions::*;
 pub use begin_quorum_epoch::*;
 pub use broker_heartbeat::*;
 pub use broker_registration::*;
+pub use consumer_group_describe::*;
+pub use consumer_group_heartbeat::*;
 pub use consumer_protocol::*;
 pub use control_records::*;
 pub use controller_registration::*;

@@ -31,6 +31,10 @@ macro_rules! every_message {
         $apply!(BrokerHeartbeatResponse);
         $apply!(BrokerRegistrationRequest);
         $apply!(BrokerRegistrationResponse);
+        $apply!(ConsumerGroupDescribeRequest);
+        $apply!(ConsumerGroupDescribeResponse);
+        $apply!(ConsumerGroupHeartbeatRequest);
+        $apply!(ConsumerGroupHeartbeatResponse);
         $apply!(ConsumerProtocolAssignment);
         $apply!(ConsumerProtocolSubscription);
         $apply!(ControllerRegistrationRequest);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use ottla_client::admin::{GroupDescription, MemberDescription};
-use ottla_client::consume::read_assignment;
 use ottla_client::{Ask, At, Cluster, Committed, Isolation};
 use ottla_protocol::{Offset, TopicPartition};
 
@@ -84,7 +83,7 @@ async fn offset_rows(cluster: &Cluster, group: &GroupDescription) -> anyhow::Res
     let committed = cluster.committed(&group.id, None).await?;
     let mut readers = Vec::new();
     for member in &group.members {
-        let share = read_assignment(member.assignment.clone())?;
+        let share = member.share.partitions()?;
         if !share.is_empty() {
             readers.push((member, share));
         }
@@ -200,7 +199,7 @@ fn members(args: &Args, group: &GroupDescription, output: &mut Output) -> anyhow
     }
     let mut table = Table::new(columns);
     for member in &group.members {
-        let share = read_assignment(member.assignment.clone())?;
+        let share = member.share.partitions()?;
         let mut cells = vec![group.id.clone(), member.id.clone()];
         cells.extend(has_instances.then(|| member.instance.clone().unwrap_or_default()));
         cells.extend([
@@ -210,12 +209,15 @@ fn members(args: &Args, group: &GroupDescription, output: &mut Output) -> anyhow
         ]);
         if args.verbose {
             // Epochs and targets belong to the new protocol.
-            let current = or_missing(Some(assignment(&share)).filter(|text| !text.is_empty()));
+            let shown = |share: &BTreeSet<TopicPartition>| {
+                or_missing(Some(assignment(share)).filter(|text| !text.is_empty()))
+            };
+            let target = member.target.as_ref();
             cells.extend([
-                MISSING.to_owned(),
-                current,
-                MISSING.to_owned(),
-                MISSING.to_owned(),
+                or_missing(target.map(|(epoch, _)| epoch.to_string())),
+                shown(&share),
+                or_missing(group.epochs.map(|epochs| epochs.target.to_string())),
+                or_missing(target.map(|(_, target)| shown(target))),
             ]);
         } else {
             cells.push(String::new());
@@ -273,7 +275,11 @@ fn state(
         group.state.clone(),
     ];
     if args.verbose {
-        cells.extend([MISSING, MISSING].map(str::to_owned));
+        let epochs = group.epochs;
+        cells.extend([
+            or_missing(epochs.map(|epochs| epochs.group.to_string())),
+            or_missing(epochs.map(|epochs| epochs.target.to_string())),
+        ]);
     }
     cells.push(group.members.len().to_string());
     table.push(cells);

@@ -9,6 +9,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{NONE, Refusal, Text, Uuid};
 
 use crate::group::classic::ClassicState;
+use crate::group::consumer::Committer;
 use crate::group::records::{GroupRecord, OffsetCommitKey, OffsetCommitValue};
 use crate::group::reply::GroupReply;
 use crate::group::{GroupDecision, GroupLedger, Topics};
@@ -18,6 +19,8 @@ use crate::ledger::{Answer, Now, When};
 const TOPIC_IDS_FROM: i16 = 10;
 /// From here on a missing group is called that.
 const GROUP_ID_NOT_FOUND_FROM: i16 = 9;
+/// From here on members of the consumer protocol can say their epoch.
+const MEMBER_EPOCHS_FROM: i16 = 9;
 /// What a client says that is no member.
 const NO_GENERATION: i32 = -1;
 
@@ -47,7 +50,7 @@ impl GroupLedger {
                 .any(|p| topics.has_partition(&name, p.partition_index))
         });
         if known {
-            commit.group = self.may_commit(request, version);
+            commit.group = self.may_commit(request, version, &commit);
             if commit.group.is_ok() {
                 self.keep_session(request, now);
             }
@@ -65,8 +68,22 @@ impl GroupLedger {
 
     /// The group may be missing (a client without membership makes it by committing), empty, or in
     /// the midst of a generation, which only its members may commit in.
-    fn may_commit(&self, request: &OffsetCommitRequest, version: i16) -> Result<(), Refusal> {
+    fn may_commit(
+        &self,
+        request: &OffsetCommitRequest,
+        version: i16,
+        commit: &Commit<'_>,
+    ) -> Result<(), Refusal> {
         let generation = request.generation_id_or_member_epoch;
+        if let Some(group) = self.consumers.get(&*request.group_id) {
+            let committer = Committer {
+                member_id: &request.member_id,
+                epoch: generation,
+                speaks_consumer: version >= MEMBER_EPOCHS_FROM,
+            };
+            let metadata_max = self.settings.offset_metadata_max;
+            return group.may_commit(&committer, commit.stored(request, metadata_max));
+        }
         if let Some(other) = self.others.get(&*request.group_id) {
             return match other.is_empty() && generation <= NO_GENERATION {
                 true => Ok(()),
@@ -163,6 +180,26 @@ impl Commit<'_> {
         (response, records)
     }
 
+    /// The partitions that would be stored if the group allowed it.
+    fn stored(
+        &self,
+        request: &OffsetCommitRequest,
+        metadata_max: usize,
+    ) -> impl Iterator<Item = (Uuid, i32)> {
+        request
+            .topics
+            .iter()
+            .filter_map(|topic| Some((self.resolve(topic).ok()?, &topic.partitions)))
+            .flat_map(move |((name, id), partitions)| {
+                let exists = move |it: &&OffsetCommitRequestPartition| {
+                    self.topics.has_partition(&name, it.partition_index)
+                        && !is_too_long(it, metadata_max)
+                };
+                let partitions = partitions.iter().filter(exists);
+                partitions.map(move |partition| (id, partition.partition_index))
+            })
+    }
+
     /// Name and id of a topic that exists.
     fn resolve(&self, topic: &OffsetCommitRequestTopic) -> Result<(Text, Uuid), Refusal> {
         if self.version >= TOPIC_IDS_FROM {
@@ -190,11 +227,10 @@ impl Commit<'_> {
             return Err(Refusal::UnknownTopicOrPartition);
         }
         self.group?;
-        let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
-        if metadata.len() > metadata_max && metadata.encode_utf16().count() > metadata_max {
-            return Err(Refusal::OffsetMetadataTooLarge);
+        match is_too_long(partition, metadata_max) {
+            true => Err(Refusal::OffsetMetadataTooLarge),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn record(
@@ -224,4 +260,10 @@ impl Commit<'_> {
             }),
         }
     }
+}
+
+/// In Java's characters, as the setting counts them.
+fn is_too_long(partition: &OffsetCommitRequestPartition, metadata_max: usize) -> bool {
+    let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
+    metadata.len() > metadata_max && metadata.encode_utf16().count() > metadata_max
 }

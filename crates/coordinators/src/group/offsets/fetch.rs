@@ -54,9 +54,15 @@ impl GroupLedger {
         Read { reply, when }
     }
 
-    /// Members of the consumer protocol must be known; nobody is, here.
+    /// Members of the consumer protocol must be known, and at their epoch.
     fn may_fetch(&self, request: &OffsetFetchRequestGroup) -> Result<(), Refusal> {
         let is_member = request.member_id.is_some() || request.member_epoch >= 0;
+        if let Some(group) = self.consumers.get(&*request.group_id)
+            && is_member
+        {
+            let member_id = request.member_id.as_deref().unwrap_or_default();
+            return group.may_fetch(member_id, request.member_epoch);
+        }
         if is_member && self.others.contains_key(&*request.group_id) {
             return Err(Refusal::UnknownMemberId);
         }

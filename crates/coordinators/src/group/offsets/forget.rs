@@ -59,9 +59,12 @@ impl GroupLedger {
         if group_id.is_empty() {
             return Err(Refusal::InvalidGroupId);
         }
+        // Of consumers we know what they are subscribed to, and refuse topic by topic.
+        if self.consumers.contains_key(group_id) {
+            return Ok(());
+        }
         match (self.live.get(group_id), self.others.get(group_id)) {
             (Some(group), _) if group.state() == ClassicState::Empty => Ok(()),
-            // Of consumers we know what they are subscribed to, and refuse topic by topic.
             (Some(group), _) if group.speaks_consumer() => Ok(()),
             (None, Some(other)) if other.is_empty() => Ok(()),
             (None, None) => Err(Refusal::GroupIdNotFound),
@@ -76,7 +79,9 @@ impl GroupLedger {
         records: &mut Vec<GroupRecord>,
     ) -> OffsetDeleteResponseTopic {
         let group = self.live.get(&**group_id);
-        let subscribed = group.is_some_and(|group| group.is_subscribed_to(&topic.name));
+        let consumers = self.consumers.get(&**group_id);
+        let subscribed = group.is_some_and(|group| group.is_subscribed_to(&topic.name))
+            || consumers.is_some_and(|group| group.is_subscribed_to(&topic.name));
         let partitions = topic.partitions.iter().map(|partition| {
             let index = partition.partition_index;
             let exists = self.offsets.get(group_id, &topic.name, index).is_some()
@@ -130,10 +135,22 @@ impl GroupLedger {
         let mut records = Vec::new();
         for (group_id, group) in &self.live {
             let before = records.len();
-            let all_gone = self.expire_group(group_id, group, now, &mut records);
+            let is_subscribed = |topic: &str| group.is_subscribed_to(topic);
+            let clock = Clock::of(group);
+            let all_gone = self.expire_group(group_id, clock, is_subscribed, now, &mut records);
             self.counts.offset_expirations += (records.len() - before) as u64;
             if all_gone && group.state() == ClassicState::Empty {
                 records.push(group_tombstone(group_id));
+            }
+        }
+        for (group_id, group) in &self.consumers {
+            let before = records.len();
+            let is_subscribed = |topic: &str| group.is_subscribed_to(topic);
+            let clock = Some(Clock::Committed);
+            let all_gone = self.expire_group(group_id, clock, is_subscribed, now, &mut records);
+            self.counts.offset_expirations += (records.len() - before) as u64;
+            if all_gone && group.is_empty() {
+                records.extend(group.tombstones());
             }
         }
         self.batched_decision(records)
@@ -143,7 +160,8 @@ impl GroupLedger {
     fn expire_group(
         &self,
         group_id: &str,
-        group: &ClassicGroup,
+        clock: Option<Clock>,
+        is_subscribed: impl Fn(&str) -> bool,
         now: Now,
         records: &mut Vec<GroupRecord>,
     ) -> bool {
@@ -151,13 +169,13 @@ impl GroupLedger {
         let Some(topics) = self.offsets.of_group(group_id) else {
             return !has_pending;
         };
-        let Some(clock) = Clock::of(group) else {
+        let Some(clock) = clock else {
             return false;
         };
         let mut all_gone = !has_pending;
         for (topic, partitions) in topics {
             for (partition, committed) in partitions {
-                let is_old = !group.is_subscribed_to(topic)
+                let is_old = !is_subscribed(topic)
                     && clock.is_over(committed, now.wall_ms, self.settings.offsets_retention_ms)
                     && !self.offsets.is_pending(group_id, topic, *partition);
                 if is_old {
@@ -188,7 +206,8 @@ impl GroupLedger {
 enum Clock {
     /// Since the group became empty; in records of old brokers unknown, then since the commit.
     Emptied(Option<i64>),
-    /// Since each commit: clients without membership, and topics that a stable group has left.
+    /// Since each commit: clients without membership, groups of the consumer protocol, and topics
+    /// that a stable group has left.
     Committed,
 }
 

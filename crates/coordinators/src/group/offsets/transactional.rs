@@ -9,6 +9,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{NONE, Offset, ProducerId, Refusal, Text, Uuid};
 
 use crate::group::classic::ClassicState;
+use crate::group::consumer::Committer;
 use crate::group::records::{GroupRecord, OffsetCommitKey, OffsetCommitValue};
 use crate::group::reply::GroupReply;
 use crate::group::{GroupDecision, GroupLedger, Topics};
@@ -25,7 +26,7 @@ impl GroupLedger {
         topics: &dyn Topics,
         now: Now,
     ) -> GroupDecision {
-        let group = self.may_commit_in_transaction(request);
+        let group = self.may_commit_in_transaction(request, topics);
         let metadata_max = self.settings.offset_metadata_max;
         let mut records = Vec::new();
         let response = txn_offset_commit_response(request, topics, |topic, partition| {
@@ -55,13 +56,38 @@ impl GroupLedger {
     }
 
     /// Whoever names a member must name one of the present generation; old clients name none.
-    fn may_commit_in_transaction(&self, request: &TxnOffsetCommitRequest) -> Result<(), Refusal> {
+    fn may_commit_in_transaction(
+        &self,
+        request: &TxnOffsetCommitRequest,
+        topics: &dyn Topics,
+    ) -> Result<(), Refusal> {
         if request.group_id.is_empty() {
             return Err(Refusal::InvalidGroupId);
         }
         let generation = request.generation_id;
         let instance = request.group_instance_id.as_deref();
         let names_nobody = request.member_id.is_empty() && instance.is_none();
+        if let Some(group) = self.consumers.get(&*request.group_id) {
+            if generation == NO_GENERATION && names_nobody {
+                return Ok(());
+            }
+            let committer = Committer {
+                member_id: &request.member_id,
+                epoch: generation,
+                speaks_consumer: true,
+            };
+            let stored = request.topics.iter().flat_map(|topic| {
+                let id = topics.id(&topic.name).unwrap_or_default();
+                let partitions = topic.partitions.iter();
+                partitions.map(move |partition| (id, partition.partition_index))
+            });
+            let may = group.may_commit(&committer, stored);
+            // The request does not know the error of the newer protocol.
+            return may.map_err(|refusal| match refusal {
+                Refusal::StaleMemberEpoch => Refusal::IllegalGeneration,
+                other => other,
+            });
+        }
         if let Some(other) = self.others.get(&*request.group_id) {
             let may = (generation < 0 && other.is_empty())
                 || (generation == NO_GENERATION && names_nobody);

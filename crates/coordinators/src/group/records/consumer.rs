@@ -1,4 +1,4 @@
-//! Groups of the consumer protocol (KIP-848): types 3 to 8 and 16. Checked and kept, not served.
+//! Groups of the consumer protocol (KIP-848): types 3 to 8 and 16.
 
 use bytes::Bytes;
 use ottla_protocol::{Message, Text, Uuid};

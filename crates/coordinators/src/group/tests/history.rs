@@ -12,7 +12,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{NONE, Refusal, Text};
 use proptest::prelude::*;
 
-use super::host::{Host, SomeTopics, Step, To};
+use super::host::{Host, Step, To};
 use crate::group::{Client, GroupReply, GroupSettings};
 use crate::ledger::Ticket;
 
@@ -89,7 +89,6 @@ struct History {
     actors: Vec<Actor>,
     /// Who waits, and the member id it asked under.
     waiting: Vec<(Ticket, usize, Text)>,
-    topics: SomeTopics,
     last_generation: i32,
 }
 
@@ -103,7 +102,6 @@ impl History {
             host: Host::new(settings),
             actors: vec![Actor::default(); ACTORS],
             waiting: Vec::new(),
-            topics: SomeTopics::default(),
             last_generation: 0,
         }
     }
@@ -238,9 +236,10 @@ impl History {
             members: vec![identity],
             ..LeaveGroupRequest::default()
         };
+        let topics = self.host.topics.clone();
         let step = self
             .host
-            .step(|ledger, now, _| ledger.leave_group(&request, 5, now));
+            .step(|ledger, now, _| ledger.leave_group(&request, 5, &topics, now));
         self.told(actor, step);
     }
 
@@ -270,8 +269,10 @@ impl History {
             }],
             ..OffsetCommitRequest::default()
         };
-        let Self { host, topics, .. } = self;
-        let step = host.step(|ledger, now, _| ledger.commit_offsets(&request, 8, topics, now));
+        let topics = self.host.topics.clone();
+        let step = self
+            .host
+            .step(|ledger, now, _| ledger.commit_offsets(&request, 8, &topics, now));
         self.told(actor, step);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_protocol::{Offset, Refusal, Text, Uuid};
 
-use crate::group::{GroupDecision, GroupLedger, GroupReply, GroupSettings, Topics};
+use crate::group::{GroupDecision, GroupLedger, GroupReply, GroupSettings, TopicImage, Topics};
 use crate::ledger::{Answer, Now, Origin, Ticket, When};
 
 /// Who gets a reply: the asker of this moment, or a ticket.
@@ -19,6 +19,7 @@ pub(super) enum To {
 pub(super) struct Host {
     pub(super) ledger: GroupLedger,
     pub(super) settings: GroupSettings,
+    pub(super) topics: SomeTopics,
     pub(super) log: Vec<(Bytes, Option<Bytes>)>,
     /// Whose each record of the log is.
     origins: Vec<Origin>,
@@ -47,6 +48,7 @@ impl Host {
         let mut host = Self {
             ledger: GroupLedger::new(settings.clone()),
             settings,
+            topics: SomeTopics::default(),
             log: Vec::new(),
             origins: Vec::new(),
             now,
@@ -141,9 +143,10 @@ impl Host {
                 monotonic,
                 wall_ms: start_ms + monotonic.as_millis() as i64,
             };
+            let topics = self.topics.clone();
             steps.push(self.step(|ledger, now, _| {
                 ledger
-                    .handle_timeout(now)
+                    .handle_timeout(&topics, now)
                     .unwrap_or_else(|| panic!("{deadline:?} is due"))
             }));
         }
@@ -187,26 +190,101 @@ impl Host {
     }
 }
 
-/// Topics `t1`, `t2`, ... exist with 10 partitions each; their ids are their numbers.
-pub(super) struct SomeTopics(pub(super) BTreeMap<&'static str, u128>);
+/// Topics `t1`, `t2`, `t3` exist with 10 partitions each; their ids are 101, 102, 103.
+#[derive(Clone)]
+pub(super) struct SomeTopics {
+    by_name: BTreeMap<Text, (Uuid, i32)>,
+    version: i64,
+    created: i64,
+}
 
 impl Default for SomeTopics {
     fn default() -> Self {
-        Self(BTreeMap::from([("t1", 101), ("t2", 102), ("t3", 103)]))
+        let mut topics = Self {
+            by_name: BTreeMap::new(),
+            version: 100,
+            created: 0,
+        };
+        for name in ["t1", "t2", "t3"] {
+            topics.create(name, 10);
+        }
+        topics
+    }
+}
+
+impl SomeTopics {
+    pub(super) fn create(&mut self, name: &str, n_partitions: i32) -> Uuid {
+        self.version += 1;
+        self.created = self.version;
+        // t4 is 104, unless it is made a second time.
+        let number: i64 = name
+            .trim_start_matches(char::is_alphabetic)
+            .parse()
+            .unwrap_or(0);
+        let again = if self.version > 110 {
+            1_000 * self.version
+        } else {
+            0
+        };
+        let id = Uuid::from_u128(u128::from((100 + number + again).unsigned_abs()));
+        self.by_name.insert(name.into(), (id, n_partitions));
+        id
+    }
+
+    pub(super) fn grow(&mut self, name: &str, n_partitions: i32) {
+        self.version += 1;
+        if let Some((_, n)) = self.by_name.get_mut(name) {
+            *n = n_partitions.max(*n);
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Uuid {
+        self.version += 1;
+        self.by_name
+            .remove(name)
+            .map(|(id, _)| id)
+            .unwrap_or_default()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Text, Uuid, i32)> {
+        self.by_name.iter().map(|(name, (id, n))| (name, *id, *n))
+    }
+
+    pub(super) fn version(&self) -> i64 {
+        self.version
     }
 }
 
 impl Topics for SomeTopics {
     fn id(&self, name: &str) -> Option<Uuid> {
-        self.0.get(name).map(|id| Uuid::from_u128(*id))
+        self.by_name.get(name).map(|(id, _)| *id)
     }
 
     fn name(&self, id: Uuid) -> Option<Text> {
-        let found = self.0.iter().find(|(_, known)| **known == id.as_u128());
-        found.map(|(name, _)| Text::from_static(name))
+        self.all()
+            .find(|(_, known, _)| *known == id)
+            .map(|(name, ..)| name.clone())
     }
 
     fn has_partition(&self, name: &str, partition: i32) -> bool {
-        self.0.contains_key(name) && (0..10).contains(&partition)
+        (0..self.n_partitions(name)).contains(&partition)
+    }
+}
+
+impl TopicImage for SomeTopics {
+    fn n_partitions(&self, name: &str) -> i32 {
+        self.by_name.get(name).map_or(0, |(_, n)| *n)
+    }
+
+    fn racks(&self, _: &str, partition: i32) -> Vec<Text> {
+        vec![Text::from(format!("rack{}", partition % 2))]
+    }
+
+    fn topics_version(&self) -> i64 {
+        self.version
+    }
+
+    fn created_version(&self) -> i64 {
+        self.created
     }
 }

@@ -19,7 +19,7 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::{Refusal, Text, Uuid};
 
-use super::host::{Host, SomeTopics, Step, To};
+use super::host::{Host, Step, To};
 use crate::group::records::GroupRecord;
 use crate::group::{Client, GroupReply, GroupSettings};
 use crate::ledger::Ticket;
@@ -43,7 +43,6 @@ struct Story {
     host: Host,
     actors: BTreeMap<String, Actor>,
     waiting: BTreeMap<Ticket, String>,
-    topics: SomeTopics,
 }
 
 impl Story {
@@ -52,7 +51,6 @@ impl Story {
             host: Host::new(GroupSettings::default()),
             actors: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            topics: SomeTopics::default(),
         }
     }
 
@@ -220,9 +218,10 @@ impl Story {
             member_id: members[0].member_id.clone(),
             members,
         };
+        let topics = self.host.topics.clone();
         let step = self
             .host
-            .step(|ledger, now, _| ledger.leave_group(&request, version, now));
+            .step(|ledger, now, _| ledger.leave_group(&request, version, &topics, now));
         self.outcome(&names, step)
     }
 
@@ -250,9 +249,10 @@ impl Story {
                 }],
             }],
         };
-        let Self { host, topics, .. } = self;
-        let step =
-            host.step(|ledger, now, _| ledger.commit_offsets(&request, version, topics, now));
+        let topics = self.host.topics.clone();
+        let step = self
+            .host
+            .step(|ledger, now, _| ledger.commit_offsets(&request, version, &topics, now));
         self.outcome(&name, step)
     }
 
@@ -279,7 +279,7 @@ impl Story {
         let read = self
             .host
             .ledger
-            .fetch_offsets(&request, version, stable, &self.topics);
+            .fetch_offsets(&request, version, stable, &self.host.topics);
         let mut told = String::new();
         if read.reply.error_code != 0 {
             let _ = writeln!(told, "{}", error(read.reply.error_code));
@@ -327,7 +327,7 @@ impl Story {
             }],
             ..Default::default()
         };
-        let topics = SomeTopics(self.topics.0.clone());
+        let topics = self.host.topics.clone();
         let step = self
             .host
             .step(|ledger, now, _| ledger.commit_offsets_in_transaction(&request, &topics, now));
@@ -357,10 +357,10 @@ impl Story {
 
     fn delete_topic(&mut self, args: &mut Args) -> String {
         let name = args.name();
-        let id = self.topics.0.remove(&*name).unwrap_or_default();
+        let id = self.host.topics.remove(&name);
         let step = self
             .host
-            .step(|ledger, _, _| ledger.topic_deleted(&name, Uuid::from_u128(id)));
+            .step(|ledger, _, _| ledger.topic_deleted(&name, id));
         self.outcome("", step)
     }
 
@@ -506,6 +506,7 @@ impl Story {
                     .collect();
                 format!("{} [{}]", error(r.error_code), members.join(", "))
             }
+            GroupReply::ConsumerHeartbeat(r) => format!("{r:?}"),
             GroupReply::CommitOffsets(r) => {
                 let all = r.topics.iter().flat_map(|topic| &topic.partitions);
                 all.map(|partition| error(partition.error_code))

@@ -18,10 +18,11 @@ pub(crate) async fn handle(
         refused(Refusal::InvalidGroupId)
     } else {
         let (group_id, version) = (request.group_id.clone(), call.version);
+        let topics = services.groups().topics();
         let left = services
             .groups()
             .decide(&group_id, Pace::InLine, move |ledger, now| {
-                ledger.leave_group(&request, version, now)
+                ledger.leave_group(&request, version, &topics, now)
             });
         left.await.unwrap_or_else(refused)
     };

@@ -1,4 +1,4 @@
-//! Classic groups. Each file routes to the coordinator and says what is answered when there is
+//! Groups. Each file routes to the coordinator and says what is answered when there is
 //! none; what happens in a group is decided in the group ledger.
 
 pub(crate) mod find_coordinator;
@@ -12,35 +12,23 @@ pub(crate) mod offset_delete;
 pub(crate) mod list_groups;
 pub(crate) mod describe_groups;
 pub(crate) mod delete_groups;
+pub(crate) mod consumer_group_heartbeat;
+pub(crate) mod consumer_group_describe;
 
-use std::sync::Arc;
+use ottla_node::Services;
+use ottla_protocol::Refusal;
 
-use ottla_metadata::image::Image;
-use ottla_node::{GroupTopics, Services};
-use ottla_protocol::{Text, Uuid};
+/// The feature that says whether there are groups of the consumer protocol.
+const GROUP_VERSION: &str = "group.version";
 
-/// The topics there are, as groups ask about them.
-pub(crate) struct KnownTopics(Arc<Image>);
-
-impl KnownTopics {
-    pub(crate) fn new(services: &Services) -> Self {
-        Self(services.image())
-    }
-}
-
-impl GroupTopics for KnownTopics {
-    fn id(&self, name: &str) -> Option<Uuid> {
-        self.0.topics.find(name).map(|topic| topic.id)
-    }
-
-    fn name(&self, id: Uuid) -> Option<Text> {
-        self.0
-            .topics
-            .find_by_id(id)
-            .map(|topic| (*topic.name).into())
-    }
-
-    fn has_partition(&self, name: &str, partition: i32) -> bool {
-        self.0.topics.partition(name, partition).is_some()
-    }
+/// Whether groups of the consumer protocol are offered here.
+///
+/// # Errors
+/// `UNSUPPORTED_VERSION`, as Kafka says it.
+pub(crate) fn check_consumer_protocol(services: &Services) -> Result<(), Refusal> {
+    let configured = services.configured();
+    let offered = &configured.settings.consumer_groups.protocols;
+    let is_on = services.image().features.level(GROUP_VERSION) > 0
+        && offered.iter().any(|protocol| protocol == "consumer");
+    is_on.then_some(()).ok_or(Refusal::UnsupportedVersion)
 }

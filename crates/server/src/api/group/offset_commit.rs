@@ -10,7 +10,6 @@ use ottla_protocol::messages::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 
-use super::KnownTopics;
 use crate::api::count_errors;
 use crate::session::Call;
 
@@ -22,7 +21,7 @@ pub(crate) async fn handle(
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
     let (group_id, version) = (request.group_id.clone(), call.version);
-    let known = KnownTopics::new(services);
+    let known = services.groups().topics();
     let asked = request.topics.clone();
     let committed = services
         .groups()
@@ -31,7 +30,7 @@ pub(crate) async fn handle(
         });
     let response = committed
         .await
-        .unwrap_or_else(|refusal| refused(&asked, version, &KnownTopics::new(services), refusal));
+        .unwrap_or_else(|refusal| refused(&asked, version, &services.groups().topics(), refusal));
     let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
     count_errors(
         services,

@@ -8,7 +8,6 @@ use ottla_protocol::messages::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
 
-use super::KnownTopics;
 use crate::api::count_errors;
 use crate::session::Call;
 
@@ -17,7 +16,7 @@ pub(crate) async fn handle(
     call: &Call,
     request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {
-    let (known, unknown) = split(request.topics, &KnownTopics::new(services));
+    let (known, unknown) = split(request.topics, &services.groups().topics());
     let request = OffsetDeleteRequest {
         group_id: request.group_id,
         topics: known,

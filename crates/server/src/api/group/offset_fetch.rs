@@ -7,7 +7,6 @@ use ottla_protocol::messages::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse, OffsetFetchResponseGroup,
 };
 
-use super::KnownTopics;
 use crate::api::count_errors;
 use crate::session::Call;
 
@@ -39,7 +38,7 @@ async fn fetch(
     group: OffsetFetchRequestGroup,
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
-    let known = KnownTopics::new(services);
+    let known = services.groups().topics();
     let asked = group.clone();
     let found = services.groups().look(&group.group_id, move |ledger| {
         ledger.fetch_offsets(&asked, version, require_stable, &known)

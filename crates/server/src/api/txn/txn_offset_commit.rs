@@ -11,7 +11,6 @@ use ottla_protocol::batch::NO_SEQUENCE;
 use ottla_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
 use crate::api::count_errors;
-use crate::api::group::KnownTopics;
 use crate::session::Call;
 
 /// Older producers stumble over COORDINATOR_LOAD_IN_PROGRESS.
@@ -22,7 +21,7 @@ pub(crate) async fn handle(
     call: &Call,
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
-    let known = KnownTopics::new(services);
+    let known = services.groups().topics();
     let asked = request.clone();
     let response = match commit(services, call, request).await {
         Ok(response) => response,
@@ -45,7 +44,7 @@ async fn commit(
     call: &Call,
     request: TxnOffsetCommitRequest,
 ) -> Result<TxnOffsetCommitResponse, Refusal> {
-    let known = KnownTopics::new(services);
+    let known = services.groups().topics();
     let has_any = request.topics.iter().any(|topic| {
         let mut partitions = topic.partitions.iter();
         partitions.any(|partition| known.has_partition(&topic.name, partition.partition_index))
