@@ -320,20 +320,26 @@ pub(crate) fn producers(world: &mut World) {
         let n = producer.seen().len();
         let left = left.writers.get(&id);
         let is_left = left.is_some_and(|left| left.seen.back() == writer.seen.back());
+        // Idle so long that a snapshot of then is loaded without it: a marker tells of it again.
+        let is_idle = |seen: &Seen| {
+            let mut newest = history.batches.iter().rev();
+            let newest = newest.find(|batch| batch.last == seen.last_offset);
+            newest.is_none_or(|it| now_ms - it.max_timestamp + TIMESTAMP_SPREAD_MS >= EXPIRATION_MS)
+        };
         assert!(
             n > 0
                 || !is_left
                 || writer
                     .seen
                     .back()
-                    .is_none_or(|seen| seen.last_offset < deepest),
+                    .is_none_or(|seen| seen.last_offset < deepest || is_idle(seen)),
             "batches of {id}"
         );
         writer.is_forgotten |= n == 0 && !writer.seen.is_empty();
         if is_compacted {
             compacted_producer(producer, writer, left, &history);
         } else {
-            whole_producer(producer, writer);
+            whole_producer(producer, writer, &history, deepest);
         }
         (writer.coordinator_epoch, writer.open_since) = found;
     }
@@ -396,15 +402,28 @@ fn seen_by(producer: &Producer) -> Vec<Seen> {
     seen.collect()
 }
 
-fn whole_producer(producer: &Producer, writer: &mut Writer) {
+/// What lies below the start a power cut may have taken, and nobody looks for it there: of that the
+/// log may know any, as far as it was written.
+fn whole_producer(producer: &Producer, writer: &mut Writer, history: &Timeline, deepest: i64) {
     let (id, found) = (producer.id(), seen_by(producer));
     assert_eq!(producer.epoch(), writer.epoch, "epoch of {id}");
-    assert!(
-        found.len() <= writer.seen.len(),
-        "more batches of {id} than it wrote"
-    );
-    writer.seen.drain(..writer.seen.len() - found.len());
-    assert_eq!(writer.seen, found, "batches of {id}");
+    let is_below = |seen: &Seen| seen.last_offset < deepest;
+    let (below, above) = found.split_at(found.partition_point(is_below));
+    for seen in below {
+        let told = Some((id, producer.epoch(), seen.first_sequence));
+        let is_real = |it: &Rc<Sent>| it.last == seen.last_offset && it.producer == told;
+        assert!(
+            history.batches.iter().any(is_real),
+            "{seen:?} of {id} was never written"
+        );
+    }
+    let n_below = writer.seen.iter().filter(|seen| is_below(seen)).count();
+    writer.seen.drain(..n_below);
+    let n_lacking = writer.seen.len().saturating_sub(above.len());
+    // A snapshot knows only the newest of them.
+    writer.seen.drain(..n_lacking);
+    assert_eq!(writer.seen, above, "batches of {id}");
+    writer.seen = found.into();
     assert_eq!(
         producer.last_timestamp(),
         writer.last_timestamp,
