@@ -46,6 +46,7 @@ kafka-consumer-groups org.apache.kafka.tools.consumer.group.ConsumerGroupCommand
 kafka-console-producer org.apache.kafka.tools.ConsoleProducer
 kafka-console-consumer org.apache.kafka.tools.consumer.ConsoleConsumer
 kafka-dump-log org.apache.kafka.tools.DumpLogSegments
+kafka-log-dirs org.apache.kafka.tools.LogDirsCommand
 kafka-get-offsets org.apache.kafka.tools.GetOffsetShell
 kafka-metadata-quorum org.apache.kafka.tools.MetadataQuorumCommand
 kafka-metadata-shell org.apache.kafka.shell.MetadataShell

@@ -23,11 +23,13 @@ absolute_broker() {
   echo "${words[*]}"
 }
 
-# A port that nobody listens on, below the range from which the system takes the ports of outgoing connections.
+# A port that nobody listens on, below the range from which the system takes the ports of outgoing connections; PORTS=FROM-TO takes
+# others.
 free_port() {
-  local port
+  local port from=20000 to=29999
+  if [ -n "${PORTS:-}" ]; then from=${PORTS%-*} to=${PORTS#*-}; fi
   while :; do
-    port=$((20000 + RANDOM % 10000))
+    port=$((from + RANDOM % (to - from + 1)))
     { : < "/dev/tcp/127.0.0.1/$port"; } 2> /dev/null || { echo $port; return; }
   done
 }
@@ -56,14 +58,14 @@ write_properties() {
   } > "$file"
 }
 
-# start_broker PROPERTIES LOG PORT: returns once the port answers; the log is appended to.
+# start_broker PROPERTIES LOG PORT: returns once the port answers, within PATIENCE seconds (60); the log is appended to.
 start_broker() {
   local words
   read -ra words <<< "$broker"
   # Other files of the caller must not be held open by the broker.
   "${words[@]}" "$1" >> "$2" 2>&1 < /dev/null &
   broker_pid=$!
-  local deadline=$((SECONDS + 60))
+  local deadline=$((SECONDS + ${PATIENCE:-60}))
   until { : < "/dev/tcp/127.0.0.1/$3"; } 2> /dev/null; do
     if ! kill -0 $broker_pid 2> /dev/null || [ $SECONDS -ge $deadline ]; then
       echo "the broker did not start; the end of $2:" >&2; tail -n 20 "$2" >&2
@@ -73,15 +75,15 @@ start_broker() {
   done
 }
 
-# stop_broker: a clean stop, and a failure if it takes longer than a minute or ends with an error.
+# stop_broker: a clean stop, and a failure if it takes longer than PATIENCE seconds (60) or ends with an error.
 stop_broker() {
   [ -n "$broker_pid" ] || return 0
-  local pid=$broker_pid deadline=$((SECONDS + 60))
+  local pid=$broker_pid deadline=$((SECONDS + ${PATIENCE:-60}))
   broker_pid=
   kill -TERM "$pid" 2> /dev/null || true
   while kill -0 "$pid" 2> /dev/null; do
     if [ $SECONDS -ge $deadline ]; then
-      kill -9 "$pid"; echo "the broker did not stop within 60 s of SIGTERM" >&2
+      kill -9 "$pid"; echo "the broker did not stop within ${PATIENCE:-60} s of SIGTERM" >&2
       return 1
     fi
     sleep 0.05

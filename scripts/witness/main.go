@@ -1,4 +1,4 @@
-// Witness is what kill-run and swap-run see a broker with: it produces, commits and creates, and says afterwards what must be there.
+// Witness is what kill-run, swap-run and golden-dirs see a broker with: it produces, commits and creates, and says afterwards what must be there.
 package main
 
 import (
@@ -21,6 +21,8 @@ var chores = []chore{
 	{"kill", "rounds of load, kill -9 and verification", kill},
 	{"durable", "strace shows that an acknowledgement follows the fdatasync", durable},
 	{"fill", "fills a fresh broker with everything that swap-run compares", fill},
+	{"churn", "writes to topics that are compacted and shrink, and checks what is left", churn},
+	{"transact", "fills topics by transactions, for golden-dirs", transact},
 	{"picture", "prints all that a broker holds, to be compared", picture},
 }
 

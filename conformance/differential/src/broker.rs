@@ -1,4 +1,4 @@
-//! One request to a broker and its answer, each on a connection of its own.
+//! One request to a broker and its answer, each on a connection of its own unless it asks to stay.
 //!
 //! A connection for each request keeps the requests independent: a broker that hangs up on one
 //! spoils only that one, and a throttled connection does not delay the next request. The framing
@@ -68,24 +68,7 @@ impl Broker {
 
     /// Sends, decodes the answer, and checks that it encodes to the bytes that came.
     pub fn ask<R: Request>(&self, version: i16, request: &R) -> Result<R::Response, Broken> {
-        let body = self.answer_bytes(version, request)?;
-        let answer = decode_body::<R::Response>(body.clone(), version)
-            .map_err(|why| Broken::Decode(format!("{why:?}, body {}", hex(&body))))?;
-        let again =
-            encode_body(&answer, version).map_err(|why| Broken::Encode(format!("{why:?}")))?;
-        if again != body {
-            let at = again
-                .iter()
-                .zip(body.iter())
-                .take_while(|(a, b)| a == b)
-                .count();
-            return Err(Broken::NotTheSameBytes {
-                at,
-                theirs: body.len(),
-                ours: again.len(),
-            });
-        }
-        Ok(answer)
+        self.stay()?.ask(version, request)
     }
 
     /// Asks ApiVersions in a version that nobody knows; the answer is one of version 0. The header is
@@ -106,28 +89,17 @@ impl Broker {
         stream.write_all(&frame).map_err(Broken::HungUp)
     }
 
-    fn answer_bytes<R: Request>(&self, version: i16, request: &R) -> Result<Bytes, Broken> {
-        let flexible = R::KEY != API_VERSIONS && version >= R::Response::FLEXIBLE_FROM;
-        self.exchange(&self.frame(version, request)?, if flexible { 5 } else { 4 })
-    }
-
     /// The body of the answer, behind a header of so many bytes.
     fn exchange(&self, frame: &[u8], header: usize) -> Result<Bytes, Broken> {
-        let mut stream = self.connect()?;
-        stream.write_all(frame).map_err(Broken::HungUp)?;
-        let mut answer = Bytes::from(read_frame(&mut stream).map_err(Broken::HungUp)?);
-        if answer.len() < header {
-            return Err(Broken::Decode("shorter than its header".to_owned()));
-        }
-        let id = i32::from_be_bytes([answer[0], answer[1], answer[2], answer[3]]);
-        if id != CORRELATION_ID {
-            return Err(Broken::WrongCorrelation(id));
-        }
-        // No broker sends a tagged field in a response header yet.
-        if header > 4 && answer[4] != 0 {
-            return Err(Broken::Decode("tagged fields in the header".to_owned()));
-        }
-        Ok(answer.split_off(header))
+        exchange(&mut self.connect()?, frame, header)
+    }
+
+    /// A connection that is kept: for thousands of small questions.
+    pub fn stay(&self) -> Result<Line, Broken> {
+        Ok(Line {
+            broker: self.clone(),
+            stream: self.connect()?,
+        })
     }
 
     fn connect(&self) -> Result<TcpStream, Broken> {
@@ -157,6 +129,55 @@ impl Broker {
         frame.put_slice(&body);
         Ok(frame.freeze())
     }
+}
+
+/// A connection to a broker on which question follows question.
+pub struct Line {
+    broker: Broker,
+    stream: TcpStream,
+}
+
+impl Line {
+    /// As `Broker::ask`.
+    pub fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response, Broken> {
+        let flexible = R::KEY != API_VERSIONS && version >= R::Response::FLEXIBLE_FROM;
+        let frame = self.broker.frame(version, request)?;
+        let body = exchange(&mut self.stream, &frame, if flexible { 5 } else { 4 })?;
+        let answer = decode_body::<R::Response>(body.clone(), version)
+            .map_err(|why| Broken::Decode(format!("{why:?}, body {}", hex(&body))))?;
+        let again =
+            encode_body(&answer, version).map_err(|why| Broken::Encode(format!("{why:?}")))?;
+        if again != body {
+            let at = again
+                .iter()
+                .zip(body.iter())
+                .take_while(|(a, b)| a == b)
+                .count();
+            return Err(Broken::NotTheSameBytes {
+                at,
+                theirs: body.len(),
+                ours: again.len(),
+            });
+        }
+        Ok(answer)
+    }
+}
+
+fn exchange(stream: &mut TcpStream, frame: &[u8], header: usize) -> Result<Bytes, Broken> {
+    stream.write_all(frame).map_err(Broken::HungUp)?;
+    let mut answer = Bytes::from(read_frame(stream).map_err(Broken::HungUp)?);
+    if answer.len() < header {
+        return Err(Broken::Decode("shorter than its header".to_owned()));
+    }
+    let id = i32::from_be_bytes([answer[0], answer[1], answer[2], answer[3]]);
+    if id != CORRELATION_ID {
+        return Err(Broken::WrongCorrelation(id));
+    }
+    // No broker sends a tagged field in a response header yet.
+    if header > 4 && answer[4] != 0 {
+        return Err(Broken::Decode("tagged fields in the header".to_owned()));
+    }
+    Ok(answer.split_off(header))
 }
 
 fn read_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {

@@ -2,10 +2,11 @@
 //! its answers; or asks two brokers the same and prints where their answers differ.
 //!
 //! `ottla-differential HOST:PORT [--controller HOST:PORT] [--against HOST:PORT
-//! [--against-controller HOST:PORT]] [--verbose]`. The first form fails if a request is not understood, an
+//! [--against-controller HOST:PORT]] [--held FOLDER] [--verbose]`. The first form fails if a request is not understood, an
 //! answer does not decode or encodes to other bytes, or a field stayed at its default without a
 //! reason on record (`argued.rs`). The second tells the same story to both brokers, as far as both
-//! serve it, and compares field by field. `--verbose` prints every answer.
+//! serve it, and compares field by field. `--verbose` prints every answer. `--held` only writes down
+//! what the broker's logs hold, for scripts/golden-dirs (`held`).
 #![allow(
     clippy::disallowed_methods,
     reason = "a program that waits for brokers, without a runtime"
@@ -21,9 +22,10 @@ mod coverage;
 mod argued;
 mod story;
 mod compare;
+mod held;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -40,7 +42,7 @@ const MESSAGES: &str = concat!(
     "/../../crates/protocol/src/messages"
 );
 const USAGE: &str = "usage: ottla-differential HOST:PORT [--controller HOST:PORT] \
-                     [--against HOST:PORT [--against-controller HOST:PORT]] [--verbose]";
+                     [--against HOST:PORT [--against-controller HOST:PORT]] [--held FOLDER] [--verbose]";
 
 type Served = BTreeMap<i16, (i16, i16)>;
 
@@ -50,6 +52,7 @@ struct Arguments {
     controller: Option<String>,
     against: Option<String>,
     against_controller: Option<String>,
+    held: Option<PathBuf>,
     is_verbose: bool,
 }
 
@@ -74,6 +77,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
         match word.as_str() {
             "--controller" => arguments.controller = Some(words.next()?),
             "--against" => arguments.against = Some(words.next()?),
+            "--held" => arguments.held = Some(words.next()?.into()),
             "--verbose" => arguments.is_verbose = true,
             "--against-controller" => arguments.against_controller = Some(words.next()?),
             _ if arguments.broker.is_empty() && !word.starts_with('-') => arguments.broker = word,
@@ -84,6 +88,9 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
 }
 
 fn run(arguments: &Arguments) -> Result<bool, String> {
+    if let Some(folder) = &arguments.held {
+        return held::write(&arguments.broker, folder).map(|()| true);
+    }
     let schema = Schema::read(Path::new(MESSAGES)).map_err(|why| format!("{MESSAGES}: {why}"))?;
     let mut coverage = Coverage::new(schema);
     let served = served(&arguments.broker)?;

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use ottla_protocol::Offset;
-use ottla_protocol::epochs::EpochCache;
+use ottla_protocol::epochs::{EpochCache, EpochStart};
 
 use crate::checkpoint::read_epochs;
 use crate::disk::{Disk, DiskFile};
@@ -55,10 +55,12 @@ pub(crate) type Lower<'a> = dyn Fn(Offset) -> Result<(), Fault> + 'a;
 /// See the head of this file.
 pub(crate) fn recover(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Fault> {
     let listed = leftovers::resolve(&how.disk, &how.directory)?;
+    let known_epochs = read_epochs(&how.disk, &how.directory.join(LEADER_EPOCHS))?;
     let mut opening = Opening {
         how,
         lower,
-        epochs: read_epochs(&how.disk, &how.directory.join(LEADER_EPOCHS))?,
+        epochs: known_epochs.clone(),
+        known_epochs,
         files: ProducerFiles::new(&how.disk, &how.directory, listed.snapshots),
         segments: Vec::new(),
         producers: None,
@@ -71,7 +73,6 @@ pub(crate) fn recover(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Fau
         n_bytes_scanned: 0,
         n_bytes_cut: 0,
     };
-    let known_epochs = opening.epochs.clone();
     let bases: Vec<Offset> = listed.segments.keys().copied().collect();
     let unflushed = if how.is_clean {
         Offset::MAX
@@ -99,7 +100,7 @@ pub(crate) fn recover(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Fau
             break;
         }
     }
-    opening.finish(&known_epochs)
+    opening.finish()
 }
 
 /// What is to be believed of a segment.
@@ -113,6 +114,8 @@ struct Opening<'a> {
     how: &'a OpenLog,
     lower: &'a Lower<'a>,
     epochs: EpochCache,
+    /// As the file has them.
+    known_epochs: EpochCache,
     files: ProducerFiles,
     segments: Segments,
     /// The producers at the end of the last segment, if it was scanned.
@@ -251,7 +254,8 @@ impl Opening<'_> {
         }
         let n_bytes = segment.size().saturating_sub(position);
         let from = (position, offset);
-        let cut = scan_segment(segment, from, self.how, &mut self.epochs, &mut producers)?;
+        let epochs = (&self.known_epochs, &mut self.epochs);
+        let cut = scan_segment(segment, from, self.how, epochs, &mut producers)?;
         if is_unflushed {
             let snapshot = self.files.take(&producers)?;
             self.snapshots.extend(snapshot);
@@ -311,7 +315,7 @@ impl Opening<'_> {
         self.disk().sync_directory(&self.how.directory)
     }
 
-    fn finish(mut self, known_epochs: &EpochCache) -> Result<Recovered, Fault> {
+    fn finish(mut self) -> Result<Recovered, Fault> {
         let mut end = self.read_end()?;
         if end < self.how.start {
             tracing::warn!(
@@ -343,7 +347,7 @@ impl Opening<'_> {
         let start = self.start_of_log(end).min(end);
         self.epochs.truncate_from_end(end);
         self.epochs.truncate_from_start(start);
-        let epochs_changed = self.epochs != *known_epochs;
+        let epochs_changed = self.epochs != self.known_epochs;
         let producers = self.producers_at(start, end)?;
         // A clean shutdown has synced everything; after a crash only the checkpoint is to be
         // believed, whatever we have read back just now.
@@ -520,7 +524,7 @@ fn scan_segment(
     segment: &Segment,
     from: (u32, Offset),
     how: &OpenLog,
-    epochs: &mut EpochCache,
+    (known_epochs, epochs): (&EpochCache, &mut EpochCache),
     producers: &mut Producers,
 ) -> Result<u32, Fault> {
     let (position, offset) = from;
@@ -543,7 +547,10 @@ fn scan_segment(
                     .latest_epoch()
                     .is_none_or(|latest| head.leader_epoch > latest)
                 {
-                    epochs.assign(head.leader_epoch, head.base_offset);
+                    epochs.assign(
+                        head.leader_epoch,
+                        start_of_epoch(known_epochs, &head, last_offset),
+                    );
                 }
                 if let Some(completed) = producers.apply(batch) {
                     note_aborted(segment, &completed, producers)?;
@@ -566,6 +573,17 @@ fn scan_segment(
     let cut = segment.cut(good)?;
     segment.finish(&how.config)?;
     Ok(cut)
+}
+
+/// Where the epoch starts whose first batch this is, behind `last_offset`. Compaction may have taken
+/// the batches in between; the file knows of them, unless it contradicts what is there.
+fn start_of_epoch(known: &EpochCache, head: &Head, last_offset: Offset) -> Offset {
+    let is_it = |entry: &&EpochStart| {
+        entry.epoch == head.leader_epoch
+            && (last_offset + 1..=head.base_offset).contains(&entry.start_offset)
+    };
+    let known = known.entries().iter().find(is_it);
+    known.map_or(head.base_offset, |entry| entry.start_offset)
 }
 
 fn follows(head: &Head, last_offset: Offset, base: Offset) -> bool {

@@ -471,11 +471,19 @@ impl Segment {
         Ok(bytes)
     }
 
-    /// The offset behind the last batch. Reads headers from the last index entry on.
+    /// The offset behind the last batch. Reads headers from the last index entry on. Bytes behind
+    /// that are no whole batch are corrupt: what is appended to them could never be read.
     pub(crate) fn read_end(&self) -> Result<Offset, Fault> {
+        let mut position = self.index_position(Offset::MAX)?;
         let mut end = self.base;
-        for head in self.heads(self.index_position(Offset::MAX)?) {
-            end = head?.last_offset + 1;
+        for head in self.heads(position) {
+            let head = head?;
+            end = head.last_offset + 1;
+            position = head.position + head.size;
+        }
+        if position < self.size() {
+            let why = format!("what is at position {position} is no whole batch");
+            return Err(Fault::corrupt(self.path(), why));
         }
         Ok(end)
     }

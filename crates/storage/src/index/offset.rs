@@ -102,10 +102,19 @@ impl OffsetIndex {
         Ok((position, n_below.min(n)))
     }
 
-    /// The offset of the first entry at or behind `position`.
+    /// The offset of the first entry at or behind `position`. Like Kafka's search, it takes the
+    /// second one for a position that is exactly the first one's.
     pub(crate) fn first_at_or_behind(&self, position: u64) -> Result<Option<Offset>, Fault> {
-        let before = |entry: &[u8; WIDTH]| u64::from(self.decode(entry).position) < position;
-        let at = self.entries.partition_point(before)?;
+        let position_of = |entry: &[u8; WIDTH]| u64::from(self.decode(entry).position);
+        let mut at = self
+            .entries
+            .partition_point(|entry| position_of(entry) < position)?;
+        if at == 0
+            && let Some(first) = self.entries.entry(0)?
+            && position_of(&first) == position
+        {
+            at = 1;
+        }
         if at >= self.n_entries() {
             return Ok(None);
         }
@@ -175,6 +184,36 @@ impl OffsetIndex {
         OffsetPosition {
             offset: self.base + i64::from(i32::from_be_bytes([a, b, c, d])),
             position: u32::from_be_bytes([e, f, g, h]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_behind_a_position_is_what_kafka_says() {
+        let place = tempfile::tempdir().unwrap();
+        let index = OffsetIndex::new(&Disk::new(), place.path().join("x"), 100, 0);
+        index.create().unwrap();
+        assert_eq!(index.first_at_or_behind(0).unwrap(), None);
+        index.append(110, 1000).unwrap();
+        assert_eq!(index.first_at_or_behind(999).unwrap(), Some(110));
+        assert_eq!(index.first_at_or_behind(1000).unwrap(), None);
+        index.append(120, 2000).unwrap();
+        index.append(130, 3000).unwrap();
+        for (position, offset) in [
+            (0, Some(110)),
+            (999, Some(110)),
+            (1000, Some(120)),
+            (1001, Some(120)),
+            (2000, Some(120)),
+            (2001, Some(130)),
+            (3000, Some(130)),
+            (3001, None),
+        ] {
+            assert_eq!(index.first_at_or_behind(position).unwrap(), offset);
         }
     }
 }

@@ -51,6 +51,57 @@ fn a_tail_torn_at_any_byte_is_cut() {
 }
 
 #[test]
+fn an_epoch_starts_where_it_did_though_its_first_batches_were_compacted_away() {
+    let config = ottla_storage::LogConfig {
+        cleanup_compact: true,
+        ..small()
+    };
+    for (file, expected) in [
+        ("0\n2\n0 0\n1 12\n", [(0, 0), (1, 12)]),
+        // What the batches contradict is not believed.
+        ("0\n2\n0 0\n1 5\n", [(0, 0), (1, 20)]),
+        ("0\n2\n0 0\n1 21\n", [(0, 0), (1, 20)]),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = open(place.path(), config.clone());
+        for (offset, epoch) in [(3, 0), (6, 0), (20, 1), (23, 1)] {
+            let mut batch = records(0, 3).to_vec();
+            ottla_protocol::batch::stamp(&mut batch, offset, epoch);
+            log.append_as_follower(&batch, epoch, NOW).unwrap().unwrap();
+        }
+        drop(log);
+        fs::write(place.path().join("leader-epoch-checkpoint"), file).unwrap();
+        let log = open(place.path(), config.clone());
+        let found = log.epochs().entries().iter();
+        let found: Vec<_> = found.map(|e| (e.epoch, e.start_offset)).collect();
+        assert_eq!(found, expected, "{file}");
+    }
+}
+
+/// Kafka does not look, and appends behind it what nobody can read.
+#[test]
+fn a_tail_torn_in_spite_of_a_clean_shutdown_is_cut() {
+    for n_bytes in [1, 30, 100] {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = open(place.path(), small());
+        fill(&mut log, 66);
+        log.close().unwrap();
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(last_file(place.path(), ".log"))
+            .unwrap();
+        let length = file.metadata().unwrap().len();
+        file.set_len(length - n_bytes).unwrap();
+        let mut log = open_clean(place.path(), small());
+        assert_holds(&log, 0, 63);
+        append(&mut log, &records(63, 3)).unwrap();
+        assert_holds(&log, 0, 66);
+        log.close().unwrap();
+        assert_holds(&open_clean(place.path(), small()), 0, 66);
+    }
+}
+
+#[test]
 fn a_byte_that_flips_ends_the_log_there() {
     let origin = tempfile::tempdir().unwrap();
     let mut log = open(origin.path(), small());
