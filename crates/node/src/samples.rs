@@ -1,5 +1,6 @@
 //! Metrics that are computed when somebody asks.
 
+use ottla_coordinators::group::ConsumerState;
 use ottla_metadata::image::Image;
 
 use crate::metrics::*;
@@ -179,8 +180,8 @@ impl Services {
         for (state, n) in by_state {
             page.labelled(GROUPS, &[("state", state)], n as f64);
         }
-        let mut consumers: std::collections::BTreeMap<&str, usize> =
-            std::collections::BTreeMap::new();
+        let states = ConsumerState::ALL.iter().map(|state| (state.name(), 0));
+        let mut consumers: std::collections::BTreeMap<&str, usize> = states.collect();
         for (state, n) in counts.iter().flat_map(|shard| &shard.consumer_groups) {
             *consumers.entry(state).or_default() += n;
         }
