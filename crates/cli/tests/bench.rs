@@ -172,8 +172,9 @@ fn as_fast_as_it_goes_and_back_again() {
             "t",
             "--connections",
             "4",
+            // With 1 the last of them may not be on the disk yet, and so not be shown.
             "--acks",
-            "1",
+            "all",
             "--duration",
             "0.5",
         ],
