@@ -74,6 +74,24 @@ fn fetch(topic: &str, offset: i64) -> FetchRequest {
     }
 }
 
+/// Asks for the first record that is not older than the first one.
+fn list_offsets(topic: &str) -> ListOffsetsRequest {
+    let partition = ListOffsetsPartition {
+        partition_index: 0,
+        current_leader_epoch: -1,
+        timestamp: 0,
+    };
+    let topic = ListOffsetsTopic {
+        name: topic.into(),
+        partitions: vec![partition],
+    };
+    ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![topic],
+        ..Default::default()
+    }
+}
+
 /// The bytes of the records in an answer.
 fn records(answer: &FetchResponse) -> &[u8] {
     let partition = &answer.responses[0].partitions[0];
@@ -118,6 +136,12 @@ fn whoever_reads_at_the_tail_does_not_notice_who_reads_what_is_cold() {
     for (at, reader) in readers.iter_mut().enumerate() {
         reader.send(&fetch("cold", at as i64 % 2), 11);
     }
+    let mut seekers: Vec<Client> = (0..N_DATA_THREADS + 1)
+        .map(|_| Client::connect(running.port))
+        .collect();
+    for seeker in &mut seekers {
+        seeker.send(&list_offsets("cold"), 7);
+    }
     let began = Instant::now();
     while cold.n_held.load(Ordering::Acquire) < 2 {
         assert!(began.elapsed() < Duration::from_secs(20), "nobody reads");
@@ -142,6 +166,11 @@ fn whoever_reads_at_the_tail_does_not_notice_who_reads_what_is_cold() {
         let answer = reader.receive::<FetchRequest>(11);
         let expected = if at % 2 == 0 { &warm } else { &warm_tail };
         assert!(records(&answer) == expected, "reader {at}");
+    }
+    for seeker in &mut seekers {
+        let answer = seeker.receive::<ListOffsetsRequest>(7);
+        let found = &answer.topics[0].partitions[0];
+        assert_eq!((found.error_code, found.offset), (NONE, 0));
     }
     running.stop();
 }

@@ -148,6 +148,18 @@ impl LogView {
         Ok(found)
     }
 
+    /// As `find_offset`, as long as all that must be looked at is in memory; `None`: it is not.
+    pub fn find_offset_in_memory(
+        &self,
+        query: OffsetQuery,
+        isolation: Isolation,
+    ) -> Option<Result<Option<FoundOffset>, NotDone>> {
+        match in_memory_only(|| self.find_offset(query, isolation)) {
+            Err(NotDone::Fault(Fault::NotInMemory { .. })) => None,
+            done => Some(done),
+        }
+    }
+
     /// Answers a query; `None` where there is no such record below the isolation's bound.
     pub fn find_offset(
         &self,

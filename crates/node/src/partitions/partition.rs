@@ -556,18 +556,30 @@ impl Partition {
         Ok((slice.unwrap_or_default(), fetched.aborted))
     }
 
-    /// Answers a question of ListOffsets.
+    /// Answers a question of ListOffsets; what is not in memory is looked up where one may wait.
     ///
     /// # Errors
     /// `KAFKA_STORAGE_ERROR`.
-    pub fn find_offset(
-        &self,
+    pub async fn find_offset(
+        self: &Arc<Self>,
         query: OffsetQuery,
         isolation: Isolation,
     ) -> Result<Option<FoundOffset>, Refused> {
+        let cold = self.flush.cold();
         let view = self.view();
-        view.find_offset(query, isolation)
-            .map_err(|not_done| self.not_done(not_done).refused)
+        let in_memory = if cold.are_off() {
+            Some(view.find_offset(query, isolation))
+        } else {
+            view.find_offset_in_memory(query, isolation)
+        };
+        let found = match in_memory {
+            Some(done) => done,
+            None => cold
+                .run(move || view.find_offset(query, isolation))
+                .await
+                .map_err(|_| Refused::from(Refusal::KafkaStorageError))?,
+        };
+        found.map_err(|not_done| self.not_done(not_done).refused)
     }
 
     /// Reads every batch from the start to the end, committed or not.

@@ -6,6 +6,7 @@
 //! There is no remote storage: earliest here is the earliest, and the two others are unknown.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use ottla_node::{Isolation, LogView, OffsetQuery, Partition, Services};
 use ottla_protocol::messages::{
@@ -68,7 +69,7 @@ pub(crate) async fn handle(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let answered = match asked.get_mut(&(&*topic.name, partition.partition_index)) {
-                Some(1) => answer(services, call.version, &topic.name, partition, isolation),
+                Some(1) => answer(services, call.version, &topic.name, partition, isolation).await,
                 // Named twice: refused once.
                 Some(n) if *n > 1 => {
                     *n = 0;
@@ -119,7 +120,7 @@ fn position(timestamp: i64, version: i16) -> Result<Position, Refusal> {
     Ok(position)
 }
 
-fn answer(
+async fn answer(
     services: &Services,
     version: i16,
     topic: &str,
@@ -154,7 +155,7 @@ fn answer(
         Position::MaxTimestamp => OffsetQuery::MaxTimestamp,
         Position::At(timestamp) => OffsetQuery::At(timestamp),
     };
-    find(&partition, query, isolation)?.map_or_else(
+    find(&partition, query, isolation).await?.map_or_else(
         || match is_behind(&partition.view(), leader_epoch, isolation) {
             true => lagging(),
             false => Ok(NOTHING),
@@ -163,13 +164,14 @@ fn answer(
     )
 }
 
-fn find(
-    partition: &Partition,
+async fn find(
+    partition: &Arc<Partition>,
     query: OffsetQuery,
     isolation: Isolation,
 ) -> Result<Option<Answered>, Refusal> {
     let found = partition
         .find_offset(query, isolation)
+        .await
         .map_err(|refused| refused.refusal)?;
     Ok(found.map(|found| Answered {
         offset: found.offset,
