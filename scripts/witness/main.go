@@ -1,4 +1,4 @@
-// Witness is what kill-run, swap-run and golden-dirs see a broker with: it produces, commits and creates, and says afterwards what must be there.
+// Witness is what kill-run, swap-run, golden-dirs and soak-run see a broker with: it produces, commits and creates, and says afterwards what must be there.
 package main
 
 import (
@@ -23,6 +23,7 @@ var chores = []chore{
 	{"fill", "fills a fresh broker with everything that swap-run compares", fill},
 	{"churn", "writes to topics that are compacted and shrink, and checks what is left", churn},
 	{"transact", "fills topics by transactions, for golden-dirs", transact},
+	{"soak", "a mixed load for a long time: memory, descriptors and threads stay", soak},
 	{"picture", "prints all that a broker holds, to be compared", picture},
 }
 
