@@ -41,6 +41,9 @@ const THEIR_OWN: &[&str] = &[
     "broker_epoch",
 ];
 
+/// Free text as a rule; where a step has words, what both must say alike.
+const WORDS: &str = "error_message";
+
 /// Fields that tell the elements of a list apart.
 const NAMES: &[&str] = &[
     "name",
@@ -142,8 +145,9 @@ fn by_key(steps: &[Step]) -> BTreeMap<(&'static str, i16, &str, usize), &Step> {
 }
 
 fn between(mine: &Step, theirs: &Step) -> Vec<String> {
+    let has_words = mine.has_words && theirs.has_words;
     let (mine, theirs) = match (&mine.outcome, &theirs.outcome) {
-        (Ok(mine), Ok(theirs)) => (flat(mine), flat(theirs)),
+        (Ok(mine), Ok(theirs)) => (flat(mine, has_words), flat(theirs, has_words)),
         (Err(_), Err(_)) => return Vec::new(),
         (Ok(_), Err(why)) => return vec![format!("answered | {why}")],
         (Err(why), Ok(_)) => return vec![format!("{why} | answered")],
@@ -162,11 +166,13 @@ fn between(mine: &Step, theirs: &Step) -> Vec<String> {
 }
 
 /// Path to value; lists of things with a name are told apart by it, not by their place.
-fn flat(leaves: &[Leaf]) -> BTreeMap<String, String> {
+fn flat(leaves: &[Leaf], has_words: bool) -> BTreeMap<String, String> {
     let mut flat: BTreeMap<String, String> = BTreeMap::new();
     for leaf in leaves {
         let path = named(&leaf.path, leaves);
-        let is_their_own = THEIR_OWN.contains(&leaf.place.1.as_str()) || is_where_or_who(&path);
+        let field = leaf.place.1.as_str();
+        let is_their_own =
+            THEIR_OWN.contains(&field) && !(has_words && field == WORDS) || is_where_or_who(&path);
         let value = match is_their_own && !says_nothing(&leaf.value) {
             true => "(filled)",
             false => &leaf.value,
@@ -257,6 +263,7 @@ mod tests {
             version: 0,
             label: String::new(),
             is_compared: true,
+            has_words: false,
             outcome: Ok(leaves(&answer)),
         }
     }

@@ -2,7 +2,7 @@
 //! its answers; or asks two brokers the same and prints where their answers differ.
 //!
 //! `ottla-differential HOST:PORT [--controller HOST:PORT] [--against HOST:PORT
-//! [--against-controller HOST:PORT]] [--held FOLDER] [--verbose]`. The first form fails if a request is not understood, an
+//! [--against-controller HOST:PORT]] [--only CHAPTER] [--held FOLDER] [--verbose]`. The first form fails if a request is not understood, an
 //! answer does not decode or encodes to other bytes, or a field stayed at its default without a
 //! reason on record (`argued.rs`). The second tells the same story to both brokers, as far as both
 //! serve it, and compares field by field. `--verbose` prints every answer. `--held` only writes down
@@ -42,7 +42,8 @@ const MESSAGES: &str = concat!(
     "/../../crates/protocol/src/messages"
 );
 const USAGE: &str = "usage: ottla-differential HOST:PORT [--controller HOST:PORT] \
-                     [--against HOST:PORT [--against-controller HOST:PORT]] [--held FOLDER] [--verbose]";
+                     [--against HOST:PORT [--against-controller HOST:PORT]] [--only CHAPTER] \
+                     [--held FOLDER] [--verbose]";
 
 type Served = BTreeMap<i16, (i16, i16)>;
 
@@ -53,6 +54,8 @@ struct Arguments {
     against: Option<String>,
     against_controller: Option<String>,
     held: Option<PathBuf>,
+    /// The one chapter that is told; what another prepares is not there, then.
+    only: Option<String>,
     is_verbose: bool,
 }
 
@@ -78,6 +81,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
             "--controller" => arguments.controller = Some(words.next()?),
             "--against" => arguments.against = Some(words.next()?),
             "--held" => arguments.held = Some(words.next()?.into()),
+            "--only" => arguments.only = Some(words.next()?),
             "--verbose" => arguments.is_verbose = true,
             "--against-controller" => arguments.against_controller = Some(words.next()?),
             _ if arguments.broker.is_empty() && !word.starts_with('-') => arguments.broker = word,
@@ -117,6 +121,7 @@ struct Teller {
     /// Begins all names: nobody used them before, and both brokers hear the same.
     prefix: String,
     served: Served,
+    only: Option<String>,
     is_verbose: bool,
 }
 
@@ -124,11 +129,11 @@ impl Teller {
     fn new(arguments: &Arguments, served: Served) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let prefix = format!("differential-{}", since.unwrap_or_default().as_secs());
-        let is_verbose = arguments.is_verbose;
         Self {
             prefix,
             served,
-            is_verbose,
+            only: arguments.only.clone(),
+            is_verbose: arguments.is_verbose,
         }
     }
 
@@ -150,7 +155,7 @@ impl Teller {
             node: 0,
             prefix: self.prefix.clone(),
         };
-        story.tell();
+        story.tell(self.only.as_deref());
         for step in story.steps.iter().filter(|_| self.is_verbose) {
             println!("{} v{} ({})", step.api, step.version, step.label);
             match &step.outcome {

@@ -11,7 +11,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ottla_coordinators::group::{Assignor, ConsumerSettings, OneGroup, OwnSettings};
 use ottla_coordinators::{GroupSettings, TxnSettings};
-use ottla_metadata::config::{BadValue, BrokerConfig, ConsumerGroupSettings, NodeSettings};
+use ottla_metadata::config::{
+    BadValue, BrokerConfig, ConsumerGroupSettings, NodeSettings, Standing,
+};
 use ottla_metadata::image::{Endpoint, Image, Published, Resource, ResourceKind};
 use ottla_protocol::{Refused, TopicPartition};
 use ottla_replication::Durability;
@@ -214,7 +216,7 @@ impl Node {
             open_thread: None,
             stop,
         };
-        node.join(&settings).await?;
+        node.join().await?;
         let services = node.services.clone();
         node.upkeep = Some(start.control.spawn(async move {
             let mut ended = stopping.clone();
@@ -230,7 +232,7 @@ impl Node {
     }
 
     /// Registers, begins to open the logs that are here, and asks to lead.
-    async fn join(&mut self, settings: &NodeSettings) -> Result<(), StartFailed> {
+    async fn join(&mut self) -> Result<(), StartFailed> {
         let services = self.services.clone();
         services.enter(BrokerState::Recovery);
         // The image is whole once something that we asked for is in it.
@@ -252,7 +254,7 @@ impl Node {
         let epoch = self.registration.register(&services.controller).await?;
         services.broker_epoch.store(epoch, Ordering::Release);
         // Not before: until here the metadata may name leaders of our last life.
-        self.open(found, settings)?;
+        self.open(found)?;
         let taken = services.clone();
         let took = tokio::task::spawn_blocking(move || {
             let now = || (taken.image(), taken.configured());
@@ -294,7 +296,8 @@ impl Node {
     }
 
     /// Opens logs on threads of their own; each partition is led as soon as its log is open.
-    fn open(&mut self, found: Found, settings: &NodeSettings) -> Result<(), StartFailed> {
+    fn open(&mut self, found: Found) -> Result<(), StartFailed> {
+        let settings = self.services.settings();
         let per_directory = usize::try_from(settings.logs.recovery_threads_per_dir).unwrap_or(1);
         let n_threads = per_directory.max(1) * self.directories.all().len();
         let weak = Arc::downgrade(&self.services);
@@ -633,6 +636,7 @@ fn refresh_config(services: &Services) {
     let config = before.config.with_dynamic(cluster, own);
     match config.node_settings() {
         Ok(settings) => {
+            note_changes(&before.config, &config);
             services
                 .groups
                 .change_settings(group_settings(&settings, &image));
@@ -645,6 +649,21 @@ fn refresh_config(services: &Services) {
                 .store(Arc::new(Configured { settings, config }));
         }
         Err(why) => tracing::error!(%why, "dynamic settings are not put in force"),
+    }
+}
+
+/// Says which dynamic settings are new or gone; of those that nothing reads, that too. Values may be secret.
+fn note_changes(before: &BrokerConfig, after: &BrokerConfig) {
+    for name in after.changed_since(before) {
+        match Standing::of(&name) {
+            Standing::Honoured => tracing::info!(name, "setting changed"),
+            Standing::Unhonoured => {
+                tracing::warn!("{name} is known and not honoured yet (dynamic)")
+            }
+            Standing::Unknown => {
+                tracing::warn!("{name} is no setting that Kafka or Ottla knows (dynamic)")
+            }
+        }
     }
 }
 

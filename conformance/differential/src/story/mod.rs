@@ -14,6 +14,8 @@ mod groups;
 mod consumers;
 mod offsets;
 mod settings;
+mod limits;
+mod effects;
 mod denied;
 
 use std::collections::BTreeMap;
@@ -50,6 +52,8 @@ pub struct Step {
     pub version: i16,
     pub label: String,
     pub is_compared: bool,
+    /// Where the words of a refusal are Kafka's own, and so compared too.
+    pub has_words: bool,
     pub outcome: Result<Vec<Leaf>, String>,
 }
 
@@ -74,9 +78,14 @@ pub struct Story<'a> {
 
 impl Story<'_> {
     /// Tells all of it.
-    pub fn tell(&mut self) {
+    pub fn tell(&mut self, only: Option<&str>) {
         self.learn_who_answers();
         self.throttle_myself();
+        match only {
+            Some("limits") => return self.limits(),
+            Some("effects") => return self.effects(),
+            _ => {}
+        }
         self.api_versions();
         self.register_a_second_broker();
         self.topics();
@@ -87,6 +96,8 @@ impl Story<'_> {
         self.consumers();
         self.offsets();
         self.settings();
+        self.limits();
+        self.effects();
         self.cluster();
         self.describe_topic_partitions();
         self.delete_topics();
@@ -132,6 +143,20 @@ impl Story<'_> {
         Some(answer)
     }
 
+    /// As [`Self::ask`], where the words of a refusal are compared, too.
+    pub fn ask_in_words<R>(&mut self, label: &str, version: i16, request: &R) -> Option<R::Response>
+    where
+        R: Request + Debug,
+        R::Response: Debug,
+    {
+        let broker = self.unthrottled.clone();
+        let answer = self.ask_at(&broker, label, version, request)?;
+        if let Some(step) = self.steps.last_mut() {
+            step.has_words = true;
+        }
+        Some(answer)
+    }
+
     pub fn ask_at<R>(
         &mut self,
         broker: &Broker,
@@ -159,6 +184,7 @@ impl Story<'_> {
             version,
             label: label.to_owned(),
             is_compared: true,
+            has_words: false,
             outcome: outcome.as_ref().map(leaves).map_err(Broken::to_string),
         });
         outcome.ok()
@@ -179,6 +205,7 @@ impl Story<'_> {
             version: 0,
             label: "from the future".to_owned(),
             is_compared: true,
+            has_words: false,
             outcome: outcome.as_ref().map(leaves).map_err(Broken::to_string),
         });
     }

@@ -237,7 +237,7 @@ fn note_if(failed: bool, what: &str) {
     }
 }
 
-fn change(
+pub(super) fn change(
     kind: i8,
     name: &str,
     settings: &[(&str, i8, Option<&str>)],
@@ -255,7 +255,12 @@ fn change(
     }
 }
 
-fn describe(version: i16, kind: i8, name: Text, keys: Option<Vec<Text>>) -> DescribeConfigsRequest {
+pub(super) fn describe(
+    version: i16,
+    kind: i8,
+    name: Text,
+    keys: Option<Vec<Text>>,
+) -> DescribeConfigsRequest {
     let resource = DescribeConfigsResource {
         resource_type: kind,
         resource_name: name,

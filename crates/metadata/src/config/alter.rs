@@ -6,10 +6,8 @@ use std::collections::BTreeSet;
 use ottla_protocol::{Refusal, Refused};
 
 use super::catalogue::Catalogue;
-use super::definition::{Dynamic, Kind, Scope};
-use super::node_settings::NodeSettings;
-use super::ottla::OTTLA_PREFIX;
-use super::resolve::{BrokerConfig, Overrides, is_bare_security};
+use super::definition::{Kind, Scope};
+use super::resolve::{BrokerConfig, Overrides};
 use super::value::{BadValue, split_list};
 
 /// The longest value that a record of the metadata log can carry.
@@ -100,7 +98,7 @@ impl BrokerConfig {
             )));
         }
         match scope {
-            Scope::Node => self.check_broker(name, now, next),
+            Scope::Node => self.check_broker(name, next),
             Scope::Topic => self.check_topic(name, now, next),
             Scope::Group => self.check_group(name, next),
             Scope::ClientMetrics => check_client_metrics(name, next),
@@ -131,83 +129,6 @@ impl BrokerConfig {
             )));
         }
         check_remote_storage(now, next)
-    }
-
-    fn check_broker(&self, name: &str, now: &Overrides, next: &Overrides) -> Result<(), Refused> {
-        let per_broker = !name.is_empty();
-        if per_broker {
-            self.check_broker_id(name)?;
-        }
-        check_dynamic(per_broker, next)?;
-        let bad_value = |bad: BadValue| invalid_request(bad.to_string());
-        for (setting, text) in next {
-            if let Some(definition) = Catalogue::find_for_listener(setting) {
-                definition.canonical(text).map_err(bad_value)?;
-            }
-        }
-        let changed = match per_broker {
-            true => self.with_dynamic(self.cluster().clone(), next.clone()),
-            false => self.with_dynamic(next.clone(), self.own().clone()),
-        };
-        let settings = changed.node_settings().map_err(bad_value)?;
-        check_cordoned(&changed, &settings).map_err(bad_value)?;
-        check_cleaner(&changed).map_err(bad_value)?;
-        self.check_threads(now, next, &changed)?;
-        check_local_retention(&changed).map_err(bad_value)
-    }
-
-    fn check_broker_id(&self, name: &str) -> Result<(), Refused> {
-        let Ok(id) = name.parse::<i32>() else {
-            return Err(invalid_request(format!(
-                "Node id must be an integer, but it is: {name}"
-            )));
-        };
-        let own = self.value("node.id").unwrap_or_default();
-        if id.to_string() != own {
-            return Err(invalid_request(format!(
-                "Unexpected broker id, expected {own}, but received {name}"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Pools of threads grow and shrink by a factor of two at most.
-    fn check_threads(
-        &self,
-        now: &Overrides,
-        next: &Overrides,
-        changed: &Self,
-    ) -> Result<(), Refused> {
-        const POOLS: [&str; 5] = [
-            "num.io.threads",
-            "num.network.threads",
-            "num.replica.fetchers",
-            "num.recovery.threads.per.data.dir",
-            "background.threads",
-        ];
-        for pool in POOLS
-            .into_iter()
-            .filter(|pool| next.get(*pool) != now.get(*pool))
-        {
-            let threads = |config: &Self| -> i64 {
-                config
-                    .value(pool)
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or(1)
-            };
-            let (before, after) = (threads(self), threads(changed));
-            let wrong = if after < before / 2 {
-                "value should be at least half the current value"
-            } else if after > before * 2 {
-                "value should not be greater than double the current value"
-            } else {
-                continue;
-            };
-            return Err(invalid_request(format!(
-                "Dynamic thread count update validation failed for {pool}={after}, {wrong} {before}"
-            )));
-        }
-        Ok(())
     }
 
     fn check_group(&self, name: &str, next: &Overrides) -> Result<(), Refused> {
@@ -367,37 +288,6 @@ fn check_each(scope: Scope, next: &Overrides) -> Result<(), BadValue> {
     Ok(())
 }
 
-fn check_dynamic(per_broker: bool, next: &Overrides) -> Result<(), Refused> {
-    let refuse = |why: &str, names: Vec<&String>| match names.is_empty() {
-        true => Ok(()),
-        false => {
-            let names: Vec<_> = names.into_iter().map(String::as_str).collect();
-            Err(invalid_request(format!("{why}: [{}]", names.join(", "))))
-        }
-    };
-    let dynamic = |name: &str| Catalogue::find(Scope::Node, name).map(|one| one.dynamic);
-    let is_fixed =
-        |name: &&String| dynamic(name) == Some(Dynamic::ReadOnly) || name.starts_with(OTTLA_PREFIX);
-    refuse(
-        "Cannot update these configs dynamically",
-        next.keys().filter(is_fixed).collect(),
-    )?;
-    refuse(
-        "These security configs can be dynamically updated only per-listener using the listener prefix",
-        next.keys().filter(|name| is_bare_security(name)).collect(),
-    )?;
-    if per_broker {
-        return Ok(());
-    }
-    let is_per_broker = |name: &&String| {
-        dynamic(name) == Some(Dynamic::PerBroker) || name.starts_with("listener.name.")
-    };
-    refuse(
-        "Cannot update these configs at default cluster level, broker id must be specified",
-        next.keys().filter(is_per_broker).collect(),
-    )
-}
-
 /// We have no remote store: a topic cannot begin to use one, and leaving one loses nothing silently.
 fn check_remote_storage(now: &Overrides, next: &Overrides) -> Result<(), Refused> {
     let is_true = |overrides: &Overrides, name: &str| {
@@ -416,81 +306,6 @@ fn check_remote_storage(now: &Overrides, next: &Overrides) -> Result<(), Refused
             "Remote storage cannot be disabled without deleting the remote data: set \
              remote.log.delete.on.disable=true too.",
         ));
-    }
-    Ok(())
-}
-
-/// Only directories that the node has can be cordoned, or all of them.
-fn check_cordoned(config: &BrokerConfig, settings: &NodeSettings) -> Result<(), BadValue> {
-    const ALL: &str = "*";
-    let name = "cordoned.log.dirs";
-    let text = config.value(name).unwrap_or_default();
-    let dirs = split_list(&text);
-    let is_fine = match dirs.iter().any(|dir| dir == ALL) {
-        true => dirs.len() == 1,
-        false => dirs.iter().all(|dir| settings.log_dirs.contains(dir)),
-    };
-    if is_fine {
-        return Ok(());
-    }
-    let allowed = "must be `*` alone, or directories that are in log.dirs or log.dir";
-    Err(BadValue::new(name, Some(&text), allowed))
-}
-
-/// Every thread that compacts needs a table of keys worth having.
-fn check_cleaner(config: &BrokerConfig) -> Result<(), BadValue> {
-    const LEAST_PER_THREAD: i64 = 1024 * 1024;
-    let number = |name| {
-        config
-            .value(name)
-            .and_then(|text| text.parse::<i64>().ok())
-            .unwrap_or(0)
-    };
-    let (threads, buffer) = (
-        number("log.cleaner.threads"),
-        number("log.cleaner.dedupe.buffer.size"),
-    );
-    if threads == 0 {
-        let allowed = "Value must be at least 1";
-        return Err(BadValue::new("log.cleaner.threads", Some("0"), allowed));
-    }
-    if buffer / threads <= LEAST_PER_THREAD {
-        let allowed = "must be at least 1MB per cleaner thread";
-        let value = buffer.to_string();
-        return Err(BadValue::new(
-            "log.cleaner.dedupe.buffer.size",
-            Some(&value),
-            allowed,
-        ));
-    }
-    Ok(())
-}
-
-fn check_local_retention(config: &BrokerConfig) -> Result<(), BadValue> {
-    let pairs = [
-        ("log.local.retention.ms", "retention.ms", "log.retention.ms"),
-        (
-            "log.local.retention.bytes",
-            "retention.bytes",
-            "log.retention.bytes",
-        ),
-    ];
-    for (local, topic_setting, whole) in pairs {
-        let number = |text: Option<String>| text.and_then(|text| text.parse::<i64>().ok());
-        let (Some(here), Some(all)) = (
-            number(config.value(local)),
-            number(config.topic_default(topic_setting)),
-        ) else {
-            continue;
-        };
-        if all == -1 || here == -2 || (0..=all).contains(&here) {
-            continue;
-        }
-        let allowed = match here {
-            -1 => format!("Value must not be -1 as {whole} value is set as {all}."),
-            _ => format!("Value must not be more than {whole} property value: {all}"),
-        };
-        return Err(BadValue::new(local, Some(&here.to_string()), allowed));
     }
     Ok(())
 }
@@ -564,10 +379,10 @@ fn is_balanced(expression: &str) -> bool {
     open.is_empty()
 }
 
-fn invalid_config(words: impl Into<String>) -> Refused {
+pub(super) fn invalid_config(words: impl Into<String>) -> Refused {
     Refused::new(Refusal::InvalidConfig, words)
 }
 
-fn invalid_request(words: impl Into<String>) -> Refused {
+pub(super) fn invalid_request(words: impl Into<String>) -> Refused {
     Refused::new(Refusal::InvalidRequest, words)
 }

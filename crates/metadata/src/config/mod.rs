@@ -24,6 +24,7 @@ mod topic_config;
 mod resolve;
 mod describe;
 mod alter;
+mod dynamic;
 mod unserved;
 mod markdown;
 

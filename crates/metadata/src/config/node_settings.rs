@@ -523,8 +523,10 @@ impl ConnectionSettings {
     fn validate(&self) -> Result<(), BadValue> {
         let overrides = self.per_ip_overrides()?;
         if self.max_per_ip == 0 && overrides.is_empty() {
-            let allowed = "can be 0 only if `max.connections.per.ip.overrides` is set";
-            return Err(BadValue::new("max.connections.per.ip", Some("0"), allowed));
+            let words = "requirement failed: max.connections.per.ip can be set to zero only if \
+                         max.connections.per.ip.overrides property is set.";
+            let name = "max.connections.per.ip";
+            return Err(BadValue::sentence(name, Some("0"), words));
         }
         Ok(())
     }

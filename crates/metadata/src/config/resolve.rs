@@ -1,6 +1,6 @@
 //! From override to dynamic to file to default.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::catalogue::Catalogue;
@@ -89,6 +89,16 @@ impl BrokerConfig {
         &self.merged
     }
 
+    /// The names whose text in force is another than in `before`, in their order.
+    pub fn changed_since(&self, before: &Self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.merged.keys().chain(before.merged.keys()).collect();
+        names
+            .into_iter()
+            .filter(|name| self.merged.get(*name) != before.merged.get(*name))
+            .cloned()
+            .collect()
+    }
+
     /// The value in force; `None` is null, or a name nobody set and the catalogue does not know.
     pub fn value(&self, name: &str) -> Option<String> {
         let definition = Catalogue::find_for_listener(name);
@@ -157,24 +167,35 @@ impl BrokerConfig {
     }
 
     fn check_log_times(&self) -> Result<(), BadValue> {
-        let least = [
-            ("segment.ms", "log.roll.ms", 1),
-            ("segment.jitter.ms", "log.roll.jitter.ms", 0),
+        let rules = [
+            (
+                "segment.ms",
+                "log.roll.ms",
+                "must be greater than or equal to 1",
+            ),
+            (
+                "segment.jitter.ms",
+                "log.roll.jitter.ms",
+                "must be greater than or equal to 0",
+            ),
+            (
+                "retention.ms",
+                "log.retention.ms",
+                "must be unlimited (-1) or, greater than or equal to 1",
+            ),
         ];
-        for (topic_setting, name, least) in least {
-            let text = self.topic_default(topic_setting);
-            if text
-                .as_deref()
-                .and_then(|text| text.parse().ok())
-                .is_some_and(|ms: i64| ms < least)
-            {
-                let allowed = format!("Value must be at least {least}");
-                return Err(BadValue::new(name, text.as_deref(), allowed));
+        for (of_topic, name, rule) in rules {
+            let text = self.topic_default(of_topic);
+            let number = text.as_deref().and_then(|text| text.parse::<i64>().ok());
+            let is_wrong = number.is_some_and(|ms| match of_topic {
+                "segment.ms" => ms < 1,
+                "segment.jitter.ms" => ms < 0,
+                _ => ms == 0 || ms < -1,
+            });
+            if is_wrong {
+                let words = format!("requirement failed: {name} {rule}");
+                return Err(BadValue::sentence(name, text.as_deref(), words));
             }
-        }
-        if self.topic_default("retention.ms").as_deref() == Some("0") {
-            let allowed = "must be unlimited (-1) or at least 1";
-            return Err(BadValue::new("log.retention.ms", Some("0"), allowed));
         }
         Ok(())
     }
@@ -211,7 +232,7 @@ fn can_apply(name: &str, value: &str, per_broker: bool) -> bool {
             Dynamic::PerBroker => per_broker,
             Dynamic::ClusterWide => true,
         },
-        None => per_broker || !name.starts_with("listener.name."),
+        None => per_broker || !synonyms::is_of_one_broker(name),
     };
     let is_sound = Catalogue::find_for_listener(name)
         .is_none_or(|definition| definition.canonical(value).is_ok());

@@ -111,6 +111,16 @@ pub(super) fn of_broker(name: &str) -> Vec<&str> {
     }
 }
 
+/// Whether this is a listener's own setting that a cluster cannot have as a default: nearly all of them.
+pub(super) fn is_of_one_broker(name: &str) -> bool {
+    const CLUSTER_WIDE: [&str; 3] = [
+        "max.connections",
+        "max.connection.creation.rate",
+        "num.network.threads",
+    ];
+    without_listener(name).is_some_and(|common| !CLUSTER_WIDE.contains(&common))
+}
+
 /// `ssl.keystore.type` of `listener.name.internal.ssl.keystore.type`, and `sasl.jaas.config` of
 /// `listener.name.internal.plain.sasl.jaas.config`.
 pub(super) fn without_listener(name: &str) -> Option<&str> {

@@ -36,11 +36,7 @@ macro_rules! settings {
 pub(super) use settings;
 
 fn bad(name: &str, value: Option<String>, allowed: &str) -> BadValue {
-    BadValue {
-        name: name.to_owned(),
-        value,
-        allowed: allowed.to_owned(),
-    }
+    BadValue::new(name, value.as_deref(), allowed)
 }
 
 macro_rules! parsed {

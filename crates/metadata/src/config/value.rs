@@ -12,6 +12,8 @@ pub struct BadValue {
     pub value: Option<String>,
     /// What would have been allowed, or what is wrong.
     pub allowed: String,
+    /// `allowed` is all there is to say: Kafka has words of its own for this one.
+    is_sentence: bool,
 }
 
 impl BadValue {
@@ -20,12 +22,24 @@ impl BadValue {
             name: name.to_owned(),
             value: value.map(str::to_owned),
             allowed: allowed.into(),
+            is_sentence: false,
+        }
+    }
+
+    /// One that Kafka words otherwise than the others.
+    pub(super) fn sentence(name: &str, value: Option<&str>, words: impl Into<String>) -> Self {
+        Self {
+            is_sentence: true,
+            ..Self::new(name, value, words)
         }
     }
 }
 
 impl fmt::Display for BadValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_sentence {
+            return f.write_str(&self.allowed);
+        }
         let value = self.value.as_deref().unwrap_or("null");
         write!(
             f,
@@ -172,7 +186,12 @@ impl Definition {
             }
             Check::NotEmpty if value.is_empty() => Err(self.bad(value, "String must be non-empty")),
             Check::ShareOffsetReset if !duration::is_share_offset_reset(value) => {
-                Err(self.bad(value, duration::SHARE_OFFSET_RESET_ALLOWED))
+                let allowed = format!(
+                    "Invalid value `{value}` for configuration {}. {}",
+                    self.name,
+                    duration::SHARE_OFFSET_RESET_ALLOWED
+                );
+                Err(self.bad(value, allowed))
             }
             _ => Ok(()),
         }
@@ -183,10 +202,12 @@ impl Definition {
             Check::Items { of, may_be_empty } => self.check_items(items, of, may_be_empty),
             Check::ThrottledReplicas if !are_throttled_replicas(items) => {
                 let value = format!("[{}]", items.join(", "));
-                Err(self.bad(
-                    &value,
-                    "must be the literal '*' or a list of [partitionId]:[brokerId]",
-                ))
+                let allowed = format!(
+                    "{} must be the literal '*' or a list of replicas in the following format: \
+                     [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+                    self.name
+                );
+                Err(self.bad(&value, allowed))
             }
             Check::QuorumVoters => items
                 .iter()
@@ -205,15 +226,20 @@ impl Definition {
         may_be_empty: bool,
     ) -> Result<(), BadValue> {
         if items.is_empty() && !may_be_empty {
-            let allowed = of.map_or_else(
-                || "must not be empty".to_owned(),
-                |of| format!("must not be empty; allowed are {}", of.join(", ")),
+            let valid = of.map_or_else(
+                || "any non-empty value".to_owned(),
+                |of| format!("[{}]", of.join(", ")),
             );
-            return Err(self.bad("", allowed));
+            let words = format!(
+                "Configuration '{}' must not be empty. Valid values include: {valid}",
+                self.name
+            );
+            return Err(BadValue::sentence(self.name, Some(""), words));
         }
         for item in items {
             if item.is_empty() {
-                return Err(self.bad(&items.join(","), "entries must not be empty"));
+                let words = format!("Configuration '{}' values must not be empty.", self.name);
+                return Err(BadValue::sentence(self.name, Some(&items.join(",")), words));
             }
             if let Some(of) = of.filter(|of| !of.contains(&item.as_str())) {
                 let allowed = format!("String must be one of: {}", of.join(", "));
@@ -247,12 +273,15 @@ pub(super) fn split_list(text: &str) -> Vec<String> {
 }
 
 fn are_throttled_replicas(items: &[String]) -> bool {
-    let is_number = |text: &str| text.parse::<u32>().is_ok();
+    let is_number =
+        |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
     let is_pair = |item: &String| {
-        item.split_once(':')
-            .is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
+        item.is_empty()
+            || item
+                .split_once(':')
+                .is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
     };
-    items.iter().all(is_pair) || matches!(items, [one] if one == "*")
+    items.iter().all(is_pair) || items.concat() == "*"
 }
 
 /// A double as Java prints it: `0.5`, `1.0`, `1.7976931348623157E308`.

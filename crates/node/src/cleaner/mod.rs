@@ -44,6 +44,8 @@ struct Last {
 /// What the threads share.
 struct State {
     settings: CleanerSettings,
+    /// Settings may change before the logs are open.
+    is_started: bool,
     is_stopping: bool,
     threads: Vec<Option<JoinHandle<()>>>,
     in_progress: HashSet<LogId>,
@@ -86,6 +88,7 @@ impl Cleaner {
             clock,
             state: Mutex::new(State {
                 settings,
+                is_started: false,
                 is_stopping: false,
                 threads: Vec::new(),
                 in_progress: HashSet::new(),
@@ -102,6 +105,7 @@ impl Cleaner {
     /// Starts as many threads as the settings ask for, and lets go those that are too many.
     pub(crate) fn start(self: &Arc<Self>) {
         let mut state = self.state.lock();
+        state.is_started = true;
         let n_wanted = state.n_threads();
         for n in 0..n_wanted {
             let is_running = |thread: &Option<JoinHandle<()>>| {
@@ -138,10 +142,13 @@ impl Cleaner {
         }
         self.throttle
             .lock()
-            .set_rate(settings.io_bytes_per_second_max);
+            .set_rate(settings.io_bytes_per_second_max, self.clock.monotonic());
         state.settings = settings.clone();
+        let is_started = state.is_started;
         drop(state);
-        self.start();
+        if is_started {
+            self.start();
+        }
     }
 
     /// Ends all threads; a round under way is given up. Blocks until they have ended.

@@ -38,10 +38,14 @@ impl Host for Owner<'_> {
         loop {
             if cleaner.is_stopping.load(Ordering::Acquire)
                 || self.partition.append_fault().is_some()
+                || !self.partition.is_compacted()
             {
                 return false;
             }
-            let left = until.saturating_sub(cleaner.clock.monotonic());
+            let now = cleaner.clock.monotonic();
+            // The limit may be lifted meanwhile.
+            let owed = cleaner.throttle.lock().owed(now);
+            let left = until.saturating_sub(now).min(owed);
             if wait.is_zero() || left.is_zero() {
                 return true;
             }

@@ -211,9 +211,14 @@ fn new_overrides(topic: &NewTopic, rules: &dyn ConfigRules) -> Result<Overrides,
             ),
         ));
     }
-    let changes: Vec<ConfigChange> = topic
+    // What is said twice counts as it was said last.
+    let configs: BTreeMap<&String, &Option<String>> = topic
         .configs
         .iter()
+        .map(|(name, value)| (name, value))
+        .collect();
+    let changes: Vec<ConfigChange> = configs
+        .into_iter()
         .map(|(name, value)| ConfigChange {
             name: name.clone(),
             operation: ConfigOperation::Set,
