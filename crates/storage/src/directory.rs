@@ -1,6 +1,7 @@
 //! One log directory: its lock, its identity (`meta.properties`), its checkpoints, whether it was
 //! shut down in order, and whether it still works.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -30,6 +31,8 @@ pub struct Directory {
     /// Partitions placed here, so that a new one goes where there are the fewest.
     n_logs: AtomicI64,
     checkpoints: Mutex<Checkpoints>,
+    /// Files of offsets whose last write failed: they may hold what was tried, or what was before.
+    in_doubt: Mutex<BTreeSet<String>>,
 }
 
 /// How a directory was left at the last shutdown.
@@ -68,6 +71,7 @@ impl Directory {
             is_online: AtomicBool::new(true),
             n_logs: AtomicI64::new(0),
             checkpoints: Mutex::default(),
+            in_doubt: Mutex::default(),
         }
     }
 
@@ -82,6 +86,7 @@ impl Directory {
             is_online: AtomicBool::new(false),
             n_logs: AtomicI64::new(0),
             checkpoints: Mutex::default(),
+            in_doubt: Mutex::default(),
         }
     }
 
@@ -279,10 +284,13 @@ impl Directory {
     }
 
     fn write(&self, name: &str, held: &mut Offsets, offsets: &Offsets) -> Result<(), Fault> {
-        if held == offsets {
+        let mut in_doubt = self.in_doubt.lock();
+        if held == offsets && !in_doubt.contains(name) {
             return Ok(());
         }
+        in_doubt.insert(name.to_owned());
         write_offsets(&self.disk, &self.path.join(name), offsets)?;
+        in_doubt.remove(name);
         // Only now: what is held is what the file says.
         held.clone_from(offsets);
         Ok(())
@@ -367,7 +375,10 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::disk::{DiskCall, DiskFaults, DiskVerdict};
 
     fn directory(path: &Path) -> Directory {
         let disk = Disk::new();
@@ -415,6 +426,37 @@ mod tests {
             broker_epoch: None,
         };
         assert_eq!(directory.take_clean_shutdown().unwrap(), clean);
+    }
+
+    /// Fails once, in a call of one kind.
+    struct FailsOnce(DiskCall, AtomicBool);
+
+    impl DiskFaults for FailsOnce {
+        fn before(&self, call: DiskCall, _: &Path, _: usize) -> DiskVerdict {
+            match call == self.0 && self.1.swap(false, Ordering::AcqRel) {
+                true => DiskVerdict::Fail(std::io::ErrorKind::Other),
+                false => DiskVerdict::Proceed,
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_of_offsets_that_may_hold_what_could_not_be_written_is_written_again() {
+        let place = tempfile::tempdir().unwrap();
+        let faults = Arc::new(FailsOnce(DiskCall::SyncDirectory, false.into()));
+        let disk = Disk::breakable(faults.clone());
+        let lock = lock(&disk, place.path()).unwrap();
+        let directory = Directory::new(&disk, place.path(), Uuid::from_u128(1 << 90), lock);
+        let log = TopicPartition::new("a", 3);
+        let at = |offset| Offsets::from([(log.clone(), offset)]);
+        directory.write_recovery_points(&at(100)).unwrap();
+        faults.1.store(true, Ordering::Release);
+        directory.write_recovery_points(&at(200)).unwrap_err();
+        let file = place.path().join(RECOVERY_POINTS);
+        assert_eq!(read_offsets(&disk, &file).unwrap(), at(200), "renamed");
+        // Nothing to lower, as far as is known.
+        directory.lower_recovery_points(&at(150)).unwrap();
+        assert_eq!(read_offsets(&disk, &file).unwrap(), at(100));
     }
 
     #[test]
