@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# kafka-tree.sh DIR: lays out an Apache Kafka in DIR (bin, libs, config) from Maven artifacts, for its tools and, in swap-run, its broker.
-# Needs Java 17 and Maven. Does nothing when DIR is complete already.
+# kafka-tree.sh DIR [VERSION]: lays out an Apache Kafka (4.3.1) in DIR (bin, libs, config) from Maven artifacts, for its tools and, in
+# swap-run, its broker. Brokers of 3.9 and 4.0 too, which golden-dirs has write. Needs Java 17 and Maven. Does nothing when DIR is complete
+# already.
 set -euo pipefail
-version=4.3.1
-dir=${1:?usage: kafka-tree.sh DIR}
+dir=${1:?usage: kafka-tree.sh DIR [VERSION]}
+version=${2:-4.3.1} log4j=2.25.4 jackson=2.21.2
+case $version in
+  3.9.*) log4j=2.24.3 jackson=2.16.2 ;;
+  4.0.*) log4j=2.25.3 jackson=2.19.4 ;;
+esac
 mkdir -p "$dir"; dir=$(cd "$dir" && pwd)
 [ ! -e "$dir/complete-$version" ] || exit 0
 for need in java mvn; do command -v $need > /dev/null || { echo "kafka-tree.sh: $need is needed to lay out Apache Kafka; or name a tree in KAFKA_HOME" >&2; exit 1; }; done
@@ -21,9 +26,9 @@ cat > "$dir/pom.xml" <<POM
     $(artifact org.apache.kafka kafka_2.13 $version)
     $(artifact org.apache.kafka kafka-tools $version)
     $(artifact org.apache.kafka kafka-shell $version)
-    $(artifact org.apache.logging.log4j log4j-core 2.25.4)
-    $(artifact org.apache.logging.log4j log4j-slf4j-impl 2.25.4)
-    $(artifact com.fasterxml.jackson.dataformat jackson-dataformat-yaml 2.21.2)
+    $(artifact org.apache.logging.log4j log4j-core $log4j)
+    $(artifact org.apache.logging.log4j log4j-slf4j-impl $log4j)
+    $(artifact com.fasterxml.jackson.dataformat jackson-dataformat-yaml $jackson)
   </dependencies>
   <build><plugins><plugin><artifactId>maven-dependency-plugin</artifactId><version>3.8.1</version></plugin></plugins></build>
 </project>

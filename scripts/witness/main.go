@@ -24,6 +24,7 @@ var chores = []chore{
 	{"churn", "writes to topics that are compacted and shrink, and checks what is left", churn},
 	{"transact", "fills topics by transactions, for golden-dirs", transact},
 	{"soak", "a mixed load for a long time: memory, descriptors and threads stay", soak},
+	{"old", "leaves logs as brokers of long ago wrote them, for golden-dirs", old},
 	{"picture", "prints all that a broker holds, to be compared", picture},
 }
 

@@ -2,10 +2,11 @@
 //!
 //! Nothing here copies: a [`Batch`] borrows the bytes it was parsed from, and what a broker writes
 //! into a producer's batch (base offset, leader epoch, time of the append) is stamped in place.
-//! Magic 0 and 1 are recognised ([`peek`]) but their messages are not parsed here.
+//! Magic 0 and 1 are recognised ([`peek`]); what is in their messages is in [`legacy`].
 //!
 //! Records are in [`record`], the walk over compressed ones that keeps memory small in [`scan`].
 
+pub mod legacy;
 mod record;
 mod scan;
 #[cfg(test)]

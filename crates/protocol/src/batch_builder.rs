@@ -3,10 +3,12 @@
 //! Records are encoded as they are pushed; [`BatchBuilder::finish`] compresses, fills the header in
 //! and seals it. Offsets are dense unless a caller says otherwise.
 
+mod converted;
 mod survivors;
 
 use bytes::Bytes;
 
+pub use self::converted::{converted, hollow, modern};
 pub use self::survivors::{emptied, survivors};
 
 use crate::batch::{

@@ -17,6 +17,7 @@ use std::io::Write;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::compress_bound;
 
+use self::open::open_old_lz4;
 pub(crate) use self::open::{Opened, open};
 
 /// How the records of a batch are compressed.
@@ -115,6 +116,15 @@ pub fn decompress(
     out: &mut Vec<u8>,
 ) -> Result<(), BadCompression> {
     open(codec, input, limit, |stream| stream.read_all(out))?
+}
+
+/// The same of an LZ4 frame as Kafka's first clients wrote it, with a wrong checksum of its header.
+pub(crate) fn decompress_old_lz4(
+    input: &[u8],
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), BadCompression> {
+    open_old_lz4(input, limit)?.read_all(out)
 }
 
 const WRITES: &str = "writing to memory does not fail";

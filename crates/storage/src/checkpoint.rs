@@ -24,12 +24,41 @@ pub(crate) fn read_offsets(disk: &Disk, path: &Path) -> Result<Offsets, Fault> {
 }
 
 pub(crate) fn write_offsets(disk: &Disk, path: &Path, offsets: &Offsets) -> Result<(), Fault> {
+    disk.replace(path, format_offsets(offsets, "").as_bytes())
+}
+
+/// Ends each line of recovery points that we wrote. Kafka reads over it, and writes none.
+const OURS: &str = " ";
+
+/// Recovery points, and whether it was us who wrote them: another's promise less.
+pub(crate) fn read_points(disk: &Disk, path: &Path) -> Result<(Offsets, bool), Fault> {
+    let points: Vec<_> = read_lines(disk, path, |line| {
+        Some((parse_offset(line)?, line.ends_with(OURS)))
+    })?;
+    let are_ours = points.iter().all(|(_, is_ours)| *is_ours);
+    Ok((
+        points.into_iter().map(|(point, _)| point).collect(),
+        are_ours,
+    ))
+}
+
+pub(crate) fn write_points(
+    disk: &Disk,
+    path: &Path,
+    points: &Offsets,
+    are_ours: bool,
+) -> Result<(), Fault> {
+    let end = if are_ours { OURS } else { "" };
+    disk.replace(path, format_offsets(points, end).as_bytes())
+}
+
+fn format_offsets(offsets: &Offsets, end: &str) -> String {
     let mut lines = String::new();
     for (partition, offset) in offsets {
         let TopicPartition { topic, partition } = partition;
-        let _ = writeln!(lines, "{topic} {partition} {offset}");
+        let _ = writeln!(lines, "{topic} {partition} {offset}{end}");
     }
-    disk.replace(path, format_lines(offsets.len(), &lines).as_bytes())
+    format_lines(offsets.len(), &lines)
 }
 
 pub(crate) fn read_epochs(disk: &Disk, path: &Path) -> Result<EpochCache, Fault> {
@@ -119,6 +148,23 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn points_say_who_wrote_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let (disk, path) = (Disk::new(), directory.path().join("x"));
+        let points = Offsets::from([(TopicPartition::new("a-b", 3), 17)]);
+        for (are_ours, text) in [(true, "0\n1\na-b 3 17 \n"), (false, "0\n1\na-b 3 17\n")] {
+            write_points(&disk, &path, &points, are_ours).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(
+                read_points(&disk, &path).unwrap(),
+                (points.clone(), are_ours)
+            );
+        }
+        fs::write(&path, "0\n2\na 3 17 \na 4 17\n").unwrap();
+        assert!(!read_points(&disk, &path).unwrap().1, "not all of them");
+    }
 
     fn read(text: &str) -> Result<Offsets, Fault> {
         let directory = tempfile::tempdir().unwrap();

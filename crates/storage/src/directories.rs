@@ -375,6 +375,7 @@ impl Directories {
                 .get(&partition)
                 .copied()
                 .unwrap_or(0),
+            is_point_ours: checkpoints.are_points_ours,
             start: checkpoints.log_starts.get(&partition).copied().unwrap_or(0),
             high_watermark: checkpoints
                 .high_watermarks

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use ottla_protocol::{NodeId, Offset, TopicPartition, Uuid};
 use parking_lot::Mutex;
 
-use crate::checkpoint::{Offsets, read_offsets, write_offsets};
+use crate::checkpoint::{Offsets, read_offsets, read_points, write_offsets, write_points};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 use crate::file_names::{
@@ -46,6 +46,8 @@ pub(crate) struct Shutdown {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Checkpoints {
     pub(crate) recovery_points: Offsets,
+    /// It was us who wrote them.
+    pub(crate) are_points_ours: bool,
     pub(crate) log_starts: Offsets,
     pub(crate) high_watermarks: Offsets,
     /// Where the part of each log begins that was never compacted.
@@ -142,30 +144,51 @@ impl Directory {
 
     /// `recovery-point-offset-checkpoint`, written whole: one line for each log in here.
     pub fn write_recovery_points(&self, offsets: &Offsets) -> Result<(), Fault> {
-        self.write(
-            RECOVERY_POINTS,
-            &mut self.checkpoints.lock().recovery_points,
-            offsets,
-        )
+        self.write_points(&mut self.checkpoints.lock(), offsets, true)
     }
 
     /// The same file with these lines lowered: for logs that were truncated or came back shorter,
     /// before anything is appended to them. A crash leaves unread what lies below a point.
     pub fn lower_recovery_points(&self, points: &Offsets) -> Result<(), Fault> {
-        let held = &mut self.checkpoints.lock().recovery_points;
-        let mut offsets = held.clone();
+        let mut held = self.checkpoints.lock();
+        let mut offsets = held.recovery_points.clone();
         for (partition, to) in points {
             if let Some(line) = offsets.get_mut(partition) {
                 *line = (*line).min(*to);
             }
         }
-        self.write(RECOVERY_POINTS, held, &offsets)
+        let are_ours = held.are_points_ours;
+        self.write_points(&mut held, &offsets, are_ours)
     }
 
     /// The same file with these lines raised: before a log is compacted below its point.
     pub fn raise_recovery_points(&self, points: &Offsets) -> Result<(), Fault> {
         let mut held = self.checkpoints.lock();
-        self.raise(RECOVERY_POINTS, &mut held.recovery_points, points)
+        let offsets = raised(&held.recovery_points, points);
+        let are_ours = held.are_points_ours;
+        self.write_points(&mut held, &offsets, are_ours)
+    }
+
+    /// IMPORTANT: as ours only where each line is of a log that we have open, or had.
+    fn write_points(
+        &self,
+        held: &mut Checkpoints,
+        points: &Offsets,
+        are_ours: bool,
+    ) -> Result<(), Fault> {
+        let mut in_doubt = self.in_doubt.lock();
+        let is_as_held = held.recovery_points == *points && held.are_points_ours == are_ours;
+        if is_as_held && !in_doubt.contains(RECOVERY_POINTS) {
+            return Ok(());
+        }
+        in_doubt.insert(RECOVERY_POINTS.to_owned());
+        let path = self.path.join(RECOVERY_POINTS);
+        write_points(&self.disk, &path, points, are_ours)?;
+        in_doubt.remove(RECOVERY_POINTS);
+        // Only now: what is held is what the file says.
+        held.recovery_points.clone_from(points);
+        held.are_points_ours = are_ours;
+        Ok(())
     }
 
     /// `log-start-offset-checkpoint`: only logs whose start is inside a segment.
@@ -185,15 +208,8 @@ impl Directory {
         self.raise(LOG_STARTS, &mut held.log_starts, starts)
     }
 
-    fn raise(&self, name: &str, held: &mut Offsets, raised: &Offsets) -> Result<(), Fault> {
-        let mut offsets = held.clone();
-        for (partition, to) in raised {
-            let line = offsets.entry(partition.clone()).or_insert(*to);
-            *line = (*line).max(*to);
-        }
-        if offsets == *held {
-            return Ok(());
-        }
+    fn raise(&self, name: &str, held: &mut Offsets, to: &Offsets) -> Result<(), Fault> {
+        let offsets = raised(held, to);
         self.write(name, held, &offsets)
     }
 
@@ -259,15 +275,20 @@ impl Directory {
         partitions: impl Iterator<Item = &'a TopicPartition> + Clone,
     ) -> Result<(), Fault> {
         let mut held = self.checkpoints.lock();
+        let mut points = held.recovery_points.clone();
+        for partition in partitions.clone() {
+            points.remove(partition);
+        }
+        let are_ours = held.are_points_ours;
+        self.write_points(&mut held, &points, are_ours)?;
         let Checkpoints {
-            recovery_points,
             log_starts,
             high_watermarks,
             cleaned,
+            ..
         } = &mut *held;
         let files = [
             (CLEANED, cleaned),
-            (RECOVERY_POINTS, recovery_points),
             (LOG_STARTS, log_starts),
             (HIGH_WATERMARKS, high_watermarks),
         ];
@@ -332,8 +353,14 @@ impl Directory {
                 Offsets::new()
             })
         };
+        let points = read_points(&self.disk, &self.path.join(RECOVERY_POINTS));
+        let (recovery_points, are_points_ours) = points.unwrap_or_else(|fault| {
+            tracing::warn!("{fault}; going on without it");
+            Default::default()
+        });
         let checkpoints = Checkpoints {
-            recovery_points: or_empty(RECOVERY_POINTS),
+            recovery_points,
+            are_points_ours,
             log_starts: or_empty(LOG_STARTS),
             cleaned: or_empty(CLEANED),
             high_watermarks: read_offsets(&self.disk, &self.path.join(HIGH_WATERMARKS))?,
@@ -371,6 +398,15 @@ impl Directory {
     pub fn node_id(disk: &Disk, path: &Path) -> Result<Option<NodeId>, Fault> {
         Ok(MetaProperties::read(disk, path)?.map(|meta| meta.node_id))
     }
+}
+
+fn raised(held: &Offsets, to: &Offsets) -> Offsets {
+    let mut offsets = held.clone();
+    for (partition, to) in to {
+        let line = offsets.entry(partition.clone()).or_insert(*to);
+        *line = (*line).max(*to);
+    }
+    offsets
 }
 
 #[cfg(test)]

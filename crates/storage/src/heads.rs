@@ -3,9 +3,8 @@
 
 use ottla_protocol::LeaderEpoch;
 use ottla_protocol::Offset;
-use ottla_protocol::batch::{
-    Batch, CorruptBatch, HEADER_LEN, Header, PREFIX_LEN, peek, verify_legacy_crc,
-};
+use ottla_protocol::batch::legacy::LegacyBatch;
+use ottla_protocol::batch::{Batch, CorruptBatch, HEADER_LEN, Header, PREFIX_LEN, peek};
 
 use crate::disk::DiskFile;
 use crate::error::Fault;
@@ -182,8 +181,8 @@ pub(crate) struct Scan<'a> {
 /// The next thing a scan found.
 pub(crate) enum Scanned<'a> {
     Batch(Head, Batch<'a>),
-    /// A message of an older format.
-    Legacy(Head),
+    /// A message of an older format, its checksum right.
+    Legacy(Head, LegacyBatch<'a>),
     End,
     /// From here on the file is not made of whole batches.
     Torn(CorruptBatch),
@@ -239,11 +238,14 @@ impl<'a> Scan<'a> {
         };
         head.position = at as u32;
         if head.magic < 2 {
-            if let Err(corrupt) = verify_legacy_crc(bytes) {
-                return Ok(Scanned::Torn(corrupt));
-            }
-            self.position += u64::from(head.size);
-            return Ok(Scanned::Legacy(head));
+            let batch = LegacyBatch::parse(bytes);
+            return Ok(match batch.and_then(|it| it.verify_crc().map(|()| it)) {
+                Ok(batch) => {
+                    self.position += u64::from(head.size);
+                    Scanned::Legacy(head, batch)
+                }
+                Err(corrupt) => Scanned::Torn(corrupt),
+            });
         }
         match Batch::parse(bytes) {
             Ok(batch) => {

@@ -15,6 +15,7 @@ use crate::error::Fault;
 use crate::file_names::{FileKind, OffsetName, Stage};
 use crate::heads::Heads;
 use crate::segment::{Lengths, SEGMENT_BYTES_MAX};
+use crate::split::base_of_first_part;
 
 /// The files of one segment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,7 +57,8 @@ pub(crate) fn resolve(disk: &Disk, directory: &Path) -> Result<Listed, Fault> {
     for name in &unfinished {
         disk.remove(&directory.join(name.format()))?;
     }
-    complete_swaps(disk, directory, &swaps, of_stage(Stage::Final))?;
+    let finals: Vec<OffsetName> = of_stage(Stage::Final).collect();
+    complete_swaps(disk, directory, &swaps, &finals)?;
     let mut listed = list(disk, directory)?;
     listed.has_changed |= deleted || !unfinished.is_empty() || !swaps.is_empty();
     Ok(listed)
@@ -82,23 +84,29 @@ fn remove_deleted(disk: &Disk, directory: &Path, entries: &[Entry]) -> Result<bo
     Ok(any)
 }
 
+/// IMPORTANT: what is replaced is gone for good before its place is taken: once no `.swap` is left,
+/// nothing tells that it was.
 fn complete_swaps(
     disk: &Disk,
     directory: &Path,
     swaps: &[OffsetName],
-    finals: impl Iterator<Item = OffsetName>,
+    finals: &[OffsetName],
 ) -> Result<(), Fault> {
     let mut replaced: Option<(Offset, Offset)> = None;
     for swap in swaps.iter().filter(|swap| swap.kind == FileKind::Log) {
         // Nothing may be left in it; the segment that it replaces goes all the same.
-        let end = end_of(disk, directory, *swap)?.max(swap.offset + 1);
+        let end = end_of(disk, directory, *swap)?.max(swap.offset.saturating_add(1));
         let (low, high) = replaced.unwrap_or((swap.offset, end));
         replaced = Some((low.min(swap.offset), high.max(end)));
     }
     if let Some((low, high)) = replaced {
-        for old in finals.filter(|old| (low..high).contains(&old.offset)) {
+        let split = split_into(disk, directory, low, finals)?;
+        let is_replaced =
+            |old: &&OffsetName| (low..high).contains(&old.offset) || Some(old.offset) == split;
+        for old in finals.iter().filter(is_replaced) {
             disk.remove(&directory.join(old.format()))?;
         }
+        disk.sync_directory(directory)?;
     }
     for swap in swaps {
         let target = OffsetName::new(swap.offset, swap.kind);
@@ -114,13 +122,34 @@ fn complete_swaps(
     }
 }
 
+/// The base of the segment of which a split made those from `low` on, if it is still there: it is
+/// named by an offset that its first batch need not have.
+fn split_into(
+    disk: &Disk,
+    directory: &Path,
+    low: Offset,
+    finals: &[OffsetName],
+) -> Result<Option<Offset>, Fault> {
+    let logs = finals.iter().filter(|old| old.kind == FileKind::Log);
+    let Some(before) = logs
+        .filter(|old| old.offset < low)
+        .max_by_key(|old| old.offset)
+    else {
+        return Ok(None);
+    };
+    let file = disk.open(&directory.join(before.format()))?;
+    let size = file.length()?.min(u64::from(SEGMENT_BYTES_MAX)) as u32;
+    let is_it = base_of_first_part(&file, size)? == Some(low);
+    Ok(is_it.then_some(before.offset))
+}
+
 /// The offset behind the last batch of a segment that has not got its name yet.
 fn end_of(disk: &Disk, directory: &Path, name: OffsetName) -> Result<Offset, Fault> {
     let file = disk.open(&directory.join(name.format()))?;
     let size = file.length()?.min(u64::from(SEGMENT_BYTES_MAX)) as u32;
     let mut end = name.offset;
     for head in Heads::new(&file, 0, size) {
-        end = head?.last_offset + 1;
+        end = head?.last_offset.saturating_add(1);
     }
     Ok(end)
 }

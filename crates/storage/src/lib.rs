@@ -10,7 +10,7 @@
 //! |---|---|
 //! | how a batch gets in | `log`, `segment`, `index` |
 //! | how it gets out | `log_view`, `read`; without waiting for the disk: `in_memory` |
-//! | what a crash leaves and how it is put in order | `recover` |
+//! | what a crash leaves, or an old broker, and how it is put in order | `recover`, `leftovers`, `split` |
 //! | when it is on the disk | `flush` |
 //! | what goes because it is old, or because something newer replaces it | `retain`, `compact` |
 //! | when it leaves the memory | `written` |
@@ -36,6 +36,7 @@ mod ahead;
 mod retain;
 mod compact;
 mod recover;
+mod split;
 mod leftovers;
 mod producer_files;
 mod epoch_file;

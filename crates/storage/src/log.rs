@@ -58,6 +58,9 @@ pub struct OpenLog {
     pub config: LogConfig,
     /// From `recovery-point-offset-checkpoint`; 0 if it has no line for this log.
     pub recovery_point: Offset,
+    /// It was us who wrote that down. Of one that a Kafka wrote the segment that holds it is read from
+    /// its start, as Kafka does.
+    pub is_point_ours: bool,
     /// From `log-start-offset-checkpoint`; 0 if it has no line.
     pub start: Offset,
     /// From `replication-offset-checkpoint`; 0 if it has no line.

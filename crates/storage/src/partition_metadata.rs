@@ -47,7 +47,7 @@ pub(crate) fn name(disk: &Disk, directory: &Path) -> Result<(), Fault> {
 }
 
 fn format(topic_id: Uuid) -> String {
-    format!("version: 0\ntopic_id: {topic_id}\n")
+    format!("version: 0\ntopic_id: {topic_id}")
 }
 
 fn parse(text: &str) -> Option<Uuid> {

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use ottla_protocol::batch::{Batch, OPENED_BYTES_MAX};
+use ottla_protocol::batch::legacy::LegacyBatch;
+use ottla_protocol::batch::{Batch, CorruptBatch, OPENED_BYTES_MAX};
 use ottla_protocol::{LeaderEpoch, Offset, Refusal, Refused};
 
 use crate::error::{Fault, NotDone};
@@ -212,7 +213,11 @@ impl LogView {
         for head in segment.heads(segment.index_position(offset)?) {
             let head = head?;
             if head.max_timestamp == timestamp {
-                return first_at(segment, &head, timestamp, Offset::MIN);
+                // As Kafka has it, magic 0 has no times, and so no largest.
+                return match head.magic {
+                    0 => Ok(None),
+                    _ => first_at(segment, &head, timestamp, Offset::MIN),
+                };
             }
         }
         Ok(None)
@@ -276,17 +281,12 @@ fn first_at(
     start: Offset,
 ) -> Result<Option<FoundOffset>, Fault> {
     let leader_epoch = Some(head.leader_epoch).filter(|epoch| *epoch >= 0);
-    if head.magic < 2 {
-        // Messages of the old formats are not opened: the batch stands for them.
-        let offset = head.last_offset;
-        return Ok(Some(FoundOffset {
-            timestamp: head.max_timestamp,
-            offset,
-            leader_epoch,
-        }));
-    }
     let corrupt = |why: String| Fault::corrupt(segment.path(), why);
     let bytes = segment.read_batch(head)?;
+    if head.magic < 2 {
+        let found = first_of_legacy(&bytes, timestamp, start);
+        return found.map_err(|e| corrupt(e.to_string()));
+    }
     let batch = Batch::parse(&bytes).map_err(|e| corrupt(e.to_string()))?;
     let payload = batch
         .payload(OPENED_BYTES_MAX)
@@ -299,6 +299,26 @@ fn first_at(
                 timestamp,
                 offset,
                 leader_epoch,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// The same of a message of an old format.
+fn first_of_legacy(
+    bytes: &[u8],
+    timestamp: i64,
+    start: Offset,
+) -> Result<Option<FoundOffset>, CorruptBatch> {
+    let payload = LegacyBatch::parse(bytes)?.payload(OPENED_BYTES_MAX)?;
+    for record in payload.records() {
+        let record = record?;
+        if record.timestamp >= timestamp && record.offset >= start {
+            return Ok(Some(FoundOffset {
+                timestamp: record.timestamp,
+                offset: record.offset,
+                leader_epoch: None,
             }));
         }
     }

@@ -5,10 +5,15 @@
 //! transactions and the producers are made anew from it, and the file is cut behind the last good
 //! batch. What lies behind a cut is no longer part of the log. Below the point, sane index entries
 //! are believed; an index that is missing or cannot be right is rebuilt in any case.
+//!
+//! That holds for a point that we wrote, all below which was synced with it. Kafka takes its own for
+//! less, and reads the segment that holds it from the start; so do we with a point of Kafka's, and
+//! cut where it would.
 
 use std::sync::Arc;
 
 use ottla_protocol::Offset;
+use ottla_protocol::batch::{Batch, NO_LEADER_EPOCH};
 use ottla_protocol::epochs::{EpochCache, EpochStart};
 
 use crate::checkpoint::read_epochs;
@@ -22,6 +27,7 @@ use crate::log_view::Segments;
 use crate::producer::Producers;
 use crate::producer_files::{ProducerFiles, Remember};
 use crate::segment::Segment;
+use crate::split::{is_in_reach, is_overflow, split};
 
 /// A log in order.
 pub(crate) struct Recovered {
@@ -52,8 +58,35 @@ const BEHIND_MIN: u64 = 256 << 10;
 /// Writes down a lower recovery point.
 pub(crate) type Lower<'a> = dyn Fn(Offset) -> Result<(), Fault> + 'a;
 
+/// Why an opening does not come to its end.
+enum Early {
+    Fault(Fault),
+    /// The segment reaches too far, and becomes several before the log is opened.
+    Overflow(Arc<Segment>),
+}
+
+impl From<Fault> for Early {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 /// See the head of this file.
 pub(crate) fn recover(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Fault> {
+    let mut how = how.clone();
+    loop {
+        match open(&how, lower) {
+            Ok(recovered) => return Ok(recovered),
+            Err(Early::Fault(fault)) => return Err(fault),
+            // What comes of it is in reach, so this ends.
+            Err(Early::Overflow(segment)) => split(&how.disk, &how.directory, &segment)?,
+        }
+        // A Kafka has compacted this log, whatever its settings are now.
+        how.is_point_ours = false;
+    }
+}
+
+fn open(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Early> {
     let listed = leftovers::resolve(&how.disk, &how.directory)?;
     let known_epochs = read_epochs(&how.disk, &how.directory.join(LEADER_EPOCHS))?;
     let mut opening = Opening {
@@ -61,6 +94,7 @@ pub(crate) fn recover(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Fau
         lower,
         epochs: known_epochs.clone(),
         known_epochs,
+        bases: listed.segments.keys().copied().collect(),
         files: ProducerFiles::new(&how.disk, &how.directory, listed.snapshots),
         segments: Vec::new(),
         producers: None,
@@ -73,20 +107,20 @@ pub(crate) fn recover(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Fau
         n_bytes_scanned: 0,
         n_bytes_cut: 0,
     };
-    let bases: Vec<Offset> = listed.segments.keys().copied().collect();
+    let bases = opening.bases.clone();
     let unflushed = if how.is_clean {
         Offset::MAX
     } else {
         how.recovery_point
     };
-    // The segment that holds the recovery point is the first one that may be torn. One that ends
-    // right there, too: it may have been completed afterwards, its indexes' last words not synced.
-    let first_unflushed = match unflushed {
-        Offset::MAX => bases.len(),
-        point => bases
-            .partition_point(|base| *base < point)
-            .saturating_sub(1),
+    // The segment that holds the recovery point is the first one that may be torn. One of ours that
+    // ends right there, too: it may have been completed afterwards, its indexes' last words not synced.
+    let n_vouched_for = match unflushed {
+        Offset::MAX => bases.len() + 1,
+        point if how.is_point_ours => bases.partition_point(|base| *base < point),
+        point => bases.partition_point(|base| *base <= point),
     };
+    let first_unflushed = n_vouched_for.saturating_sub(1);
     for (at, (base, files)) in listed.segments.iter().enumerate() {
         let is_unflushed = at >= first_unflushed;
         let state = match (is_unflushed, at + 1 == bases.len()) {
@@ -116,6 +150,8 @@ struct Opening<'a> {
     epochs: EpochCache,
     /// As the file has them.
     known_epochs: EpochCache,
+    /// Of all segments that are there.
+    bases: Vec<Offset>,
     files: ProducerFiles,
     segments: Segments,
     /// The producers at the end of the last segment, if it was scanned.
@@ -152,7 +188,7 @@ impl Opening<'_> {
         base: Offset,
         files: SegmentFiles,
         state: State,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, Early> {
         let is_unflushed = state != State::Flushed;
         let (disk, now_ms) = (&self.how.disk, self.how.now_ms);
         let segment = Segment::open(disk, &self.how.directory, base, files.lengths, now_ms)?;
@@ -179,18 +215,19 @@ impl Opening<'_> {
         Ok(is_unflushed && cut > 0)
     }
 
-    /// Scans a segment from the recovery point on, if it lies inside and all below can be believed;
-    /// else the whole of it.
+    /// Scans a segment from the recovery point on, if it lies inside, is ours, and all below can be
+    /// believed; else the whole of it.
     fn resume(
         &mut self,
         segment: &Arc<Segment>,
         files: SegmentFiles,
         is_last: bool,
-    ) -> Result<u32, Fault> {
+    ) -> Result<u32, Early> {
         let point = self.how.recovery_point;
         let n_indexed = segment.n_index_entries();
         let is_whole = files.has_offsets && files.has_times && files.lengths.are_of_entries();
-        let resumed = if is_whole && point > segment.base() {
+        let may_resume = is_whole && self.how.is_point_ours;
+        let resumed = if may_resume && point > segment.base() {
             segment.resume_at(point, &self.how.config)?
         } else {
             None
@@ -215,7 +252,7 @@ impl Opening<'_> {
         self.scan_from(segment, position, point, producers, true)
     }
 
-    fn scan(&mut self, segment: &Arc<Segment>, is_unflushed: bool) -> Result<u32, Fault> {
+    fn scan(&mut self, segment: &Arc<Segment>, is_unflushed: bool) -> Result<u32, Early> {
         let base = segment.base();
         if is_unflushed {
             // What they know may be of batches that are about to be cut.
@@ -247,15 +284,17 @@ impl Opening<'_> {
         offset: Offset,
         mut producers: Producers,
         is_unflushed: bool,
-    ) -> Result<u32, Fault> {
+    ) -> Result<u32, Early> {
         if is_unflushed {
-            // As with producers: every batch from here on tells its epoch again.
+            // As with producers: batches from here on tell their epochs again.
             self.epochs.truncate_from_end(offset);
         }
         let n_bytes = segment.size().saturating_sub(position);
         let from = (position, offset);
         let epochs = (&self.known_epochs, &mut self.epochs);
-        let cut = scan_segment(segment, from, self.how, epochs, &mut producers)?;
+        let at = self.bases.partition_point(|base| *base <= segment.base());
+        let bounds = (from, self.bases.get(at).copied());
+        let cut = scan_segment(segment, bounds, self.how, epochs, &mut producers)?;
         if is_unflushed {
             let snapshot = self.files.take(&producers)?;
             self.snapshots.extend(snapshot);
@@ -273,8 +312,9 @@ impl Opening<'_> {
     }
 
     /// Whether the next segment goes on where the one that was scanned last ends. Without
-    /// compaction a hole between them tells of a tail that was lost between two batches; an overlap
-    /// tells of a segment that was removed, and came back with the power.
+    /// compaction a hole between them tells of a tail that was lost between two batches (in what is
+    /// ours: of a log of Kafka's we do not know what it was once); an overlap tells of a segment that
+    /// was removed, and came back with the power.
     fn joins(&self, next: Option<&Offset>) -> bool {
         let (Some(end), Some(next)) = (self.unflushed_end, next) else {
             return true;
@@ -282,7 +322,7 @@ impl Opening<'_> {
         // What does not fit into one segment was never its tail.
         let base = self.segments.last().map_or(end, |last| last.base());
         let is_far = *next - base > i64::from(i32::MAX);
-        let may_gape = is_far || self.how.config.cleanup_compact;
+        let may_gape = is_far || self.how.config.cleanup_compact || !self.how.is_point_ours;
         let joins = end == *next || end < *next && may_gape;
         if !joins {
             let path = self.how.directory.display();
@@ -315,7 +355,7 @@ impl Opening<'_> {
         self.disk().sync_directory(&self.how.directory)
     }
 
-    fn finish(mut self) -> Result<Recovered, Fault> {
+    fn finish(mut self) -> Result<Recovered, Early> {
         let mut end = self.read_end()?;
         if end < self.how.start {
             tracing::warn!(
@@ -379,7 +419,7 @@ impl Opening<'_> {
     }
 
     /// Reads headers behind the last index entry; if they make no sense, the whole segment.
-    fn read_end(&mut self) -> Result<Offset, Fault> {
+    fn read_end(&mut self) -> Result<Offset, Early> {
         let Some(active) = self.segments.last().map(Arc::clone) else {
             return Ok(self.how.start);
         };
@@ -389,9 +429,9 @@ impl Opening<'_> {
                 let scanned = self.scan(&active, true);
                 self.segments.push(Arc::clone(&active));
                 scanned?;
-                active.read_end()
+                Ok(active.read_end()?)
             }
-            end => end,
+            end => Ok(end?),
         }
     }
 
@@ -512,55 +552,48 @@ fn replay(
                     producers.complete(&completed);
                 }
             }
-            Scanned::Batch(..) | Scanned::Legacy(_) => {}
+            Scanned::Batch(..) | Scanned::Legacy(..) => {}
             Scanned::End | Scanned::Torn(_) => return Ok(()),
         }
     }
 }
 
-/// Checks every batch of a segment from a position on, at which no batch below `from.1` starts; adds
-/// it to the indexes and cuts what is not good. Returns how many bytes were cut.
+/// Checks every batch of a segment from a position on, at which no batch below `from` starts; adds
+/// it to the indexes and cuts what is not good. Returns how many bytes were cut. `next` is the base
+/// of what follows.
 fn scan_segment(
-    segment: &Segment,
-    from: (u32, Offset),
+    segment: &Arc<Segment>,
+    ((position, offset), next): ((u32, Offset), Option<Offset>),
     how: &OpenLog,
     (known_epochs, epochs): (&EpochCache, &mut EpochCache),
     producers: &mut Producers,
-) -> Result<u32, Fault> {
-    let (position, offset) = from;
+) -> Result<u32, Early> {
     let mut scan = Scan::new(segment.log_file(), position, segment.size());
     let mut last_offset = offset - 1;
     let mut good = position;
     let why = loop {
-        let head = match scan.next()? {
+        let (head, batch) = match scan.next()? {
             Scanned::End => break None,
             Scanned::Torn(why) => break Some(why.to_string()),
-            Scanned::Legacy(head) => head,
-            Scanned::Batch(head, batch) => {
-                if let Err(why) = batch.verify_crc() {
-                    break Some(why.to_string());
-                }
-                if !follows(&head, last_offset, segment.base()) {
-                    break Some(format!("offset {} follows {last_offset}", head.base_offset));
-                }
-                if epochs
-                    .latest_epoch()
-                    .is_none_or(|latest| head.leader_epoch > latest)
-                {
-                    epochs.assign(
-                        head.leader_epoch,
-                        start_of_epoch(known_epochs, &head, last_offset),
-                    );
-                }
-                if let Some(completed) = producers.apply(batch) {
-                    note_aborted(segment, &completed, producers)?;
-                    producers.complete(&completed);
-                }
-                head
-            }
+            Scanned::Legacy(head, _) => (head, None),
+            Scanned::Batch(head, batch) => (head, Some(batch)),
         };
+        if let Some(Err(why)) = batch.map(Batch::verify_crc) {
+            break Some(why.to_string());
+        }
+        if !is_in_reach(segment.base(), &head) && is_overflow(segment, &head, next)? {
+            return Err(Early::Overflow(Arc::clone(segment)));
+        }
         if !follows(&head, last_offset, segment.base()) {
-            break Some(format!("offset {} follows {last_offset}", head.last_offset));
+            let (first, last) = (head.base_offset, head.last_offset);
+            break Some(format!("[{first}, {last}] follows offset {last_offset}"));
+        }
+        note_epoch(epochs, known_epochs, &head, last_offset);
+        if let Some(batch) = batch
+            && let Some(completed) = producers.apply(batch)
+        {
+            note_aborted(segment, &completed, producers)?;
+            producers.complete(&completed);
         }
         segment.index_batch(head, head.position, &how.config)?;
         last_offset = head.last_offset;
@@ -573,6 +606,21 @@ fn scan_segment(
     let cut = segment.cut(good)?;
     segment.finish(&how.config)?;
     Ok(cut)
+}
+
+/// What a batch says of epochs. One that names none has what the file says, if anything.
+fn note_epoch(epochs: &mut EpochCache, known: &EpochCache, head: &Head, last_offset: Offset) {
+    let latest = epochs.latest_epoch().unwrap_or(NO_LEADER_EPOCH);
+    if head.leader_epoch > latest {
+        let start = start_of_epoch(known, head, last_offset);
+        epochs.assign(head.leader_epoch, start);
+    } else if head.leader_epoch == NO_LEADER_EPOCH {
+        let is_below = |entry: &&EpochStart| entry.start_offset <= head.base_offset;
+        let told = known.entries().iter().take_while(is_below).last();
+        if let Some(told) = told.filter(|told| told.epoch > latest) {
+            epochs.assign(told.epoch, told.start_offset);
+        }
+    }
 }
 
 /// Where the epoch starts whose first batch this is, behind `last_offset`. Compaction may have taken
@@ -589,5 +637,6 @@ fn start_of_epoch(known: &EpochCache, head: &Head, last_offset: Offset) -> Offse
 fn follows(head: &Head, last_offset: Offset, base: Offset) -> bool {
     head.base_offset > last_offset
         && head.last_offset >= head.base_offset
-        && head.last_offset - base <= i64::from(i32::MAX)
+        && is_in_reach(base, head)
+        && head.last_offset < Offset::MAX
 }

@@ -17,6 +17,7 @@ use crate::file_names::{FileKind, Stage, segment_file, staged_file};
 use crate::heads::{Head, Heads};
 use crate::index::{OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex};
 use crate::log_config::LogConfig;
+use crate::split::is_in_reach;
 
 /// Positions are i32 in the indexes, so no segment reaches this.
 pub(crate) const SEGMENT_BYTES_MAX: u32 = i32::MAX as u32;
@@ -257,7 +258,7 @@ impl Segment {
         let size = u64::from(self.size());
         let limit = u64::from(config.segment_bytes.min(SEGMENT_BYTES_MAX));
         if size + check.n_bytes as u64 > limit
-            || check.last_offset - self.base > i64::from(i32::MAX)
+            || check.last_offset.saturating_sub(self.base) > i64::from(i32::MAX)
             || self.offsets.is_full(config.segment_index_bytes)
             || self.times.is_full(config.segment_index_bytes)
         {
@@ -478,7 +479,7 @@ impl Segment {
         let mut end = self.base;
         for head in self.heads(position) {
             let head = head?;
-            end = head.last_offset + 1;
+            end = head.last_offset.saturating_add(1);
             position = head.position + head.size;
         }
         if position < self.size() {
@@ -588,7 +589,7 @@ impl Segment {
             }
             // One that goes back has lost its front: a torn batch, or no batch.
             let goes_on = head.base_offset > before && head.last_offset >= head.base_offset;
-            if !goes_on || head.last_offset >= point {
+            if !goes_on || head.last_offset >= point || !is_in_reach(self.base, &head) {
                 return Ok(None);
             }
             before = head.last_offset;

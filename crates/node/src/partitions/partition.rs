@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use ottla_protocol::batch::{Batch, batches};
+use ottla_protocol::batch_builder::modern;
 use ottla_protocol::{
     LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Refusal, Refused, TopicPartition, Uuid,
 };
@@ -603,6 +604,7 @@ impl Partition {
             let Some(slice) = fetched.slice else { break };
             let bytes = read_slice(&slice).map_err(|why| ScanFailed::Fault(why.to_string()))?;
             let before = offset;
+            let bytes = modern(&bytes).map_err(|why| ScanFailed::Refused(why.to_string()))?;
             for batch in batches(&bytes) {
                 let batch = batch.map_err(|why| ScanFailed::Refused(why.to_string()))?;
                 if batch.header().last_offset() >= before {

@@ -56,6 +56,15 @@ pub(super) struct Blocks<'a> {
 
 impl<'a> Blocks<'a> {
     pub(super) fn new(input: &'a [u8]) -> Result<Self, BadCompression> {
+        Self::over(input, true)
+    }
+
+    /// Whatever the checksum of the header is.
+    pub(super) fn unchecked(input: &'a [u8]) -> Result<Self, BadCompression> {
+        Self::over(input, false)
+    }
+
+    fn over(input: &'a [u8], is_checked: bool) -> Result<Self, BadCompression> {
         let mut rest = input;
         if u32::from_le_bytes(*take(&mut rest)?) != MAGIC {
             return Err(corrupt("no frame starts here"));
@@ -83,7 +92,7 @@ impl<'a> Blocks<'a> {
             .unwrap_or_default();
         let [checksum] = *take(&mut rest)?;
         let [_, second, _, _] = XxHash32::oneshot(SEED, described).to_le_bytes();
-        if checksum != second {
+        if is_checked && checksum != second {
             return Err(corrupt("the checksum of the header is wrong"));
         }
         Ok(Self {

@@ -63,6 +63,16 @@ pub(crate) fn open<T>(
     Ok(result)
 }
 
+/// An LZ4 frame whose header may have any checksum.
+pub(super) fn open_old_lz4(input: &[u8], limit: usize) -> Result<Opened<'_>, BadCompression> {
+    Ok(Opened {
+        decoder: Decoder::Lz4(Box::new(lz4_frame::Blocks::unchecked(input)?)),
+        codec: Codec::Lz4,
+        limit,
+        n_out: 0,
+    })
+}
+
 /// First room for what comes out, when nothing better is known than the compressed size.
 const ROOM_MIN: usize = 4 * 1024;
 

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_protocol::Offset;
+use ottla_protocol::batch::legacy::LegacyBatch;
 use ottla_protocol::batch::{Batch, CorruptBatch, OPENED_BYTES_MAX};
 
 use self::newest::Full;
@@ -168,6 +169,19 @@ impl Picture {
         all.get(first..last).unwrap_or_default()
     }
 
+    /// As Kafka has it: when the newest part that was compacted already was written, less the time for
+    /// which tombstones stay.
+    fn old_horizon_ms(&self, first_dirty: Offset) -> Result<i64, Fault> {
+        let segments = self.view.segments.iter();
+        let clean = segments.take_while(|segment| segment.base() < first_dirty);
+        match clean.last() {
+            None => Ok(0),
+            Some(last) => Ok(last
+                .modified_ms()?
+                .saturating_sub(self.config.delete_retention_ms)),
+        }
+    }
+
     /// The aborted transactions that touch `[start, end)`.
     fn aborted(&self, start: Offset, end: Offset) -> Result<Vec<AbortedTransaction>, Fault> {
         let mut found = Vec::new();
@@ -203,7 +217,7 @@ pub fn compact(round: &Round, keys: &mut Newest, host: &dyn Host) -> Result<Outc
         round,
         host,
         figures: Figures::default(),
-        has_legacy: false,
+        old_horizon_ms: 0,
     }
     .carry_out(keys);
     keys.clear();
@@ -231,8 +245,8 @@ struct Work<'a> {
     round: &'a Round,
     host: &'a dyn Host,
     figures: Figures,
-    /// Messages of an old format were kept as they are, without a look at their keys.
-    has_legacy: bool,
+    /// Tombstones of old formats stay in segments that were written later.
+    old_horizon_ms: i64,
 }
 
 impl Work<'_> {
@@ -244,6 +258,7 @@ impl Work<'_> {
         } = self.round.dirt;
         // What goes is not read again after a crash: epochs and producers must not rest on it.
         self.locked(|log| Ok(log.recovery_point() >= first_uncleanable))?;
+        self.old_horizon_ms = self.round.picture.old_horizon_ms(first_dirty)?;
         self.note_keys(keys)?;
         self.figures.utilization = keys.utilization();
         let end = keys.latest() + 1;
@@ -287,22 +302,26 @@ impl Work<'_> {
             let start = segment.index_position(first_dirty)?;
             let mut scan = self.scan(segment, start);
             loop {
+                let (noted, last);
                 match scan.next()? {
                     Scanned::End => break,
                     Scanned::Torn(why) => return Err(corrupt(segment, &why.to_string()).into()),
-                    Scanned::Legacy(head) => keys.looked_up_to(head.last_offset),
-                    Scanned::Batch(head, batch) => {
-                        self.pace(head.size)?;
-                        self.figures.map_bytes_read += u64::from(head.size);
-                        let noted = note_batch(batch, keys, &mut transactions, first_dirty)
-                            .map_err(|why| corrupt(segment, &why.to_string()))?;
-                        if noted == Err(Full) {
-                            return Ok(());
-                        }
-                        if head.last_offset >= first_dirty {
-                            keys.looked_up_to(head.last_offset);
-                        }
+                    Scanned::Legacy(head, batch) => {
+                        noted = note_legacy(batch, keys, first_dirty);
+                        last = head;
                     }
+                    Scanned::Batch(head, batch) => {
+                        noted = note_batch(batch, keys, &mut transactions, first_dirty);
+                        last = head;
+                    }
+                }
+                self.pace(last.size)?;
+                self.figures.map_bytes_read += u64::from(last.size);
+                if noted.map_err(|why| corrupt(segment, &why.to_string()))? == Err(Full) {
+                    return Ok(());
+                }
+                if last.last_offset >= first_dirty {
+                    keys.looked_up_to(last.last_offset);
                 }
             }
             // Offsets that nothing has any more were looked at, too.
@@ -374,42 +393,38 @@ impl Work<'_> {
             let end = behind.unwrap_or(self.round.dirt.first_uncleanable);
             let picture = &self.round.picture;
             transactions.add(picture.aborted(segment.base(), end.max(segment.base() + 1))?);
+            let terms = self.terms(segment)?;
             let mut scan = self.scan(segment, 0);
             loop {
-                match scan.next()? {
+                let mut sieve = Sieve {
+                    newest: keys,
+                    transactions,
+                    lasts,
+                    terms,
+                };
+                let (head, sifted, whole) = match scan.next()? {
                     Scanned::End => break,
                     Scanned::Torn(why) => return Err(corrupt(segment, &why.to_string()).into()),
-                    Scanned::Legacy(head) => {
-                        self.has_legacy = true;
-                        targets.copy(segment, head)?;
-                        self.count(head, head.size as usize, 1, 1);
-                    }
+                    Scanned::Legacy(head, batch) => (head, sieve.sift_legacy(batch), batch.bytes()),
                     Scanned::Batch(head, batch) => {
-                        let mut sieve = Sieve {
-                            newest: keys,
-                            transactions,
-                            lasts,
-                            terms: self.terms(),
-                        };
-                        let sifted = batch
-                            .verify_crc()
-                            .and_then(|()| sieve.sift(batch))
-                            .map_err(|why| corrupt(segment, &why.to_string()))?;
-                        self.figures.invalid_records += sifted.n_invalid;
-                        targets.note(sifted.abort);
-                        let n_bytes = match &sifted.kept {
-                            Kept::Whole => targets.write(head, batch.bytes())?,
-                            Kept::Rewritten(bytes) => {
-                                let rewritten = Batch::parse(bytes)
-                                    .map_err(|why| corrupt(segment, &why.to_string()))?;
-                                targets.write(Head::of(&rewritten), bytes)?
-                            }
-                            Kept::Nothing => 0,
-                        };
-                        self.count(head, n_bytes, sifted.n_read, sifted.n_kept);
-                        self.pace(head.size + n_bytes as u32)?;
+                        let sound = batch.verify_crc();
+                        (head, sound.and_then(|()| sieve.sift(batch)), batch.bytes())
                     }
-                }
+                };
+                let sifted = sifted.map_err(|why| corrupt(segment, &why.to_string()))?;
+                self.figures.invalid_records += sifted.n_invalid;
+                targets.note(sifted.abort);
+                let n_bytes = match &sifted.kept {
+                    Kept::Whole => targets.write(head, whole)?,
+                    Kept::Rewritten(bytes) => {
+                        let rewritten = Batch::parse(bytes)
+                            .map_err(|why| corrupt(segment, &why.to_string()))?;
+                        targets.write(Head::of(&rewritten), bytes)?
+                    }
+                    Kept::Nothing => 0,
+                };
+                self.count(head, n_bytes, sifted.n_read, sifted.n_kept);
+                self.pace(head.size + n_bytes as u32)?;
             }
         }
         Ok(())
@@ -465,13 +480,13 @@ impl Work<'_> {
         }
     }
 
-    fn terms(&self) -> Terms {
-        Terms {
+    fn terms(&self, segment: &Segment) -> Result<Terms, Fault> {
+        Ok(Terms {
             now_ms: self.round.now_ms,
             delete_retention_ms: self.round.picture.config.delete_retention_ms,
             end: self.round.dirt.first_uncleanable,
-            keeps_tombstones: self.has_legacy,
-        }
+            keeps_old_tombstones: segment.modified_ms()? > self.old_horizon_ms,
+        })
     }
 
     fn scan<'s>(&self, segment: &'s Segment, start: u32) -> Scan<'s> {
@@ -497,6 +512,26 @@ fn note_batch(
     }
     let payload = batch.payload(OPENED_BYTES_MAX)?;
     for record in payload.records() {
+        let record = record?;
+        let Some(key) = record.key.filter(|_| record.offset >= start) else {
+            continue;
+        };
+        if keys.put(key, record.offset).is_err() {
+            return Ok(Err(Full));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn note_legacy(
+    batch: LegacyBatch<'_>,
+    keys: &mut Newest,
+    start: Offset,
+) -> Result<Result<(), Full>, CorruptBatch> {
+    if batch.last_offset() < start {
+        return Ok(Ok(()));
+    }
+    for record in batch.payload(OPENED_BYTES_MAX)?.records() {
         let record = record?;
         let Some(key) = record.key.filter(|_| record.offset >= start) else {
             continue;

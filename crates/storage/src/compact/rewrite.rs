@@ -4,12 +4,16 @@
 //! was aborted at once; a marker when its transaction has no records left and its horizon has
 //! passed. A batch that holds a producer's last sequence, or the last offset of what is compacted,
 //! stays even when it is empty.
+//!
+//! Messages of old formats become batches of the present one. Their tombstones go once the segment
+//! they are in is old enough beside what was compacted before; they have no horizon of their own.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use ottla_protocol::batch::{Batch, CorruptBatch, Header, OPENED_BYTES_MAX, Payload, Record};
-use ottla_protocol::batch_builder::{emptied, survivors};
+use ottla_protocol::batch::legacy::{LegacyBatch, LegacyRecord};
+use ottla_protocol::batch::{Batch, CorruptBatch, Header, OPENED_BYTES_MAX, Record};
+use ottla_protocol::batch_builder::{converted, emptied, hollow, survivors};
 use ottla_protocol::{Offset, ProducerEpoch, ProducerId};
 
 use super::newest::Newest;
@@ -33,8 +37,15 @@ pub(crate) struct Terms {
     pub(crate) delete_retention_ms: i64,
     /// Behind the last offset that this round may touch.
     pub(crate) end: Offset,
-    /// Tombstones stay: something older that they delete is kept, too.
-    pub(crate) keeps_tombstones: bool,
+    /// Tombstones of old formats stay.
+    pub(crate) keeps_old_tombstones: bool,
+}
+
+impl Terms {
+    /// From when on a tombstone that is seen now may go.
+    fn horizon(&self) -> i64 {
+        self.now_ms.saturating_add(self.delete_retention_ms)
+    }
 }
 
 /// See the head of this file.
@@ -65,6 +76,32 @@ pub(crate) struct Sifted {
     pub(crate) n_invalid: u64,
 }
 
+/// What of a record one decides by.
+#[derive(Debug, Clone, Copy)]
+struct Seen<'a> {
+    offset: Offset,
+    key: Option<&'a [u8]>,
+    is_tombstone: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of(record: Record<'a>) -> Self {
+        Self {
+            offset: record.offset,
+            key: record.key,
+            is_tombstone: record.value.is_none(),
+        }
+    }
+
+    fn of_legacy(record: LegacyRecord<'a>) -> Self {
+        Self {
+            offset: record.offset,
+            key: record.key,
+            is_tombstone: record.value.is_none(),
+        }
+    }
+}
+
 /// Which records of a batch stay.
 struct Choice {
     keep: Vec<bool>,
@@ -79,21 +116,15 @@ impl Sieve<'_> {
         let horizon = batch.delete_horizon();
         let is_past = horizon.is_some_and(|horizon| horizon <= self.terms.now_ms);
         let payload = batch.payload(OPENED_BYTES_MAX)?;
+        let records = payload.records().map(|it| it.map(Seen::of));
         let choice = match standing {
-            Standing::AbortedRecords => choose(&payload, |_| Some(false))?,
-            Standing::IdleMarker if is_past => choose(&payload, |_| Some(false))?,
-            Standing::IdleMarker | Standing::Marker { .. } => choose(&payload, |_| Some(true))?,
-            Standing::Records => choose(&payload, |record| self.keeps(record, is_past))?,
+            Standing::AbortedRecords => choose(records, |_| Some(false))?,
+            Standing::IdleMarker if is_past => choose(records, |_| Some(false))?,
+            Standing::IdleMarker | Standing::Marker { .. } => choose(records, |_| Some(true))?,
+            Standing::Records => choose(records, |record| self.keeps(record, is_past))?,
         };
         let is_to_go = choice.has_tombstones || standing == Standing::IdleMarker;
-        let new_horizon = (is_to_go && horizon.is_none()).then(|| {
-            let Terms {
-                now_ms,
-                delete_retention_ms,
-                ..
-            } = self.terms;
-            now_ms.saturating_add(delete_retention_ms)
-        });
+        let new_horizon = (is_to_go && horizon.is_none()).then(|| self.terms.horizon());
         let kept = if choice.n_kept == 0 {
             match self.must_stay(*batch) {
                 true => Kept::Rewritten(emptied(batch.header())),
@@ -124,14 +155,37 @@ impl Sieve<'_> {
         })
     }
 
+    /// The same for a message of an old format.
+    pub(crate) fn sift_legacy(&self, batch: LegacyBatch<'_>) -> Result<Sifted, CorruptBatch> {
+        let payload = batch.payload(OPENED_BYTES_MAX)?;
+        let records = payload.records().map(|it| it.map(Seen::of_legacy));
+        let may_go = !self.terms.keeps_old_tombstones;
+        let choice = choose(records, |record| self.keeps(record, may_go))?;
+        let horizon = choice.has_tombstones.then(|| self.terms.horizon());
+        let mut keep = choice.keep.iter().copied();
+        let is_kept = |_: &LegacyRecord<'_>| keep.next().unwrap_or(true);
+        let is_last = batch.last_offset().checked_add(1) == Some(self.terms.end);
+        let kept = match converted(batch, &payload, horizon, is_kept)? {
+            Some(bytes) => Kept::Rewritten(bytes),
+            None if is_last => Kept::Rewritten(hollow(batch)),
+            None => Kept::Nothing,
+        };
+        Ok(Sifted {
+            kept,
+            abort: None,
+            n_read: choice.keep.len() as u64,
+            n_kept: choice.n_kept as u64,
+            n_invalid: choice.n_invalid,
+        })
+    }
+
     /// `None`: a record without a key, which goes.
-    fn keeps(&self, record: &Record<'_>, is_horizon_past: bool) -> Option<bool> {
+    fn keeps(&self, record: Seen<'_>, may_tombstones_go: bool) -> Option<bool> {
         if record.offset > self.newest.latest() {
             return Some(true);
         }
         let is_newest = record.offset >= self.newest.newest(record.key?);
-        let is_wanted = record.value.is_some() || !is_horizon_past || self.terms.keeps_tombstones;
-        Some(is_newest && is_wanted)
+        Some(is_newest && (!record.is_tombstone || !may_tombstones_go))
     }
 
     fn must_stay(&self, batch: Header<'_>) -> bool {
@@ -150,9 +204,9 @@ impl Sieve<'_> {
     }
 }
 
-fn choose(
-    payload: &Payload<'_>,
-    keeps: impl Fn(&Record<'_>) -> Option<bool>,
+fn choose<'a>(
+    records: impl Iterator<Item = Result<Seen<'a>, CorruptBatch>>,
+    keeps: impl Fn(Seen<'_>) -> Option<bool>,
 ) -> Result<Choice, CorruptBatch> {
     let mut choice = Choice {
         keep: Vec::new(),
@@ -160,13 +214,13 @@ fn choose(
         n_invalid: 0,
         has_tombstones: false,
     };
-    for record in payload.records() {
+    for record in records {
         let record = record?;
-        let keep = keeps(&record);
+        let keep = keeps(record);
         choice.n_invalid += u64::from(keep.is_none());
         let keep = keep.unwrap_or(false);
         choice.n_kept += usize::from(keep);
-        choice.has_tombstones |= keep && record.value.is_none();
+        choice.has_tombstones |= keep && record.is_tombstone;
         choice.keep.push(keep);
     }
     Ok(choice)
@@ -174,6 +228,7 @@ fn choose(
 
 #[cfg(test)]
 mod tests {
+    use ottla_protocol::batch::legacy::written::{message, packed};
     use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
     use ottla_protocol::compress::Codec;
 
@@ -186,7 +241,7 @@ mod tests {
             now_ms: NOW,
             delete_retention_ms: 500,
             end: 1000,
-            keeps_tombstones: false,
+            keeps_old_tombstones: true,
         }
     }
 
@@ -273,11 +328,50 @@ mod tests {
         assert_eq!(early, Kept::Whole);
         let late = sift(&bytes, &keys, &none, at(NOW + 500)).kept;
         assert_eq!(offsets(&late), (vec![11], Some(NOW + 500)));
-        let held = Terms {
-            keeps_tombstones: true,
-            ..at(NOW + 500)
+    }
+
+    fn sift_legacy(bytes: &[u8], newest: &Newest, terms: Terms) -> Sifted {
+        let sieve = Sieve {
+            newest,
+            transactions: &mut Transactions::default(),
+            lasts: &LastOfProducers::new(),
+            terms,
         };
-        assert_eq!(sift(&bytes, &keys, &none, held).kept, Kept::Whole);
+        sieve
+            .sift_legacy(LegacyBatch::parse(bytes).unwrap())
+            .unwrap()
+    }
+
+    #[test]
+    fn messages_of_old_formats_become_batches() {
+        let mut inner = message(1, 0, (0, 50), Some(b"a"), Some(b"1"));
+        inner.extend(message(1, 0, (1, 60), Some(b"b"), None));
+        inner.extend(message(1, 0, (2, 60), None, Some(b"no key")));
+        inner.extend(message(1, 0, (3, 60), Some(b"a"), Some(b"2")));
+        let bytes = packed(1, Codec::Lz4, (23, 60), &inner);
+        let keys = newest(&[("a", 23), ("b", 21)], 60);
+        let sifted = sift_legacy(&bytes, &keys, terms());
+        assert_eq!(offsets(&sifted.kept), (vec![21, 23], Some(NOW + 500)));
+        assert_eq!((sifted.n_read, sifted.n_kept, sifted.n_invalid), (4, 2, 1));
+        let late = Terms {
+            keeps_old_tombstones: false,
+            ..terms()
+        };
+        let sifted = sift_legacy(&bytes, &keys, late);
+        assert_eq!(offsets(&sifted.kept), (vec![23], None));
+        let newer = newest(&[("a", 50), ("b", 51)], 60);
+        assert_eq!(sift_legacy(&bytes, &newer, late).kept, Kept::Nothing);
+        let last = Terms { end: 24, ..late };
+        assert_eq!(
+            offsets(&sift_legacy(&bytes, &newer, last).kept),
+            (vec![], None)
+        );
+        // One whole message has no need to go, and becomes a batch all the same.
+        let bytes = message(0, 0, (21, 0), Some(b"b"), Some(b"v"));
+        assert_eq!(
+            offsets(&sift_legacy(&bytes, &keys, terms()).kept),
+            (vec![21], None)
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The segments that a round writes: `.cleaned` until they are swapped in.
 //!
 //! Usually one for each group. Records may grow by being rewritten (a delete horizon makes the
-//! timestamps longer, another level of the codec the batch): what does not fit goes on in a second.
+//! timestamps longer, another level of the codec the batch), and a segment of an old broker may reach
+//! further than an index can say (see `split`): what does not fit goes on in a second.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::heads::Head;
 use crate::index::AbortedTransaction;
 use crate::log_config::LogConfig;
 use crate::segment::{FailedAppend, Lengths, SEGMENT_BYTES_MAX, Segment};
+use crate::split::is_in_reach;
 
 /// See the head of this file.
 pub(super) struct Targets<'a> {
@@ -73,12 +75,6 @@ impl<'a> Targets<'a> {
         Ok(bytes.len())
     }
 
-    /// Takes a message of an old format as it is.
-    pub(super) fn copy(&mut self, source: &Segment, head: Head) -> Result<(), Early> {
-        let bytes = source.read_batch(&head)?;
-        self.write(head, &bytes).map(|_| ())
-    }
-
     /// Takes an entry of the transaction index, which belongs where its marker is.
     pub(super) fn note(&mut self, aborted: Option<AbortedTransaction>) {
         self.aborted.extend(aborted);
@@ -89,7 +85,7 @@ impl<'a> Targets<'a> {
             return self.begin(head.base_offset);
         };
         let size = last.size() as usize + self.buffer.len() + n_bytes;
-        if size <= SEGMENT_BYTES_MAX as usize {
+        if size <= SEGMENT_BYTES_MAX as usize && is_in_reach(last.base(), &head) {
             return Ok(());
         }
         // The entry of the marker at hand, if it has one, goes with its batch.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ottla_protocol::Offset;
 use parking_lot::RwLock;
 
 use crate::disk::{Disk, DiskFile};
@@ -29,6 +30,12 @@ const TAIL_ENTRIES_MAX: usize = 1024;
 const BLOCK_ENTRIES: u32 = 512;
 
 type Entry<const WIDTH: usize> = [u8; WIDTH];
+
+/// An offset as entries have it; `None`: it does not fit.
+fn relative(base: Offset, offset: Offset) -> Option<i32> {
+    let relative = i32::try_from(offset.checked_sub(base)?).ok()?;
+    (relative >= 0).then_some(relative)
+}
 
 /// See the head of this file. One writer; any number of readers.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ottla_protocol::Offset;
 
-use super::IndexFile;
+use super::{IndexFile, relative};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 
@@ -59,7 +59,7 @@ impl OffsetIndex {
             );
             return Err(Fault::corrupt(self.entries.path(), why));
         }
-        let Ok(relative) = u32::try_from(offset - self.base) else {
+        let Some(relative) = relative(self.base, offset) else {
             let why = format!("offset {offset} is too far from the base {}", self.base);
             return Err(Fault::corrupt(self.entries.path(), why));
         };
@@ -182,7 +182,9 @@ impl OffsetIndex {
     fn decode(&self, entry: &[u8; WIDTH]) -> OffsetPosition {
         let [a, b, c, d, e, f, g, h] = *entry;
         OffsetPosition {
-            offset: self.base + i64::from(i32::from_be_bytes([a, b, c, d])),
+            offset: self
+                .base
+                .saturating_add(i32::from_be_bytes([a, b, c, d]).into()),
             position: u32::from_be_bytes([e, f, g, h]),
         }
     }

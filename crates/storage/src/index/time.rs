@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ottla_protocol::Offset;
 
-use super::IndexFile;
+use super::{IndexFile, relative};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 
@@ -63,7 +63,11 @@ impl TimeIndex {
         if (!is_last && self.is_full(n_bytes)) || largest.timestamp <= last.timestamp {
             return Ok(());
         }
-        let Ok(relative) = u32::try_from(largest.offset - self.base) else {
+        let Some(relative) = relative(self.base, largest.offset) else {
+            if is_last {
+                // Of a segment that was never split, since it was closed in order.
+                return Ok(());
+            }
             let why = format!("offset {} is too far from {}", largest.offset, self.base);
             return Err(Fault::corrupt(self.entries.path(), why));
         };
@@ -160,7 +164,9 @@ impl TimeIndex {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = *entry;
         TimestampOffset {
             timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            offset: self.base + i64::from(i32::from_be_bytes([i, j, k, l])),
+            offset: self
+                .base
+                .saturating_add(i32::from_be_bytes([i, j, k, l]).into()),
         }
     }
 }

@@ -159,6 +159,11 @@ impl SimulatedDisk {
     pub(crate) fn flip(&self, path: &Path, position: usize, bit: u8) {
         let mut bytes = fs::read(path).expect("the file is there");
         bytes[position] ^= 1 << bit;
+        self.change(path, bytes);
+    }
+
+    /// Something else writes a file while nobody runs.
+    pub(crate) fn change(&self, path: &Path, bytes: Vec<u8>) {
         fs::write(path, &bytes).expect("the file can be written");
         let id = fs::metadata(path).expect("the file is there").ino();
         let mut state = self.state();

@@ -1,10 +1,13 @@
-//! Bits that turn over while the machine is down, where Kafka's format lets one notice.
+//! Bits that turn over while the machine is down, where Kafka's format lets one notice; and recovery
+//! points that look as if a Kafka had written them.
 
 use std::fs;
 
 use ottla_protocol::batch::{Header, batches};
 
 use crate::world::{World, partition};
+
+const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 
 /// Base offset and leader epoch are outside the checksum of a batch.
 fn is_checked(at: usize) -> bool {
@@ -69,6 +72,27 @@ impl World {
         self.sim.flip(&path, at, bit);
     }
 
+    /// The segment that holds the point is then read from its start. Only of compacted logs: in others
+    /// that gives up what tells of a lost tail, as it must for logs of a Kafka. And only if
+    /// the point is inside of a segment, since ours vouches for less of one that ends there.
+    pub(crate) fn disown_point(&mut self) {
+        let path = self.root.join(RECOVERY_POINTS);
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let base = format!("{:020}.log", self.recovery_point());
+        let is_at_base = self
+            .root
+            .join(format!("{}", partition()))
+            .join(base)
+            .exists();
+        if !self.is_compacted || is_at_base || !text.ends_with(" \n") {
+            return;
+        }
+        self.trace(|| "the recovery point is another's".into());
+        self.totals.points_of_others += 1;
+        self.sim
+            .change(&path, text.replace(" \n", "\n").into_bytes());
+    }
+
     /// From the batch that holds this byte on the log may be cut.
     fn may_lose(&mut self, bytes: &[u8], at: usize, point: i64) -> bool {
         let mut position = 0;
@@ -89,10 +113,9 @@ impl World {
     }
 
     fn recovery_point(&self) -> i64 {
-        let path = self.root.join("recovery-point-offset-checkpoint");
-        let text = fs::read_to_string(path).unwrap_or_default();
+        let text = fs::read_to_string(self.root.join(RECOVERY_POINTS)).unwrap_or_default();
         let line = text.lines().nth(2);
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        line.and_then(|line| line.split_whitespace().nth(2)?.parse().ok())
             .unwrap_or(0)
     }
 }

@@ -29,7 +29,7 @@ totals! {
     operations, reopened_clean, reopened_killed, power_cuts, died_in_a_call,
     writes_lost, torn_writes, zeroed_writes, reordered_writes, names_lost,
     errors, failed_syncs, full_disk, short_writes, poisoned,
-    flips_in_log, flips_in_index, flips_in_snapshot,
+    flips_in_log, flips_in_index, flips_in_snapshot, points_of_others,
     syncs, directory_syncs, bytes_cut,
     appends, appends_refused, duplicates, follower_appends, markers, aborts, rebuilt,
     rolls, flushes, recovery_points, truncations, fresh_starts, segments_retained, records_deleted,

@@ -269,6 +269,9 @@ impl World {
         if self.dice.percent(12) {
             self.flip_a_bit();
         }
+        if self.dice.percent(8) {
+            self.disown_point();
+        }
     }
 
     /// The process is gone from one moment to the next; then, perhaps, the power too.

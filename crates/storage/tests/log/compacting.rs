@@ -34,7 +34,7 @@ fn config() -> LogConfig {
 type Between<'a> = Box<dyn FnMut(&mut Log) + 'a>;
 
 /// Owns a log, and does something to it whenever compaction takes the lock.
-struct Owner<'a> {
+pub(crate) struct Owner<'a> {
     log: RefCell<Option<Log>>,
     between: RefCell<Between<'a>>,
     n_steps: AtomicUsize,
@@ -42,7 +42,7 @@ struct Owner<'a> {
 }
 
 impl<'a> Owner<'a> {
-    fn of(log: Log) -> Self {
+    pub(crate) fn of(log: Log) -> Self {
         Self::with(log, |_| ())
     }
 
@@ -55,7 +55,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    fn take(self) -> Log {
+    pub(crate) fn take(self) -> Log {
         self.log.into_inner().unwrap()
     }
 }
@@ -101,7 +101,7 @@ fn keys() -> Newest {
 }
 
 /// Compacts all that may be, and returns how far.
-fn clean(owner: &Owner<'_>, checkpoint: i64, now_ms: i64) -> Result<Outcome, Fault> {
+pub(crate) fn clean(owner: &Owner<'_>, checkpoint: i64, now_ms: i64) -> Result<Outcome, Fault> {
     let round = {
         let mut log = owner.log.borrow_mut();
         let log = log.as_mut().unwrap();

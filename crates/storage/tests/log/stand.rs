@@ -36,6 +36,7 @@ pub(crate) fn how(directory: &Path, config: LogConfig, disk: Disk) -> OpenLog {
         partition: TopicPartition::new("orders", 0),
         config,
         recovery_point: 0,
+        is_point_ours: true,
         start: 0,
         high_watermark: 0,
         is_clean: false,
