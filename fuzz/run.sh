@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# fuzz/run.sh TARGET [SECONDS]: fuzz one target (request, batch) with libFuzzer on the stable
+# fuzz/run.sh TARGET [SECONDS]: fuzz one target (request, batch, directory) with libFuzzer on the stable
 # compiler. The corpus grows in fuzz/corpus; a finding is left in fuzz/artifacts and ends the run.
 set -euo pipefail
 cd "$(dirname "$0")"
-target=${1:?usage: fuzz/run.sh request|batch [SECONDS]}
+target=${1:?usage: fuzz/run.sh request|batch|directory [SECONDS]}
 seconds=${2:-60}
 host=$(rustc -vV | sed -n 's/^host: //p')
 folder=${CARGO_TARGET_DIR:-target}

@@ -1,4 +1,7 @@
-//! What the fuzz targets share: an allocator that knows how much is held.
+//! What the fuzz targets share: an allocator that knows how much is held, and directories made of
+//! bytes.
+
+pub mod directory;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
