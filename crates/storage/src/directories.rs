@@ -15,8 +15,8 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 use crate::events::LogEvents;
 use crate::file_names::{
-    DirectoryName, FileKind, OffsetName, Stage, delete_directory, metadata_log_directory,
-    partition_directory, stray_directory,
+    DirectoryName, FileKind, OffsetName, Stage, delete_directory, is_of_a_directory,
+    metadata_log_directory, partition_directory, stray_directory,
 };
 use crate::log::{Log, OpenLog};
 use crate::log_config::LogConfig;
@@ -322,13 +322,17 @@ impl Directories {
         let shutdown = directory.take_clean_shutdown()?;
         let checkpoints = directory.read_checkpoints()?;
         let mut logs = Vec::new();
-        for entry in self
-            .disk
-            .list(directory.path())?
-            .iter()
-            .filter(|e| e.is_directory)
-        {
+        for entry in &self.disk.list(directory.path())? {
             let path = directory.path().join(&entry.name);
+            if !entry.is_directory {
+                if !is_of_a_directory(&entry.name) {
+                    tracing::warn!(
+                        "{}: no file of a log directory; it is left alone",
+                        path.display()
+                    );
+                }
+                continue;
+            }
             match DirectoryName::parse(&entry.name) {
                 Some(DirectoryName::Partition(partition)) => {
                     let config = config_of(&partition);

@@ -340,9 +340,17 @@ fn list(path: &Path) -> io::Result<Vec<Entry>> {
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        // Follows a symbolic link, as Kafka does. A name that vanished meanwhile is not there.
-        let Ok(metadata) = fs::metadata(entry.path()) else {
-            continue;
+        // Follows a symbolic link, as Kafka does. A name that vanished meanwhile is not there; a link to
+        // nothing is, and whoever opens it is told.
+        let metadata = match fs::metadata(entry.path()) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match fs::symlink_metadata(entry.path()) {
+                    Ok(link) => link,
+                    Err(_) => continue,
+                }
+            }
+            Err(error) => return Err(error),
         };
         entries.push(Entry {
             name,

@@ -16,6 +16,12 @@ pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 const REMOTE_INDEX_CACHE: &str = "remote-log-index-cache";
+const QUORUM_STATE: &str = "quorum-state";
+const BOOTSTRAP: &str = "bootstrap.checkpoint";
+/// Of a file that was to take another's place.
+const TEMPORARY: &str = ".tmp";
+/// Digits of an offset in a name.
+const OFFSET_DIGITS: usize = 20;
 
 /// The longest name that the usual file systems take.
 const NAME_BYTES_MAX: usize = 255;
@@ -106,6 +112,9 @@ impl OffsetName {
             .unwrap_or((name, Stage::Final));
         let dot = name.find('.')?;
         let (digits, suffix) = name.split_at(dot);
+        if digits.len() != OFFSET_DIGITS {
+            return None;
+        }
         let kind = FileKind::OF_SEGMENT
             .into_iter()
             .chain([FileKind::ProducerSnapshot])
@@ -116,6 +125,29 @@ impl OffsetName {
             stage,
         })
     }
+}
+
+/// Whether a file of this name has a place in the directory of a log, the metadata log's included.
+pub(crate) fn is_of_a_log(name: &str) -> bool {
+    OffsetName::parse(name).is_some()
+        || SnapshotId::parse(name).is_some()
+        || [LEADER_EPOCHS, PARTITION_METADATA, QUORUM_STATE].contains(&name)
+        || name.ends_with(TEMPORARY)
+}
+
+/// The same for a log directory itself.
+pub(crate) fn is_of_a_directory(name: &str) -> bool {
+    const NAMES: [&str; 8] = [
+        LOCK,
+        META_PROPERTIES,
+        CLEAN_SHUTDOWN,
+        RECOVERY_POINTS,
+        LOG_STARTS,
+        HIGH_WATERMARKS,
+        CLEANED,
+        BOOTSTRAP,
+    ];
+    NAMES.contains(&name) || name.ends_with(TEMPORARY)
 }
 
 /// The path of a segment's file.
@@ -323,11 +355,32 @@ mod tests {
             "leader-epoch-checkpoint",
             ".log",
             "x.log",
-            "1.logs",
-            "-1.log",
-            "1.log.tmp",
+            "00000000000000000001.logs",
+            "-0000000000000000001.log",
+            "00000000000000000001.log.tmp",
+            "1.log",
+            "000000000000000000001.log",
         ] {
             assert_eq!(OffsetName::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn foreign_files_are_told_apart() {
+        for own in [
+            "00000000000000000001.index",
+            "00000000000000000012-0000000003.checkpoint",
+            "partition.metadata",
+            "leader-epoch-checkpoint.tmp",
+        ] {
+            assert!(is_of_a_log(own), "{own}");
+        }
+        assert!(is_of_a_directory("bootstrap.checkpoint"));
+        for foreign in ["notes.txt", "1.log", "abc.index", ""] {
+            assert!(
+                !is_of_a_log(foreign) && !is_of_a_directory(foreign),
+                "{foreign}"
+            );
         }
     }
 

@@ -12,7 +12,7 @@ use ottla_protocol::Offset;
 
 use crate::disk::{Disk, Entry};
 use crate::error::Fault;
-use crate::file_names::{FileKind, OffsetName, Stage};
+use crate::file_names::{FileKind, OffsetName, Stage, is_of_a_log};
 use crate::heads::Heads;
 use crate::segment::{Lengths, SEGMENT_BYTES_MAX};
 use crate::split::base_of_first_part;
@@ -160,6 +160,10 @@ fn list(disk: &Disk, directory: &Path) -> Result<Listed, Fault> {
     let mut indexes = Vec::new();
     for entry in files(disk, directory)? {
         let Some(name) = OffsetName::parse(&entry.name) else {
+            if !is_of_a_log(&entry.name) {
+                let path = directory.join(&entry.name);
+                tracing::warn!("{}: no file of a log; it is left alone", path.display());
+            }
             continue;
         };
         let segment = || -> SegmentFiles { SegmentFiles::default() };
@@ -191,8 +195,9 @@ fn list(disk: &Disk, directory: &Path) -> Result<Listed, Fault> {
         .iter()
         .filter(|index| !bases.contains(&index.offset))
     {
-        tracing::warn!("{} belongs to no segment and is removed", orphan.format());
-        disk.remove(&directory.join(orphan.format()))?;
+        let path = directory.join(orphan.format());
+        tracing::warn!("{} belongs to no segment and is removed", path.display());
+        disk.remove(&path)?;
         listed.has_changed = true;
     }
     listed.segments.retain(|base, _| bases.contains(base));

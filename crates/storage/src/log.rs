@@ -156,6 +156,14 @@ impl Log {
             offset: end,
             place: place_of_end(&segments),
         };
+        if how.high_watermark > end.offset {
+            tracing::warn!(
+                "{}: the log ends at offset {}, before its high watermark {}: records are missing",
+                directory.display(),
+                end.offset,
+                how.high_watermark
+            );
+        }
         let high_watermark = how.high_watermark.clamp(start, end.offset);
         let ends = Ends {
             start,

@@ -245,7 +245,12 @@ impl Partitions {
             }
             return;
         }
-        tracing::warn!(partition = %id, "log is not assigned to this node; it is set aside as stray");
+        tracing::warn!(
+            partition = %id,
+            topic_id = log.topic_id().map_or_else(|| "none".to_owned(), |id| id.to_string()),
+            directory = %log.directory().display(),
+            "log is not assigned to this node; it is set aside as stray"
+        );
         if let Err(fault) = self.directories.set_aside(&directory, log) {
             tracing::error!(partition = %id, %fault, "stray log could not be set aside");
         }

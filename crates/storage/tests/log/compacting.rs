@@ -825,6 +825,78 @@ fn a_full_disk_is_no_harm_and_the_next_round_succeeds() {
     assert!(read_committed(&log.view()).len() < 20);
 }
 
+/// Has room for so many writes, and then none until it is told.
+struct Filled {
+    n_left: AtomicUsize,
+    is_armed: std::sync::atomic::AtomicBool,
+}
+
+impl DiskFaults for Filled {
+    fn before(&self, call: DiskCall, _: &Path, _: usize) -> DiskVerdict {
+        let takes_room = matches!(call, DiskCall::Write | DiskCall::Create);
+        if !takes_room || !self.is_armed.load(Ordering::Relaxed) {
+            return DiskVerdict::Proceed;
+        }
+        let one_less = |n: usize| n.checked_sub(1);
+        match self
+            .n_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+        {
+            Ok(_) => DiskVerdict::Proceed,
+            Err(_) => DiskVerdict::Fail(ErrorKind::StorageFull),
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_at_any_step_is_no_harm_and_the_next_round_succeeds() {
+    let original = tempfile::tempdir().unwrap();
+    let model = filled(original.path(), 300);
+    let files = files(original.path());
+    for at in 0.. {
+        let place = tempfile::tempdir().unwrap();
+        for (name, bytes) in &files {
+            std::fs::write(place.path().join(name), bytes).unwrap();
+        }
+        let full = Arc::new(Filled {
+            n_left: at.into(),
+            is_armed: false.into(),
+        });
+        let log = Log::open(OpenLog {
+            is_clean: true,
+            high_watermark: i64::MAX,
+            ..how(place.path(), config(), Disk::breakable(full.clone()))
+        });
+        let owner = Owner::of(log.unwrap());
+        full.is_armed.store(true, Ordering::Relaxed);
+        let done = clean(&owner, 0, NOW);
+        full.is_armed.store(false, Ordering::Relaxed);
+        let why = format!("room for {at} writes");
+        let is_done = match done {
+            Ok(outcome) => {
+                cleaned(outcome);
+                true
+            }
+            Err(fault) => {
+                assert!(fault.is_passing(), "{why}: {fault}");
+                model.assert_fits(&owner.log.borrow().as_ref().unwrap().view(), &why);
+                false
+            }
+        };
+        if is_done {
+            assert!(at > 10, "{why} was enough");
+            break;
+        }
+        let again = cleaned(clean(&owner, 0, NOW).unwrap()).end;
+        let mut log = owner.take();
+        model.assert_compacted(&log.view(), again, &why);
+        append(&mut log, &keyed("more", Some("1"))).unwrap();
+        for left in [".cleaned", ".swap"] {
+            assert!(files_ending(place.path(), left).is_empty(), "{why}: {left}");
+        }
+    }
+}
+
 #[test]
 fn a_broken_batch_ends_the_round_and_is_not_copied() {
     let place = tempfile::tempdir().unwrap();

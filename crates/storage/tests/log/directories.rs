@@ -386,3 +386,53 @@ fn many_logs_come_back_after_a_crash() {
         200
     );
 }
+
+#[test]
+fn what_is_foreign_is_left_alone_and_a_link_to_nothing_is_a_fault_of_its_name() {
+    let (_place, paths) = two();
+    let partition = |name: &str| paths[1].join("t-0").join(name);
+    let directories = open_two(&paths);
+    let other = &directories.all()[1];
+    let id = TopicPartition::new("t", 0);
+    let mut log = directories
+        .create_log(other, id, Uuid::from_u128(1000), small(), NOW)
+        .unwrap();
+    fill(&mut log, 90);
+    drop((log, directories));
+    for name in [
+        "notes.txt",
+        "1.log",
+        "abc.index",
+        "000000000000000000001.log",
+    ] {
+        fs::write(partition(name), "what is this").unwrap();
+    }
+    fs::write(paths[1].join("notes.txt"), "what is this").unwrap();
+    std::os::unix::fs::symlink("/nowhere", paths[1].join("u-0")).unwrap();
+    let load = || {
+        let directories = open_two(&paths);
+        let loaded = directories.load(&|_| small(), 1, NOW).unwrap();
+        (directories, loaded.logs)
+    };
+    let (directories, logs) = load();
+    assert_holds(&logs[0].log, 0, 90);
+    drop((directories, logs));
+    assert_eq!(fs::read(partition("1.log")).unwrap(), b"what is this");
+
+    // A segment that was moved to another place works through a link, and not without what it names.
+    let (name, elsewhere) = ("00000000000000000000.log", paths[0].join("moved"));
+    fs::rename(partition(name), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, partition(name)).unwrap();
+    let (directories, logs) = load();
+    assert_holds(&logs[0].log, 0, 90);
+    drop((directories, logs));
+    fs::remove_file(&elsewhere).unwrap();
+    let (directories, logs) = load();
+    assert!(logs.is_empty());
+    let why = directories.all()[1].offline_because().unwrap();
+    assert!(why.contains(name), "{why}");
+    assert!(
+        partition("00000000000000000000.index").exists(),
+        "nothing is removed"
+    );
+}

@@ -14,5 +14,6 @@ mod room;
 mod shrinking;
 mod splitting;
 mod stand;
+mod times;
 mod together;
 mod windows;
