@@ -53,7 +53,8 @@ pub(super) fn check(
     if known.contains(&asked) {
         return Ok(());
     }
-    let why = format!("ServerAssignor {asked} is not one of {}.", known.join(", "));
+    let known = known.join(", ");
+    let why = format!("ServerAssignor {asked} is not supported. Supported assignors: {known}.");
     Err(UnfitRequest::new(Refusal::UnsupportedAssignor, why))
 }
 
