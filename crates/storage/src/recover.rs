@@ -195,7 +195,10 @@ impl Opening<'_> {
         let segment = Arc::new(segment);
         let cut = if let State::Unflushed { is_last } = state {
             self.resume(&segment, files, is_last)?
-        } else if files.has_offsets && segment.has_sound_indexes(files.lengths)? {
+        } else if files.has_offsets
+            && segment.has_sound_indexes(files.lengths)?
+            && segment.has_indexes_below(self.base_behind(base).unwrap_or(Offset::MAX))?
+        {
             if !files.has_times {
                 segment.times.create()?;
                 self.has_new_names = true;
@@ -291,9 +294,8 @@ impl Opening<'_> {
         }
         let n_bytes = segment.size().saturating_sub(position);
         let from = (position, offset);
+        let bounds = (from, self.base_behind(segment.base()));
         let epochs = (&self.known_epochs, &mut self.epochs);
-        let at = self.bases.partition_point(|base| *base <= segment.base());
-        let bounds = (from, self.bases.get(at).copied());
         let cut = scan_segment(segment, bounds, self.how, epochs, &mut producers)?;
         if is_unflushed {
             let snapshot = self.files.take(&producers)?;
@@ -329,6 +331,12 @@ impl Opening<'_> {
             tracing::warn!("{path}: segment {next} does not follow {end}, where the log ends now");
         }
         joins
+    }
+
+    /// Where the next segment begins.
+    fn base_behind(&self, base: Offset) -> Option<Offset> {
+        let at = self.bases.partition_point(|it| *it <= base);
+        self.bases.get(at).copied()
     }
 
     fn start_of_log(&self, otherwise: Offset) -> Offset {
@@ -418,21 +426,23 @@ impl Opening<'_> {
         })
     }
 
-    /// Reads headers behind the last index entry; if they make no sense, the whole segment.
+    /// Reads headers behind the last index entry; if they make no sense, or not with the indexes, the
+    /// whole segment.
     fn read_end(&mut self) -> Result<Offset, Early> {
         let Some(active) = self.segments.last().map(Arc::clone) else {
             return Ok(self.how.start);
         };
+        let is_scanned = self.producers.is_some();
         match active.read_end() {
-            Err(Fault::Corrupt { .. }) if self.producers.is_none() => {
-                self.segments.pop();
-                let scanned = self.scan(&active, true);
-                self.segments.push(Arc::clone(&active));
-                scanned?;
-                Ok(active.read_end()?)
-            }
-            end => Ok(end?),
+            Err(Fault::Corrupt { .. }) if !is_scanned => {}
+            Ok(end) if !is_scanned && !active.has_indexes_below(end)? => {}
+            end => return Ok(end?),
         }
+        self.segments.pop();
+        let scanned = self.scan(&active, true);
+        self.segments.push(Arc::clone(&active));
+        scanned?;
+        Ok(active.read_end()?)
     }
 
     fn producers_at(&mut self, start: Offset, end: Offset) -> Result<Producers, Fault> {

@@ -680,6 +680,13 @@ impl Segment {
             && self.txns.is_sound()?)
     }
 
+    /// Whether the indexes name nothing at or behind `end`, where the next segment begins, or the log
+    /// ends: what comes later would not follow it.
+    pub(crate) fn has_indexes_below(&self, end: Offset) -> Result<bool, Fault> {
+        let is_above = self.times.n_entries() > 0 && self.times.last()?.offset >= end;
+        Ok(!is_above && self.offsets.last()?.is_none_or(|last| last.offset < end))
+    }
+
     /// Gives the files the names of things to be unlinked, and says where they are.
     pub(crate) fn retire(&self) -> Result<Vec<PathBuf>, Fault> {
         // Readers may still hold this segment; what is not there they do without.

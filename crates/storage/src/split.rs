@@ -96,11 +96,16 @@ fn parts(segment: &Segment) -> Result<Vec<Part>, Fault> {
         };
         match parts.last_mut() {
             Some(part) if is_in_reach(part.base, &head) => {}
-            _ => parts.push(Part {
-                base: first_offset(segment.log_file(), &head)?.max(last.saturating_add(1)),
-                start: head.position,
-                end: 0,
-            }),
+            _ => {
+                // Whatever the batch says, it is in reach of the base, or there would be no end to it.
+                let lowest = head.last_offset.saturating_sub(i32::MAX.into());
+                let first = first_offset(segment.log_file(), &head)?;
+                parts.push(Part {
+                    base: first.max(lowest).max(last.saturating_add(1)),
+                    start: head.position,
+                    end: 0,
+                });
+            }
         }
         last = last.max(head.last_offset);
         if let Some(part) = parts.last_mut() {

@@ -626,6 +626,32 @@ fn missing_and_broken_indexes_are_rebuilt() {
     }
 }
 
+/// What is appended would not follow them, and the next opening would find them broken.
+#[test]
+fn index_entries_from_behind_the_end_are_not_believed() {
+    for (is_active, ending, entry) in [
+        (true, "timeindex", vec![0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0]),
+        (true, "index", vec![0, 0, 3, 0, 0, 0, 0, 9]),
+        (false, "timeindex", vec![0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0]),
+        (false, "index", vec![0, 0, 3, 0, 0, 0, 0, 9]),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = open(place.path(), small());
+        fill(&mut log, 90);
+        log.close().unwrap();
+        let (good, mut all) = (files(place.path()), files_ending(place.path(), ending));
+        let (name, _) = match is_active {
+            true => all.pop_last().unwrap(),
+            false => all.pop_first().unwrap(),
+        };
+        fs::write(place.path().join(&name), entry).unwrap();
+        let log = open_clean(place.path(), small());
+        assert_holds(&log, 0, 90);
+        log.close().unwrap();
+        assert!(files(place.path())[&name] == good[&name], "{name}");
+    }
+}
+
 #[test]
 fn indexes_without_a_segment_go() {
     let place = tempfile::tempdir().unwrap();

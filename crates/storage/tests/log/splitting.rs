@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use ottla_protocol::batch::legacy::written::{message, packed};
 use ottla_protocol::batch::stamp;
 use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
 use ottla_protocol::compress::Codec;
@@ -218,6 +219,25 @@ fn what_is_torn_or_wrong_is_cut_as_ever() {
         assert_eq!(offsets_of(&log), left, "case {at}");
         assert_eq!(log.n_segments(), n_segments, "case {at}");
     }
+}
+
+/// Of a packed message whose first record claims to be far away from its last.
+#[test]
+fn a_message_that_reaches_too_far_by_itself_is_split_off_once() {
+    let place = tempfile::tempdir().unwrap();
+    let far = 5 * REACH;
+    let mut bytes = message(0, 0, (0, NOW), None, Some(b"v"));
+    let inner = message(0, 0, (3, NOW), None, Some(b"v"));
+    bytes.extend(packed(0, Codec::Gzip, (far, NOW), &inner));
+    fs::write(place.path().join(name(0, "log")), bytes).unwrap();
+    let log = open(place.path(), small());
+    assert_eq!((log.n_segments(), log.end()), (2, far + 1));
+    let bases = [name(0, "log"), name(far - REACH, "log")];
+    assert!(
+        logs(place.path()).keys().eq(&bases),
+        "{:?}",
+        logs(place.path()).keys()
+    );
 }
 
 #[test]
