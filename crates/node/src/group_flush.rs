@@ -4,13 +4,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use ottla_storage::Directory;
 use parking_lot::{Condvar, Mutex};
 
 use crate::appends::Appends;
 use crate::cold_reads::ColdReads;
+use crate::opening::Opening;
 use crate::page_cache::PageCache;
 use crate::partitions::Partition;
 use crate::room::Room;
@@ -23,6 +26,13 @@ const N_THREADS: usize = 4;
 const TOGETHER_MIN: usize = 64;
 /// More wait for the next turn, so that the first are not kept waiting for all.
 const TOGETHER_MAX: usize = 1024;
+
+/// How long one waits for others while logs are opened after a crash: each has files to be synced, and
+/// those of hundreds take one call. Clients notice nothing of so little.
+const GATHERING: Duration = Duration::from_millis(20);
+
+/// Between two tries to flush what there is no descriptor for.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 const IDLE: u8 = 0;
 const QUEUED: u8 = 1;
@@ -73,6 +83,9 @@ pub(crate) struct GroupFlush {
     pages: PageCache,
     cold: Arc<ColdReads>,
     appends: Appends,
+    opening: Arc<Opening>,
+    /// Somebody has to try again.
+    pauses: AtomicBool,
 }
 
 impl GroupFlush {
@@ -83,6 +96,7 @@ impl GroupFlush {
         room: Room,
         cold: ColdReads,
         appends: Appends,
+        opening: Arc<Opening>,
     ) -> std::io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
         let (pages, page_thread) = PageCache::start(name, n_bytes_hot, room)?;
         let flush = Arc::new(Self {
@@ -91,6 +105,8 @@ impl GroupFlush {
             pages,
             cold: Arc::new(cold),
             appends,
+            opening,
+            pauses: AtomicBool::new(false),
         });
         let flushers = (0..N_THREADS)
             .map(|n| {
@@ -110,6 +126,12 @@ impl GroupFlush {
             self.line.lock().partitions.push_back(partition.clone());
             self.work.notify_one();
         }
+    }
+
+    /// It could not be flushed, and nothing is wrong with it: another turn, after a pause.
+    pub(crate) fn ask_again(&self, partition: &Arc<Partition>) {
+        self.pauses.store(true, Ordering::Relaxed);
+        self.ask(partition);
     }
 
     /// Who looks after the page cache of this directory.
@@ -148,6 +170,9 @@ impl GroupFlush {
                 [partition] => partition.flush(),
                 many => flush_together(many),
             }
+            if self.pauses.swap(false, Ordering::Relaxed) {
+                std::thread::park_timeout(AGAIN_AFTER);
+            }
             for partition in partitions {
                 if partition.flush_turn().end() {
                     self.line.lock().partitions.push_back(partition);
@@ -159,23 +184,33 @@ impl GroupFlush {
 
     fn next(&self) -> Option<Vec<Arc<Partition>>> {
         let mut line = self.line.lock();
+        let mut gathers_until = None;
         loop {
-            let n = share(line.partitions.len());
+            let n_waiting = line.partitions.len();
+            let gathers = n_waiting > 0 && !line.is_stopping && !self.opening.is_done();
+            if gathers && n_waiting < TOGETHER_MAX {
+                let until = *gathers_until.get_or_insert_with(|| Instant::now() + GATHERING);
+                if !self.work.wait_until(&mut line, until).timed_out() {
+                    continue;
+                }
+            }
+            let n = share(line.partitions.len(), gathers);
             if n > 0 {
                 return Some(line.partitions.drain(..n).collect());
             }
             if line.is_stopping {
                 return None;
             }
+            gathers_until = None;
             self.work.wait(&mut line);
         }
     }
 }
 
 /// How many of those in the line are flushed in one go.
-fn share(n_waiting: usize) -> usize {
+fn share(n_waiting: usize, are_gathered: bool) -> usize {
     match n_waiting {
-        0..TOGETHER_MIN => n_waiting.min(1),
+        0..TOGETHER_MIN if !are_gathered => n_waiting.min(1),
         many => many.min(TOGETHER_MAX),
     }
 }
@@ -185,7 +220,13 @@ fn flush_together(partitions: &[Arc<Partition>]) {
     let Some(directory) = partitions.first().map(|first| first.directory()) else {
         return;
     };
-    let started = std::time::Instant::now();
+    for some in partitions.chunks(directory.n_together()) {
+        flush_some(directory, some);
+    }
+}
+
+fn flush_some(directory: &Directory, partitions: &[Arc<Partition>]) {
+    let started = Instant::now();
     let planned = partitions
         .iter()
         .filter_map(|partition| Some((partition, partition.flush_plan()?)));
@@ -203,7 +244,10 @@ mod tests {
 
     #[test]
     fn one_at_a_time_unless_many_wait() {
-        assert_eq!([0, 1, 63, 64, 5000].map(share), [0, 1, 1, 64, 1024]);
+        let of = |n| share(n, false);
+        assert_eq!([0, 1, 63, 64, 5000].map(of), [0, 1, 1, 64, 1024]);
+        let gathered = |n| share(n, true);
+        assert_eq!([0, 1, 63, 5000].map(gathered), [0, 1, 63, 1024]);
     }
 
     #[test]

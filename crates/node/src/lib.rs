@@ -31,6 +31,8 @@ mod coordinators;
 mod on_demand;
 mod opening;
 mod upkeep;
+mod news;
+mod descriptors;
 mod cleaner;
 mod metrics;
 mod samples;
@@ -45,6 +47,7 @@ pub use coordinators::{
     TRANSACTION_STATE_TOPIC, Transactions, TxnHost, create_group_topic, create_transaction_topic,
     is_internal_topic,
 };
+pub use descriptors::Descriptors;
 pub use file_slice::FileSlice;
 pub use format::{
     DirectoryRole, Format, FormatRefused, Formatted, InitialController, InitialVoters, auto_format,

@@ -126,6 +126,9 @@ definitions! {
     PRODUCER_IDS = Gauge "kafka_server_replicamanager_produceridcount" "kafka.server:type=ReplicaManager,name=ProducerIdCount" "Producer ids remembered by the partitions.";
     UPTIME = Gauge "ottla_uptime_seconds" "" "Seconds since the process started.";
     FLUSH_WAITING = Gauge "ottla_flush_dirty_partitions" "" "Partitions whose newest records are not yet on the disk.";
+    OPEN_FILES = Gauge "ottla_open_files" "" "Files of logs that are open.";
+    OPEN_FILES_MAX = Gauge "ottla_open_files_max" "" "How many are meant to be, those aside that are in use: a share of the limit of this process.";
+    FILES_CLOSED = Counter "ottla_files_closed_total" "" "Files of logs that were closed because others were needed; each is opened again at the next need.";
     LOGS_FOUND = Gauge "ottla_logs_found" "" "Logs that were found at the start.";
     LOGS_OPENED = Gauge "ottla_logs_opened" "" "Those of them that are open, or cannot be opened.";
     LOG_BYTES_TO_OPEN = Gauge "ottla_log_bytes_to_open" "" "After a crash: bytes of segments from the recovery points on, of logs that are not open yet. Not all of them are read.";

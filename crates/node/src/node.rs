@@ -30,9 +30,11 @@ use crate::coordinators::{
     MarkerWriter, NewHost, PatternReader, ProducerIds, TRANSACTION_STATE_TOPIC, TopicVersions,
     TxnAround, TxnHost, is_internal_topic,
 };
+use crate::descriptors::Descriptors;
 use crate::group_flush::GroupFlush;
 use crate::metrics::Metrics;
 use crate::on_demand::OnDemand;
+use crate::opening::Opening;
 use crate::partitions::{FetchSessions, Partitions, Surroundings, log_settings};
 use crate::quorum::{self, CannotStart, ImageFeed, Registration, Started, Subscriber};
 use crate::room::Room;
@@ -106,6 +108,7 @@ pub struct Start {
     pub config: BrokerConfig,
     /// The way to the file system.
     pub disk: Disk,
+    pub descriptors: Descriptors,
     /// The client listeners as bound and advertised.
     pub endpoints: Vec<Endpoint>,
     /// The runtime of quorum, coordinators and timers; never waits for a disk.
@@ -136,7 +139,9 @@ impl Node {
         let clock = Clock::default();
         let metrics = Arc::new(Metrics::default());
         let directories = Arc::new(open_directories(&settings, start.disk.clone())?);
-        let (flushers, flush_threads) = start_flushers(&directories, &settings, &metrics)?;
+        let opening = Arc::<Opening>::default();
+        let (flushers, flush_threads) =
+            start_flushers(&directories, &settings, &metrics, &opening)?;
         let Started {
             controller,
             feed,
@@ -162,6 +167,7 @@ impl Node {
             node_id: settings.node_id,
             clock: clock.clone(),
             metrics: metrics.clone(),
+            news: Arc::default(),
             durability: if settings.ottla.flush_before_ack {
                 Durability::Flushed
             } else {
@@ -196,7 +202,9 @@ impl Node {
             log_levels: OnceLock::new(),
             broker_epoch: AtomicI64::new(-1),
             state: AtomicU8::new(BrokerState::Starting as u8),
-            opening: Arc::default(),
+            opening,
+            descriptors: start.descriptors,
+            disk: start.disk.clone(),
         });
         let mut node = Self {
             registration: Registration::new(
@@ -425,6 +433,7 @@ fn start_flushers(
     directories: &Directories,
     settings: &NodeSettings,
     metrics: &Arc<Metrics>,
+    opening: &Arc<Opening>,
 ) -> Result<Flushers, StartFailed> {
     // Negative: everything stays.
     let n_bytes_hot = u64::try_from(settings.ottla.page_cache_bytes).unwrap_or(u64::MAX);
@@ -442,9 +451,15 @@ fn start_flushers(
         let room = Room::new(n_bytes_ahead, usable);
         let cold = ColdReads::new(n_cold, metrics.clone());
         let appends = Appends::new(Place::of(&settings.ottla.append_mode), n_inline_max);
-        let (flusher, started) =
-            GroupFlush::start(&n.to_string(), n_bytes_hot, room, cold, appends)
-                .map_err(|error| StartFailed::Io("start the flush threads", error))?;
+        let (flusher, started) = GroupFlush::start(
+            &n.to_string(),
+            n_bytes_hot,
+            room,
+            cold,
+            appends,
+            opening.clone(),
+        )
+        .map_err(|error| StartFailed::Io("start the flush threads", error))?;
         flushers.insert(directory.path().to_owned(), flusher);
         threads.extend(started);
     }

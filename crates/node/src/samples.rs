@@ -22,6 +22,10 @@ impl Services {
             FETCH_SESSION_PARTITIONS,
             self.fetch_sessions.n_partitions() as f64,
         );
+        let files = self.disk.open_files();
+        page.plain(OPEN_FILES, files.n_open() as f64);
+        page.plain(OPEN_FILES_MAX, files.n_max() as f64);
+        page.plain(FILES_CLOSED, files.n_closed() as f64);
         self.write_logs(page);
         self.write_cleaner(page);
         self.write_cluster(page, &self.image());
@@ -47,9 +51,7 @@ impl Services {
             n_leading += usize::from(partition.leader_epoch().is_some());
             n_offline += usize::from(!partition.directory().is_online());
             n_waiting += partition.high_watermark_parking().n_waiting();
-            if let Some(Ok(n)) = partition.with_log(|log| Ok(log.producers().len())) {
-                n_producers += n;
-            }
+            n_producers += view.n_producers();
         }
         page.plain(PARTITION_COUNT, all.len() as f64);
         page.plain(LEADER_COUNT, n_leading as f64);

@@ -8,12 +8,14 @@ use ottla_metadata::config::{BrokerConfig, NodeSettings};
 use ottla_metadata::controller::{ByName, CreatedTopic, NewTopic};
 use ottla_metadata::image::Image;
 use ottla_protocol::{NodeId, Refusal, Uuid};
+use ottla_storage::Disk;
 
 use crate::cleaner::Cleaner;
 use crate::clock::Clock;
 use crate::coordinators::{
     FinalizedLevel, GroupHost, MarkerWriter, ProducerIds, TopicVersions, TxnHost,
 };
+use crate::descriptors::Descriptors;
 use crate::log_levels::LogLevels;
 use crate::metrics::Metrics;
 use crate::on_demand::OnDemand;
@@ -61,9 +63,23 @@ pub struct Services {
     pub(crate) broker_epoch: AtomicI64,
     pub(crate) state: AtomicU8,
     pub(crate) opening: Arc<Opening>,
+    pub(crate) descriptors: Descriptors,
+    /// The way to the file system.
+    pub(crate) disk: Disk,
 }
 
 impl Services {
+    /// So many connections are open: the files of logs get what they leave.
+    pub fn connections_are(&self, n_open: usize) {
+        let n_files = self.descriptors.files_beside(n_open);
+        self.disk.open_files().allow(n_files);
+    }
+
+    /// What the file descriptors of this process are for.
+    pub fn descriptors(&self) -> Descriptors {
+        self.descriptors
+    }
+
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
     }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::clock::Clock;
+use crate::news::For;
 use crate::partitions::{Partition, Partitions};
 use crate::services::Services;
 
@@ -91,6 +92,9 @@ fn retain(partitions: &Partitions, clock: &Clock) {
     for partition in partitions.all() {
         match partition.with_log(|log| log.retain(clock.wall_ms())) {
             Some(Ok(gone)) => {
+                if !gone.is_empty() {
+                    partition.news().tell();
+                }
                 for (why, n_segments) in gone {
                     tracing::info!(partition = %partition.id(), n_segments, ?why, "segments deleted by retention");
                 }
@@ -113,20 +117,43 @@ fn expire_producers(partitions: &Partitions, clock: &Clock) {
 }
 
 fn flush_due(partitions: &Partitions, clock: &Clock) {
+    let news = partitions.news();
+    if !news.take(For::Flushing) {
+        return;
+    }
     for partition in partitions.all() {
-        let is_due = partition.with_log(|log| Ok(log.flush_is_due(clock.wall_ms())));
-        if matches!(is_due, Some(Ok(true))) {
+        let is_due = partition.with_log(|log| {
+            let is_behind = log.flushed() < log.end();
+            Ok((is_behind, log.flush_is_due(clock.wall_ms())))
+        });
+        let Some(Ok((is_behind, is_due))) = is_due else {
+            continue;
+        };
+        if is_due {
             partition.flush();
+        } else if is_behind {
+            news.remind(For::Flushing);
         }
     }
 }
 
 fn unlink_due(partitions: &Partitions, clock: &Clock) {
+    partitions.directories().trim_open_files();
     if let Err(fault) = partitions.directories().unlink_due(clock.wall_ms()) {
         tracing::warn!(%fault, "deleted logs could not be removed");
     }
+    let news = partitions.news();
+    if !news.take(For::Unlinking) {
+        return;
+    }
     for partition in partitions.all() {
-        let unlinked = partition.with_log(|log| log.unlink_due(clock.wall_ms()));
+        let unlinked = partition.with_log(|log| {
+            let unlinked = log.unlink_due(clock.wall_ms());
+            if log.has_retired() {
+                news.remind(For::Unlinking);
+            }
+            unlinked
+        });
         if let Some(Err(fault)) = unlinked {
             tracing::warn!(partition = %partition.id(), %fault, "deleted segments could not be removed");
         }
@@ -136,6 +163,10 @@ fn unlink_due(partitions: &Partitions, clock: &Clock) {
 /// Makes recovery after a crash short: what was written is synced with its indexes, and then need
 /// not be read again.
 fn move_recovery_points(partitions: &Partitions, _: &Clock) {
+    let news = partitions.news();
+    if !news.take(For::RecoveryPoints) {
+        return;
+    }
     let all = partitions.all();
     for directory in partitions.directories().all() {
         let is_behind = |partition: &&Arc<Partition>| {
@@ -147,7 +178,7 @@ fn move_recovery_points(partitions: &Partitions, _: &Clock) {
             .filter(|partition| Arc::ptr_eq(partition.directory(), directory))
             .filter(is_behind)
             .collect();
-        for some in behind.chunks(TOGETHER_MAX) {
+        for some in behind.chunks(directory.n_together().min(TOGETHER_MAX)) {
             let planned = some
                 .iter()
                 .filter_map(|partition| Some((*partition, partition.recovery_plan()?)));
@@ -164,6 +195,9 @@ fn move_recovery_points(partitions: &Partitions, _: &Clock) {
 }
 
 fn write_log_starts(partitions: &Partitions, _: &Clock) {
+    if !partitions.news().take(For::LogStarts) {
+        return;
+    }
     write(
         partitions,
         Directory::write_log_starts,
@@ -172,6 +206,9 @@ fn write_log_starts(partitions: &Partitions, _: &Clock) {
 }
 
 fn write_high_watermarks(partitions: &Partitions, _: &Clock) {
+    if !partitions.news().take(For::HighWatermarks) {
+        return;
+    }
     write(partitions, Directory::write_high_watermarks, |partition| {
         Some(partition.high_watermark())
     });
@@ -194,6 +231,7 @@ fn write(
             .filter_map(|partition| Some((partition.id().clone(), offset_of(partition)?)))
             .collect();
         if let Err(fault) = write(directory, &offsets) {
+            partitions.news().tell();
             tracing::error!(directory = %directory.path().display(), %fault, "checkpoint not written");
         }
     }

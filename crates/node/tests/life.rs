@@ -70,6 +70,7 @@ async fn start_on(config: &BrokerConfig, disk: Disk) -> Result<Node, StartFailed
     let start = Start {
         config: config.clone(),
         disk,
+        descriptors: ottla_node::Descriptors::UNLIMITED,
         endpoints,
         control: Handle::current(),
     };

@@ -17,6 +17,8 @@ pub(crate) enum Admission {
     TooManyOfAddress,
     /// Wait until another closes.
     Full,
+    /// The same, and nobody has asked for this limit: the process may have no more files open.
+    NoDescriptor,
     /// Ask again after this time.
     TooFast(Duration),
 }
@@ -89,11 +91,14 @@ pub(crate) struct ConnectionLimits {
     by_address: HashMap<IpAddr, usize>,
     node: Gate,
     listeners: HashMap<Arc<str>, Gate>,
+    /// What there are descriptors for, whatever is allowed.
+    n_possible: usize,
 }
 
 impl ConnectionLimits {
-    pub(crate) fn new(allowed: Allowed) -> Self {
+    pub(crate) fn new(allowed: Allowed, n_possible: usize) -> Self {
         Self {
+            n_possible,
             allowed,
             by_address: HashMap::new(),
             node: Gate::default(),
@@ -121,6 +126,9 @@ impl ConnectionLimits {
         let limit = allowed.listeners.get(&**listener).copied();
         let limit = limit.unwrap_or(Limit::NONE);
         let gate = self.listeners.entry(listener.clone()).or_default();
+        if self.node.n_open >= self.n_possible {
+            return Admission::NoDescriptor;
+        }
         if gate.n_open >= limit.connections || self.node.n_open >= allowed.node.connections {
             return Admission::Full;
         }
@@ -227,7 +235,7 @@ mod tests {
     const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn limits(connections: usize, per_address: usize, creation_rate: f64) -> ConnectionLimits {
-        ConnectionLimits::new(Allowed {
+        let allowed = Allowed {
             node: Limit {
                 connections,
                 creation_rate,
@@ -235,7 +243,19 @@ mod tests {
             listeners: HashMap::new(),
             per_address,
             per_address_overrides: HashMap::new(),
-        })
+        };
+        ConnectionLimits::new(allowed, usize::MAX)
+    }
+
+    #[test]
+    fn without_a_descriptor_the_next_one_waits_whatever_is_allowed() {
+        let (mut limits, a) = (limits(10, 10, 1e9), listener("A"));
+        limits.n_possible = 1;
+        let now = Instant::now();
+        assert_eq!(limits.admit(&a, IP, now), Admission::Admitted);
+        assert_eq!(limits.admit(&a, IP, now), Admission::NoDescriptor);
+        limits.left("A", IP);
+        assert_eq!(limits.admit(&a, IP, now), Admission::Admitted);
     }
 
     fn listener(name: &str) -> Arc<str> {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_node::{Configured, Metrics};
+use ottla_node::{Configured, Metrics, Services};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -83,6 +83,7 @@ pub(crate) struct Connections {
     taken: Mutex<Taken>,
     closed: Notify,
     metrics: Arc<Metrics>,
+    services: Arc<Services>,
     /// Where hosts are looked up: on a thread that nobody waits for.
     runtime: Handle,
 }
@@ -94,17 +95,18 @@ struct Taken {
 }
 
 impl Connections {
-    pub(crate) fn new(
-        configured: Arc<Configured>,
-        metrics: Arc<Metrics>,
-        runtime: Handle,
-    ) -> Arc<Self> {
-        let known = KnownHosts::new();
+    pub(crate) fn new(services: Arc<Services>, runtime: Handle) -> Arc<Self> {
+        let (known, configured) = (KnownHosts::new(), services.configured());
+        let n_possible = services.descriptors().connections;
         let connections = Arc::new(Self {
-            limits: Mutex::new(ConnectionLimits::new(allowed(&configured, &known))),
+            limits: Mutex::new(ConnectionLimits::new(
+                allowed(&configured, &known),
+                n_possible,
+            )),
             taken: Mutex::new(Taken { configured, known }),
             closed: Notify::new(),
-            metrics,
+            metrics: services.metrics_handle(),
+            services,
             runtime,
         });
         connections.look_up();
@@ -164,8 +166,18 @@ impl Connections {
         .await;
     }
 
+    fn admit(&self, listener: &Arc<str>, ip: IpAddr) -> Admission {
+        let mut limits = self.limits.lock();
+        let admission = limits.admit(listener, ip, Instant::now());
+        self.services.connections_are(limits.n_open());
+        admission
+    }
+
     fn left(&self, listener: &str, ip: IpAddr) {
-        self.limits.lock().left(listener, ip);
+        let mut limits = self.limits.lock();
+        limits.left(listener, ip);
+        self.services.connections_are(limits.n_open());
+        drop(limits);
         self.metrics.connections.sub(1);
         self.closed.notify_waiters();
     }
@@ -227,14 +239,11 @@ impl Listener {
     /// if this address has too many connections.
     async fn admit(&self, peer: SocketAddr) -> Option<Place> {
         let ip = canonical(peer.ip());
+        let mut was_told = false;
         loop {
             let closed = self.connections.closed.notified();
             self.connections.refresh(self.shared.services.configured());
-            let admission = self
-                .connections
-                .limits
-                .lock()
-                .admit(&self.name, ip, Instant::now());
+            let admission = self.connections.admit(&self.name, ip);
             match admission {
                 Admission::Admitted => {
                     self.connections.metrics.connections.add(1);
@@ -248,6 +257,16 @@ impl Listener {
                 Admission::TooManyOfAddress => {
                     tracing::info!(listener = %self.name, %ip, "connection refused: too many connections from this address (max.connections.per.ip)");
                     return None;
+                }
+                Admission::NoDescriptor => {
+                    if !std::mem::replace(&mut was_told, true) {
+                        tracing::warn!(
+                            listener = %self.name,
+                            connections = self.connections.n_open(),
+                            "connections wait for others to close: there are no descriptors for more; raise the limit of open files (ulimit -n)"
+                        );
+                    }
+                    drop(tokio::time::timeout(RECHECK, closed).await);
                 }
                 Admission::Full => drop(tokio::time::timeout(RECHECK, closed).await),
                 Admission::TooFast(pause) => tokio::time::sleep(pause).await,

@@ -219,11 +219,7 @@ impl Server {
         let configured = services.configured();
         let settings = &configured.settings;
         let (stop, stopping) = watch::channel(false);
-        let connections = Connections::new(
-            configured.clone(),
-            services.metrics_handle(),
-            control_plane.clone(),
-        );
+        let connections = Connections::new(services.clone(), control_plane.clone());
         let frame_max = usize::try_from(settings.connections.request_max_bytes).unwrap_or(0);
         let memory = RequestMemory::new(request_bytes(settings), frame_max);
         let shared = Arc::new(Shared {

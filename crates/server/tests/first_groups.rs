@@ -106,6 +106,7 @@ fn a_coordinator_that_is_named_sends_nobody_away() {
         endpoints: bound.endpoints(&typed),
         config,
         disk,
+        descriptors: ottla_node::Descriptors::UNLIMITED,
         control: control.handle().clone(),
     };
     let node = control.block_on(Node::start(start)).unwrap();

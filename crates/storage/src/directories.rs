@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ottla_protocol::{NodeId, TopicPartition, Uuid};
 use parking_lot::Mutex;
@@ -184,6 +185,11 @@ impl Directories {
         &self.cluster_id
     }
 
+    /// Closes files of logs that are more than may be open. Call it now and then.
+    pub fn trim_open_files(&self) {
+        self.disk.open_files().trim();
+    }
+
     /// Those that are online and those that are not.
     pub fn all(&self) -> &[Arc<Directory>] {
         &self.directories
@@ -276,7 +282,8 @@ impl Directories {
                 return;
             }
             let opened = if directory.is_online() {
-                open_log(directory, how.clone()).map_err(|fault| self.fail(directory, &fault))
+                open_patiently(directory, how, progress)
+                    .map_err(|fault| self.fail(directory, &fault))
             } else {
                 Err(())
             };
@@ -615,6 +622,25 @@ fn open_one(disk: &Disk, path: &Path) -> Result<Locked, Fault> {
         lock,
         meta,
     })
+}
+
+/// Between two tries to open a log, where there is no descriptor to do it with.
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
+
+/// That no descriptor is left says nothing about the disk: waits until there is one.
+fn open_patiently(directory: &Directory, how: &OpenLog, progress: &Progress) -> Result<Log, Fault> {
+    let mut is_first = true;
+    loop {
+        match open_log(directory, how.clone()) {
+            Err(fault @ Fault::NoDescriptor { .. }) if !progress.is_stopped() => {
+                if std::mem::take(&mut is_first) {
+                    tracing::warn!("{fault}; its log is opened later");
+                }
+                std::thread::park_timeout(DESCRIPTOR_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// A log that came back shorter than its recovery point says so before it grows again: else the

@@ -77,6 +77,11 @@ impl Directory {
         }
     }
 
+    /// Files of logs that may be open at once, of this directory and of all others.
+    pub(crate) fn n_files_max(&self) -> usize {
+        self.disk.open_files().n_max()
+    }
+
     /// A directory that could not even be opened.
     pub(crate) fn failed(disk: &Disk, path: &Path, why: &Fault) -> Self {
         Self {

@@ -5,19 +5,29 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::ops::Deref;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
 
 use crate::ahead::NoRoom;
 use crate::error::Fault;
 use crate::in_memory;
+use crate::open_files::{OpenFiles, are_descriptors_out};
 
 /// A way to the file system. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Disk {
+#[derive(Clone)]
+pub struct Disk(Arc<Shared>);
+
+struct Shared {
     faults: Option<Arc<dyn DiskFaults>>,
+    files: OpenFiles,
+    /// A descriptor that is given up for what must be opened now.
+    spare: Mutex<Option<File>>,
 }
 
 /// Decides, before each call, whether it may happen, and is told what did. For tests.
@@ -90,13 +100,15 @@ pub enum DiskCall {
 pub enum DiskVerdict {
     Proceed,
     Fail(io::ErrorKind),
+    /// There is no descriptor left.
+    NoDescriptor,
     /// A write takes at most this many bytes; the rest is asked for again.
     Short(usize),
 }
 
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.faults.is_some() {
+        f.write_str(if self.0.faults.is_some() {
             "Disk(breakable)"
         } else {
             "Disk"
@@ -104,16 +116,43 @@ impl fmt::Debug for Disk {
     }
 }
 
+impl Default for Disk {
+    fn default() -> Self {
+        Self::with(None, usize::MAX)
+    }
+}
+
 impl Disk {
+    /// With as many files open as there are.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// With at most so many files open, those aside that are in use.
+    pub fn with_files_at_most(n_max: usize) -> Self {
+        Self::with(None, n_max)
+    }
+
     /// A disk that asks `faults` before each call.
     pub fn breakable(faults: Arc<dyn DiskFaults>) -> Self {
-        Self {
-            faults: Some(faults),
-        }
+        Self::breakable_at_most(faults, usize::MAX)
+    }
+
+    /// Both.
+    pub fn breakable_at_most(faults: Arc<dyn DiskFaults>, n_files_max: usize) -> Self {
+        Self::with(Some(faults), n_files_max)
+    }
+
+    fn with(faults: Option<Arc<dyn DiskFaults>>, n_files_max: usize) -> Self {
+        Self(Arc::new(Shared {
+            spare: Mutex::new(open_nothing().ok()),
+            files: OpenFiles::at_most(n_files_max),
+            faults,
+        }))
+    }
+
+    pub fn open_files(&self) -> &OpenFiles {
+        &self.0.files
     }
 
     /// Opens an existing file for reading and writing.
@@ -122,34 +161,35 @@ impl Disk {
             let path = path.to_owned();
             return Err(Fault::NotInMemory { path });
         }
-        self.ask(DiskCall::Open, path, 0)
-            .map_err(|e| Fault::io("open", path, e))?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
+        let file = self
+            .descriptor(|| {
+                self.ask(DiskCall::Open, path, 0)?;
+                OpenOptions::new().read(true).write(true).open(path)
+            })
             .map_err(|e| Fault::io("open", path, e))?;
         Ok(self.file(file, path))
     }
 
     /// Opens a file that may be protected against writing.
     pub(crate) fn open_to_read(&self, path: &Path) -> Result<DiskFile, Fault> {
-        self.ask(DiskCall::Open, path, 0)
+        let file = self
+            .descriptor(|| {
+                self.ask(DiskCall::Open, path, 0)?;
+                File::open(path)
+            })
             .map_err(|e| Fault::io("open", path, e))?;
-        let file = File::open(path).map_err(|e| Fault::io("open", path, e))?;
         Ok(self.file(file, path))
     }
 
     /// Opens a file for reading and writing, making an empty one if there is none.
     pub(crate) fn open_or_create(&self, path: &Path) -> Result<DiskFile, Fault> {
-        self.ask(DiskCall::Create, path, 0)
-            .map_err(|e| Fault::io("create", path, e))?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
+        let file = self
+            .descriptor(|| {
+                self.ask(DiskCall::Create, path, 0)?;
+                let mut how = OpenOptions::new();
+                let how = how.read(true).write(true).create(true).truncate(false);
+                how.open(path)
+            })
             .map_err(|e| Fault::io("create", path, e))?;
         self.tell(DiskChange::Opened { path, file: &file });
         Ok(self.file(file, path))
@@ -164,9 +204,11 @@ impl Disk {
 
     /// The whole of a small file; `None` if there is no such file.
     pub fn read_if_exists(&self, path: &Path) -> Result<Option<Vec<u8>>, Fault> {
-        self.ask(DiskCall::Read, path, 0)
-            .map_err(|e| Fault::io("read", path, e))?;
-        match fs::read(path) {
+        let read = self.descriptor(|| {
+            self.ask(DiskCall::Read, path, 0)?;
+            fs::read(path)
+        });
+        match read {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Fault::io("read", path, e)),
@@ -227,7 +269,7 @@ impl Disk {
     /// Makes names that were created, renamed or removed in `path` survive a power cut.
     pub fn sync_directory(&self, path: &Path) -> Result<(), Fault> {
         self.ask(DiskCall::SyncDirectory, path, 0)
-            .and_then(|()| File::open(path)?.sync_all())
+            .and_then(|()| self.descriptor(|| File::open(path))?.sync_all())
             .map(|()| self.tell(DiskChange::DirectorySynced { path }))
             .map_err(|e| Fault::io("sync the directory", path, e))
     }
@@ -235,7 +277,7 @@ impl Disk {
     /// What is in a directory, sorted by name. Names that are not UTF-8 are none of ours.
     pub(crate) fn list(&self, path: &Path) -> Result<Vec<Entry>, Fault> {
         self.ask(DiskCall::List, path, 0)
-            .and_then(|()| list(path))
+            .and_then(|()| self.descriptor(|| list(path)))
             .map_err(|e| Fault::io("list", path, e))
     }
 
@@ -275,19 +317,45 @@ impl Disk {
             let release = name.release().to_str().unwrap_or_default();
             cfg!(target_os = "linux") && version_of(release) >= (5, 8)
         });
-        self.faults.is_none() && *TELLS_ERRORS
+        self.0.faults.is_none() && *TELLS_ERRORS
     }
 
     fn file(&self, file: File, path: &Path) -> DiskFile {
-        DiskFile {
+        self.open_files().opened_one();
+        DiskFile(Arc::new(Opened {
             disk: self.clone(),
             file: Arc::new(file),
             path: path.into(),
+            is_unsynced: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
+        }))
+    }
+
+    /// Tries again if there was no descriptor left and there may be one now.
+    fn descriptor<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        let is_out = |opened: &io::Result<T>| opened.as_ref().is_err_and(are_descriptors_out);
+        let mut opened = open();
+        if is_out(&opened) {
+            self.open_files().relieve();
+            opened = open();
         }
+        if is_out(&opened) {
+            let mut spare = self.0.spare.lock();
+            drop(spare.take());
+            opened = open();
+            *spare = open_nothing().ok();
+        }
+        opened
+    }
+
+    /// A descriptor to be given back when another is needed that must not fail.
+    pub(crate) fn spare(&self) -> Result<File, Fault> {
+        self.descriptor(open_nothing)
+            .map_err(|e| Fault::io("open", Path::new(NOTHING), e))
     }
 
     fn tell(&self, change: DiskChange<'_>) {
-        if let Some(faults) = &self.faults {
+        if let Some(faults) = &self.0.faults {
             faults.after(change);
         }
     }
@@ -295,16 +363,23 @@ impl Disk {
     fn ask(&self, call: DiskCall, path: &Path, n_bytes: usize) -> io::Result<()> {
         match self.verdict(call, path, n_bytes) {
             DiskVerdict::Fail(kind) => Err(kind.into()),
+            DiskVerdict::NoDescriptor => Err(rustix::io::Errno::MFILE.into()),
             _ => Ok(()),
         }
     }
 
     fn verdict(&self, call: DiskCall, path: &Path, n_bytes: usize) -> DiskVerdict {
-        match &self.faults {
+        match &self.0.faults {
             Some(faults) => faults.before(call, path, n_bytes),
             None => DiskVerdict::Proceed,
         }
     }
+}
+
+const NOTHING: &str = "/dev/null";
+
+fn open_nothing() -> io::Result<File> {
+    File::open(NOTHING)
 }
 
 /// The first two numbers of a kernel's version.
@@ -439,13 +514,47 @@ fn read_without_waiting(file: &File, buffer: &mut [u8], position: u64) -> io::Re
 
 /// An open file that knows its name. Cheap to clone; all clones are the same file.
 #[derive(Debug, Clone)]
-pub struct DiskFile {
+pub struct DiskFile(Arc<Opened>);
+
+/// The file itself, for whoever holds it.
+#[derive(Debug)]
+pub struct Opened {
     disk: Disk,
     file: Arc<File>,
     path: Arc<Path>,
+    /// Something was written here since the last sync began.
+    is_unsynced: AtomicBool,
+    /// A sync failed that nobody was told of who would do something about it.
+    has_failed: AtomicBool,
+}
+
+impl Deref for DiskFile {
+    type Target = Opened;
+
+    fn deref(&self) -> &Opened {
+        &self.0
+    }
+}
+
+impl From<Arc<Opened>> for DiskFile {
+    fn from(opened: Arc<Opened>) -> Self {
+        Self(opened)
+    }
 }
 
 impl DiskFile {
+    pub(crate) fn into_opened(self) -> Arc<Opened> {
+        self.0
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.disk.open_files().closed_one();
+    }
+}
+
+impl Opened {
     /// The file itself, for `sendfile`.
     pub fn raw(&self) -> &Arc<File> {
         &self.file
@@ -480,12 +589,31 @@ impl DiskFile {
             .map_err(|e| Fault::io("date", &self.path, e))
     }
 
-    pub(crate) fn write_all_at(&self, mut bytes: &[u8], mut position: u64) -> Result<(), Fault> {
+    /// Whether a sync would have something to do.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.is_unsynced.load(Ordering::SeqCst)
+    }
+
+    /// IMPORTANT: behind the change, and while the file is held: see `open_files`.
+    pub(crate) fn note_change(&self) {
+        if !self.is_unsynced.load(Ordering::Relaxed) {
+            self.is_unsynced.store(true, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), Fault> {
+        let written = self.try_write_all_at(bytes, position);
+        self.note_change();
+        written
+    }
+
+    fn try_write_all_at(&self, mut bytes: &[u8], mut position: u64) -> Result<(), Fault> {
         while !bytes.is_empty() {
             let allowed = match self.disk.verdict(DiskCall::Write, &self.path, bytes.len()) {
                 DiskVerdict::Proceed => bytes,
                 DiskVerdict::Short(n) => bytes.get(..n).unwrap_or(bytes),
                 DiskVerdict::Fail(kind) => return Err(Fault::io("write", &self.path, kind.into())),
+                DiskVerdict::NoDescriptor => bytes,
             };
             match self.file.write_at(allowed, position) {
                 Ok(0) if !allowed.is_empty() => {
@@ -515,12 +643,14 @@ impl DiskFile {
         rest: &[u8],
         position: u64,
     ) -> Result<(), Fault> {
-        if first.is_empty() || rest.is_empty() || self.disk.faults.is_some() {
+        if first.is_empty() || rest.is_empty() || self.disk.0.faults.is_some() {
             self.write_all_at(first, position)?;
             return self.write_all_at(rest, position + first.len() as u64);
         }
         let slices = [IoSlice::new(first), IoSlice::new(rest)];
-        let n = match rustix::io::pwritev(&*self.file, &slices, position) {
+        let written = rustix::io::pwritev(&*self.file, &slices, position);
+        self.note_change();
+        let n = match written {
             Ok(n) => n,
             Err(rustix::io::Errno::INTR) => 0,
             Err(e) => return Err(Fault::io("write", &self.path, e.into())),
@@ -594,6 +724,7 @@ impl DiskFile {
             .ask(DiskCall::SetLength, &self.path, 0)
             .and_then(|()| self.file.set_len(length))
             .map(|()| {
+                self.note_change();
                 self.disk.tell(DiskChange::LengthSet {
                     file: &self.file,
                     length,
@@ -621,11 +752,12 @@ impl DiskFile {
     ///
     /// A full disk is no passing trouble here: the bytes were accepted before, and may be lost.
     pub fn sync(&self) -> Result<(), Fault> {
-        self.disk
-            .ask(DiskCall::Sync, &self.path, 0)
+        self.sync_begins()
+            .and_then(|()| self.disk.ask(DiskCall::Sync, &self.path, 0))
             .and_then(|()| self.file.sync_data())
             .inspect(|()| self.disk.tell(DiskChange::Synced { file: &self.file }))
             .map_err(|source| {
+                self.note_change();
                 self.disk.tell(DiskChange::SyncFailed { file: &self.file });
                 let path = self.path.to_path_buf();
                 Fault::Io {
@@ -634,6 +766,23 @@ impl DiskFile {
                     source,
                 }
             })
+    }
+
+    /// What is written from here on is for the next sync. Fails if an earlier one has failed.
+    pub(crate) fn sync_begins(&self) -> io::Result<()> {
+        self.is_unsynced.store(false, Ordering::SeqCst);
+        if self.has_failed.load(Ordering::SeqCst) {
+            return Err(io::Error::other("an earlier sync has failed"));
+        }
+        Ok(())
+    }
+
+    /// As `sync`, for the sake of others: if it fails, so does the next one that is asked for.
+    pub(crate) fn sync_for_others(&self) {
+        if let Err(fault) = self.sync() {
+            tracing::error!("{fault}");
+            self.has_failed.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Makes everything on this file's file system survive a power cut; its device.
@@ -650,10 +799,11 @@ impl DiskFile {
 
     /// Makes bytes and file attributes survive a power cut (`fsync`).
     pub(crate) fn sync_all(&self) -> Result<(), Fault> {
-        self.disk
-            .ask(DiskCall::Sync, &self.path, 0)
+        self.sync_begins()
+            .and_then(|()| self.disk.ask(DiskCall::Sync, &self.path, 0))
             .and_then(|()| self.file.sync_all())
             .inspect(|()| self.disk.tell(DiskChange::Synced { file: &self.file }))
+            .inspect_err(|_| self.note_change())
             .map_err(|e| Fault::io("sync", &self.path, e))
     }
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use ottla_protocol::{Refusal, Refused};
 
+use crate::open_files::are_descriptors_out;
+
 /// The disk, or what is on it, failed us.
 #[derive(Debug)]
 pub enum Fault {
@@ -19,6 +21,10 @@ pub enum Fault {
     },
     /// The file system has no room. Nothing was changed; the log goes on when there is room again.
     OutOfSpace { path: PathBuf },
+    /// There is no descriptor left to open it with. Nothing was changed.
+    NoDescriptor { path: PathBuf },
+    /// It was deleted or replaced while somebody was about to read it.
+    Gone { path: PathBuf },
     /// It would have to be read from the disk, and may not be (`in_memory`): no trouble at all.
     NotInMemory { path: PathBuf },
     /// Bytes that were read are not what was written.
@@ -41,6 +47,9 @@ impl Fault {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::OutOfSpace {
                 path: path.to_owned(),
             },
+            _ if are_descriptors_out(&source) => Self::NoDescriptor {
+                path: path.to_owned(),
+            },
             _ => Self::Io {
                 doing,
                 path: path.to_owned(),
@@ -61,6 +70,8 @@ impl Fault {
         match self {
             Self::Io { path, .. }
             | Self::OutOfSpace { path }
+            | Self::NoDescriptor { path }
+            | Self::Gone { path }
             | Self::NotInMemory { path }
             | Self::Corrupt { path, .. }
             | Self::Locked { path }
@@ -73,7 +84,10 @@ impl Fault {
 
     /// Whether the same call may succeed later, without anybody repairing anything.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::OutOfSpace { .. })
+        matches!(
+            self,
+            Self::OutOfSpace { .. } | Self::NoDescriptor { .. } | Self::Gone { .. }
+        )
     }
 }
 
@@ -90,6 +104,12 @@ impl fmt::Display for Fault {
             Self::OutOfSpace { path } => {
                 write!(f, "no space is left for {}", path.display())
             }
+            Self::NoDescriptor { path } => write!(
+                f,
+                "{} cannot be opened: too many files are open (see `ulimit -n`)",
+                path.display()
+            ),
+            Self::Gone { path } => write!(f, "{} was deleted meanwhile", path.display()),
             Self::NotInMemory { path } => write!(f, "{} is not in memory", path.display()),
             Self::Corrupt { path, why } => write!(f, "{} is corrupt: {why}", path.display()),
             Self::Locked { path } => write!(

@@ -74,7 +74,7 @@ impl FlushTarget {
 
     /// The files to sync. Usually one.
     pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
-        self.files.iter().map(DiskFile::raw)
+        self.files.iter().map(|file| file.raw())
     }
 
     /// The directories to sync after the files.

@@ -6,8 +6,8 @@ use ottla_protocol::Offset;
 use ottla_protocol::batch::legacy::LegacyBatch;
 use ottla_protocol::batch::{Batch, CorruptBatch, HEADER_LEN, Header, PREFIX_LEN, peek};
 
-use crate::disk::DiskFile;
 use crate::error::Fault;
+use crate::open_files::LazyFile;
 
 /// What one read fetches when batches are small: a page, the distance of two index entries.
 const CHUNK_BYTES: usize = 4096;
@@ -81,7 +81,7 @@ impl Head {
 
 /// Walks headers; ends at `end`, or before a batch that is not whole.
 pub(crate) struct Heads<'a> {
-    file: &'a DiskFile,
+    file: &'a LazyFile,
     position: u32,
     end: u32,
     chunk: Vec<u8>,
@@ -91,7 +91,7 @@ pub(crate) struct Heads<'a> {
 }
 
 impl<'a> Heads<'a> {
-    pub(crate) fn new(file: &'a DiskFile, position: u32, end: u32) -> Self {
+    pub(crate) fn new(file: &'a LazyFile, position: u32, end: u32) -> Self {
         Self {
             file,
             position,
@@ -150,9 +150,8 @@ impl<'a> Heads<'a> {
 
     fn fill(&mut self, left: usize) -> Result<(), Fault> {
         self.chunk.resize(self.want.min(left), 0);
-        let n_read = self
-            .file
-            .read_at(&mut self.chunk, u64::from(self.position))?;
+        let (chunk, position) = (&mut self.chunk, u64::from(self.position));
+        let n_read = self.file.with(|file| file.read_at(chunk, position))?;
         self.chunk.truncate(n_read);
         self.chunk_at = self.position;
         Ok(())
@@ -169,7 +168,7 @@ impl Iterator for Heads<'_> {
 
 /// Walks whole batches, for recovery and for what must look into records.
 pub(crate) struct Scan<'a> {
-    file: &'a DiskFile,
+    file: &'a LazyFile,
     end: u64,
     buffer: Vec<u8>,
     /// Where in the file `buffer` starts.
@@ -189,12 +188,12 @@ pub(crate) enum Scanned<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(file: &'a DiskFile, start: u32, end: u32) -> Self {
+    pub(crate) fn new(file: &'a LazyFile, start: u32, end: u32) -> Self {
         Self::in_chunks(file, start, end, SCAN_BYTES)
     }
 
     /// A scan that reads `chunk` bytes at a time, or a whole batch where that is more.
-    pub(crate) fn in_chunks(file: &'a DiskFile, start: u32, end: u32, chunk: usize) -> Self {
+    pub(crate) fn in_chunks(file: &'a LazyFile, start: u32, end: u32, chunk: usize) -> Self {
         let start = u64::from(start);
         Self {
             chunk,
@@ -273,7 +272,8 @@ impl<'a> Scan<'a> {
         let present = self.buffer.len();
         self.buffer.resize(n_bytes.max(self.chunk).min(left), 0);
         let rest = self.buffer.get_mut(present..).unwrap_or_default();
-        let n_read = self.file.read_at(rest, self.position + present as u64)?;
+        let at = self.position + present as u64;
+        let n_read = self.file.with(|file| file.read_at(rest, at))?;
         self.buffer.truncate(present + n_read);
         Ok(())
     }

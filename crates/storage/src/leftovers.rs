@@ -14,6 +14,7 @@ use crate::disk::{Disk, Entry};
 use crate::error::Fault;
 use crate::file_names::{FileKind, OffsetName, Stage, is_of_a_log};
 use crate::heads::Heads;
+use crate::open_files::LazyFile;
 use crate::segment::{Lengths, SEGMENT_BYTES_MAX};
 use crate::split::base_of_first_part;
 
@@ -137,16 +138,20 @@ fn split_into(
     else {
         return Ok(None);
     };
-    let file = disk.open(&directory.join(before.format()))?;
-    let size = file.length()?.min(u64::from(SEGMENT_BYTES_MAX)) as u32;
+    let file = LazyFile::closed(disk, directory.join(before.format()));
+    let size = file
+        .with(|file| file.length())?
+        .min(u64::from(SEGMENT_BYTES_MAX)) as u32;
     let is_it = base_of_first_part(&file, size)? == Some(low);
     Ok(is_it.then_some(before.offset))
 }
 
 /// The offset behind the last batch of a segment that has not got its name yet.
 fn end_of(disk: &Disk, directory: &Path, name: OffsetName) -> Result<Offset, Fault> {
-    let file = disk.open(&directory.join(name.format()))?;
-    let size = file.length()?.min(u64::from(SEGMENT_BYTES_MAX)) as u32;
+    let file = LazyFile::closed(disk, directory.join(name.format()));
+    let size = file
+        .with(|file| file.length())?
+        .min(u64::from(SEGMENT_BYTES_MAX)) as u32;
     let mut end = name.offset;
     for head in Heads::new(&file, 0, size) {
         end = head?.last_offset.saturating_add(1);

@@ -52,6 +52,7 @@ mod metadata_snapshot;
 
 // Ground.
 mod disk;
+mod open_files;
 mod in_memory;
 mod file_names;
 mod events;
@@ -76,5 +77,6 @@ pub use log_config::LogConfig;
 pub use log_view::{Isolation, LogReader, LogView};
 pub use meta_properties::MetaProperties;
 pub use metadata_snapshot::MetadataSnapshots;
+pub use open_files::OpenFiles;
 pub use read::{Fetched, FoundOffset, OffsetQuery, ReadFrom};
 pub use written::{HotTail, Window};

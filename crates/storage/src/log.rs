@@ -314,6 +314,7 @@ impl Log {
     pub fn expire_producers(&mut self, now_ms: i64) {
         self.producers
             .expire(now_ms, self.config.producer_id_expiration_ms);
+        self.published.publish_n_producers(self.producers.len());
     }
 
     /// This node leads from here on. To be called even if nothing is ever written in that epoch.
@@ -339,6 +340,7 @@ impl Log {
             Some(first) if first < high.offset => Mark::unplaced(first.max(self.ends.start)),
             _ => high,
         };
+        self.published.publish_n_producers(self.producers.len());
         self.published.publish(&self.ends, segments);
     }
 
@@ -352,8 +354,8 @@ impl Log {
     pub fn take_window(&mut self) -> Option<Window> {
         let end = (self.active().base(), self.active().size());
         let stretch = self.handed_out.next(end)?;
-        let file = self.active().log_file().raw();
-        Some(Window::new(file, stretch, &self.far_reads))
+        let file = self.active().log_file().get().ok()?;
+        Some(Window::new(file.raw(), stretch, &self.far_reads))
     }
 
     fn active(&self) -> &Arc<Segment> {

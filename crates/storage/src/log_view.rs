@@ -6,7 +6,7 @@
 //! reader that was overtaken looks again), so that they always belong together and to the list.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, fence};
 
 use arc_swap::ArcSwap;
 use ottla_protocol::epochs::{EpochCache, EpochEnd};
@@ -99,6 +99,7 @@ pub(crate) struct Published {
     high_watermark: AtomicMark,
     end: AtomicMark,
     far_reads: FarReads,
+    n_producers: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -147,6 +148,7 @@ impl Published {
             high_watermark: AtomicMark::default(),
             end: AtomicMark::default(),
             far_reads: FarReads::default(),
+            n_producers: AtomicUsize::new(0),
         };
         published.store_ends(&ends);
         published
@@ -170,6 +172,11 @@ impl Published {
 
     pub(crate) fn far_reads(&self) -> &FarReads {
         &self.far_reads
+    }
+
+    /// For who counts them, and depends on nothing.
+    pub(crate) fn publish_n_producers(&self, n: usize) {
+        self.n_producers.store(n, Ordering::Relaxed);
     }
 
     pub(crate) fn publish_epochs(&self, epochs: &EpochCache) {
@@ -270,6 +277,11 @@ impl LogView {
 
     pub fn bound(&self, isolation: Isolation) -> Offset {
         self.mark(isolation).offset
+    }
+
+    /// Producers that are remembered. Not part of the picture: as it is now.
+    pub fn n_producers(&self) -> usize {
+        self.published.n_producers.load(Ordering::Relaxed)
     }
 
     /// Bytes of all segments.

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use ottla_protocol::Offset;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::Fault;
 use crate::file_names::{FileKind, Stage, segment_file};
+use crate::open_files::LazyFile;
 use crate::producer::{Producers, snapshot};
 
 #[derive(Debug)]
@@ -46,23 +47,29 @@ impl ProducerFiles {
     }
 
     /// A snapshot of where `producers` are now; `None` if there already is one at that offset.
-    pub(crate) fn take(&mut self, producers: &Producers) -> Result<Option<DiskFile>, Fault> {
+    pub(crate) fn take(&mut self, producers: &Producers) -> Result<Option<LazyFile>, Fault> {
         let offset = producers.end_offset();
         // Before the first record there is nothing to remember.
         if offset == 0 || self.contains(offset) {
             return Ok(None);
         }
-        let file = self.disk.create(&self.path(offset))?;
-        file.write_all_at(&snapshot::encode(producers), 0)?;
+        let file = LazyFile::closed(&self.disk, self.path(offset));
+        let open = file.get_or_create()?;
+        open.set_length(0)?;
+        open.write_all_at(&snapshot::encode(producers), 0)?;
         self.offsets.insert(offset);
         Ok(Some(file))
     }
 
     /// The snapshot at `offset`, to be synced; `None` if there is none.
-    pub(crate) fn open(&self, offset: Offset) -> Result<Option<DiskFile>, Fault> {
-        self.contains(offset)
-            .then(|| self.disk.open(&self.path(offset)))
-            .transpose()
+    pub(crate) fn open(&self, offset: Offset) -> Result<Option<LazyFile>, Fault> {
+        if !self.contains(offset) {
+            return Ok(None);
+        }
+        let file = LazyFile::closed(&self.disk, self.path(offset));
+        // What another process wrote counts as a change of ours.
+        file.get()?.note_change();
+        Ok(Some(file))
     }
 
     /// The newest snapshot in `[start, end]` that reads well; none at all is an empty one at

@@ -78,6 +78,9 @@ impl LogView {
         if from.offset >= bound.offset {
             return Ok(Fetched::default());
         }
+        if from.max_bytes == 0 && !from.at_least_one {
+            return Ok(Fetched::default());
+        }
         for at in self.segment_of(from.offset)..self.segments.len() {
             let Some(segment) = self.segments.get(at) else {
                 break;
@@ -115,7 +118,7 @@ impl LogView {
             Vec::new()
         };
         self.note_read((segment.base(), first.position));
-        let file = segment.log_file().clone();
+        let file = segment.log_file().get()?;
         let slice = FetchSlice::new(file, first.position.into(), length);
         Ok(Fetched {
             slice: Some(slice),

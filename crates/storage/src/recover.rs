@@ -17,13 +17,14 @@ use ottla_protocol::batch::{Batch, NO_LEADER_EPOCH};
 use ottla_protocol::epochs::{EpochCache, EpochStart};
 
 use crate::checkpoint::read_epochs;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::Fault;
 use crate::file_names::LEADER_EPOCHS;
 use crate::heads::{Head, Scan, Scanned};
 use crate::leftovers::{self, SegmentFiles};
 use crate::log::{OpenLog, note_aborted};
 use crate::log_view::Segments;
+use crate::open_files::LazyFile;
 use crate::producer::Producers;
 use crate::producer_files::{ProducerFiles, Remember};
 use crate::segment::Segment;
@@ -43,7 +44,7 @@ pub(crate) struct Recovered {
     pub(crate) epochs_changed: bool,
     /// Segments whose files were changed and must be synced.
     pub(crate) rebuilt: Vec<Arc<Segment>>,
-    pub(crate) snapshots: Vec<DiskFile>,
+    pub(crate) snapshots: Vec<LazyFile>,
     /// The directory must be synced too.
     pub(crate) has_new_names: bool,
     pub(crate) n_scanned: usize,
@@ -159,7 +160,7 @@ struct Opening<'a> {
     /// Where the last segment ends, if it is one that the recovery point does not vouch for.
     unflushed_end: Option<Offset>,
     rebuilt: Vec<Arc<Segment>>,
-    snapshots: Vec<DiskFile>,
+    snapshots: Vec<LazyFile>,
     has_new_names: bool,
     /// The first segment whose indexes were made anew.
     first_rebuilt: Option<Offset>,

@@ -11,12 +11,13 @@ use ottla_protocol::Offset;
 use ottla_protocol::batch::Header;
 use parking_lot::Mutex;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, Opened};
 use crate::error::Fault;
 use crate::file_names::{FileKind, Stage, segment_file, staged_file};
 use crate::heads::{Head, Heads};
 use crate::index::{OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex};
 use crate::log_config::LogConfig;
+use crate::open_files::LazyFile;
 use crate::split::is_in_reach;
 
 /// Positions are i32 in the indexes, so no segment reaches this.
@@ -29,7 +30,7 @@ pub(crate) struct Segment {
     base: Offset,
     disk: Disk,
     directory: PathBuf,
-    log: DiskFile,
+    log: LazyFile,
     /// Bytes of whole batches; the file may be longer while a write is under way.
     size: AtomicU32,
     pub(crate) offsets: OffsetIndex,
@@ -95,12 +96,13 @@ impl Segment {
         now_ms: i64,
     ) -> Result<Self, Fault> {
         disk.remove(&segment_file(directory, base, FileKind::TxnIndex))?;
-        let log = disk.create(&segment_file(directory, base, FileKind::Log))?;
-        if config.preallocate {
-            log.set_length(u64::from(config.segment_bytes))?;
-        }
         let place = (directory, base, Stage::Final);
-        let segment = Self::over(disk, place, log, Lengths::default(), now_ms);
+        let segment = Self::over(disk, place, Lengths::default(), now_ms);
+        segment.log.create()?;
+        if config.preallocate {
+            let n_bytes = u64::from(config.segment_bytes);
+            segment.log.with(|log| log.set_length(n_bytes))?;
+        }
         segment.prepare()?;
         Ok(segment)
     }
@@ -114,9 +116,13 @@ impl Segment {
     ) -> Result<Self, Fault> {
         let name = |kind| staged_file(directory, base, kind, Stage::Cleaned);
         disk.remove(&name(FileKind::TxnIndex))?;
-        let log = disk.create(&name(FileKind::Log))?;
         let place = (directory, base, Stage::Cleaned);
-        let segment = Self::over(disk, place, log, Lengths::default(), now_ms);
+        let segment = Self::over(disk, place, Lengths::default(), now_ms);
+        // IMPORTANT: its directory may get another name while it is written.
+        for file in segment.all_files() {
+            file.keep_open();
+        }
+        segment.log.create()?;
         segment.prepare()?;
         Ok(segment)
     }
@@ -138,7 +144,7 @@ impl Segment {
         FileKind::OF_SEGMENT.into_iter().try_for_each(remove)
     }
 
-    /// An existing segment. No data is read.
+    /// An existing segment. Nothing is opened yet, and no data is read.
     pub(crate) fn open(
         disk: &Disk,
         directory: &Path,
@@ -147,7 +153,6 @@ impl Segment {
         now_ms: i64,
     ) -> Result<Self, Fault> {
         let path = segment_file(directory, base, FileKind::Log);
-        let log = disk.open(&path)?;
         if lengths.log > u64::from(SEGMENT_BYTES_MAX) {
             return Err(Fault::corrupt(
                 &path,
@@ -155,13 +160,12 @@ impl Segment {
             ));
         }
         let place = (directory, base, Stage::Final);
-        Ok(Self::over(disk, place, log, lengths, now_ms))
+        Ok(Self::over(disk, place, lengths, now_ms))
     }
 
     fn over(
         disk: &Disk,
         (directory, base, stage): (&Path, Offset, Stage),
-        log: DiskFile,
         lengths: Lengths,
         now_ms: i64,
     ) -> Self {
@@ -170,7 +174,7 @@ impl Segment {
             base,
             disk: disk.clone(),
             directory: directory.to_owned(),
-            log,
+            log: LazyFile::closed(disk, name(FileKind::Log)),
             size: AtomicU32::new(lengths.log as u32),
             offsets: OffsetIndex::new(disk, name(FileKind::OffsetIndex), base, lengths.offsets),
             times: TimeIndex::new(disk, name(FileKind::TimeIndex), base, lengths.times),
@@ -199,8 +203,17 @@ impl Segment {
         )
     }
 
-    pub(crate) fn log_file(&self) -> &DiskFile {
+    pub(crate) fn log_file(&self) -> &LazyFile {
         &self.log
+    }
+
+    fn all_files(&self) -> [&LazyFile; 4] {
+        [
+            &self.log,
+            self.offsets.file(),
+            self.times.file(),
+            self.txns.file(),
+        ]
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -210,15 +223,16 @@ impl Segment {
     /// Every file that must be synced for this segment to need no recovery.
     pub(crate) fn files(&self) -> Result<Vec<DiskFile>, Fault> {
         let mut files = self.index_files()?;
-        files.push(self.log.clone());
+        files.push(self.log.get()?);
         Ok(files)
     }
 
     pub(crate) fn index_files(&self) -> Result<Vec<DiskFile>, Fault> {
-        let mut files = vec![self.offsets.file()?.clone(), self.times.file()?.clone()];
-        // One that was emptied must be synced, too: its old entries would come back.
-        if self.txns.n_entries() > 0 || self.txns.is_open() {
-            files.push(self.txns.file()?.clone());
+        let mut files = vec![self.offsets.file().get()?, self.times.file().get()?];
+        // One that was emptied must be synced, too: its old entries would come back. Until then it
+        // is open.
+        if self.txns.n_entries() > 0 || self.txns.file().is_open() {
+            files.push(self.txns.file().get()?);
         }
         Ok(files)
     }
@@ -240,7 +254,7 @@ impl Segment {
 
     /// When its data was last written.
     pub(crate) fn modified_ms(&self) -> Result<i64, Fault> {
-        self.log.modified_ms()
+        self.log.with(|log| log.modified_ms())
     }
 
     /// What says since when its records wait for compaction: the largest timestamp of its first
@@ -300,9 +314,21 @@ impl Segment {
         config: &LogConfig,
     ) -> Result<(), FailedAppend> {
         let mark = self.mark().map_err(FailedAppend::before)?;
+        let append = |log: &Opened| Ok(self.append_to(log, mark, (first, rest), heads, config));
+        // The outer failure: it could not be opened.
+        self.log.with(append).map_err(FailedAppend::before)?
+    }
+
+    fn append_to(
+        &self,
+        log: &Opened,
+        mark: Mark,
+        (first, rest): (&[u8], &[u8]),
+        heads: &[Head],
+        config: &LogConfig,
+    ) -> Result<(), FailedAppend> {
         let n_bytes = first.len() + rest.len();
-        let written = self
-            .log
+        let written = log
             .write_both_at(first, rest, u64::from(mark.size))
             .and_then(|()| self.index(heads, mark.size, config));
         match written {
@@ -312,7 +338,7 @@ impl Segment {
                 Ok(())
             }
             Err(fault) => {
-                let is_clean = self.go_back(mark, config).is_ok();
+                let is_clean = self.go_back(log, mark, config).is_ok();
                 Err(FailedAppend { fault, is_clean })
             }
         }
@@ -368,7 +394,7 @@ impl Segment {
         })
     }
 
-    fn go_back(&self, mark: Mark, config: &LogConfig) -> Result<(), Fault> {
+    fn go_back(&self, log: &Opened, mark: Mark, config: &LogConfig) -> Result<(), Fault> {
         self.since_entry.store(mark.since_entry, Ordering::Relaxed);
         *self.largest.lock() = Some(mark.largest);
         if mark.size == 0 {
@@ -376,7 +402,7 @@ impl Segment {
         }
         self.offsets.keep(mark.n_offsets)?;
         self.times.keep(mark.n_times)?;
-        self.log.set_length(u64::from(mark.size))?;
+        log.set_length(u64::from(mark.size))?;
         self.preallocate(mark.size, config)
     }
 
@@ -384,22 +410,27 @@ impl Segment {
     /// everything that sets a length.
     pub(crate) fn free_behind_end(&self) -> Result<(), Fault> {
         let size = u64::from(self.size());
-        if self.log.length()? != size {
+        let log = self.log.get()?;
+        if log.length()? != size {
             // Spare bytes of Kafka's `preallocate`: `finish` trims those, and has them synced.
             return Ok(());
         }
         // Setting the length makes the file look modified, even if it stays.
-        let modified_ms = self.log.modified_ms()?;
-        self.log.set_length(size)?;
-        self.log.set_modified_ms(modified_ms)
+        let modified_ms = log.modified_ms()?;
+        log.set_length(size)?;
+        log.set_modified_ms(modified_ms)
     }
 
     /// IMPORTANT: a segment may hold more than `segment.bytes` says by now, and keeps it.
     fn preallocate(&self, size: u32, config: &LogConfig) -> Result<(), Fault> {
         if config.preallocate && config.segment_bytes > size {
-            self.log.set_length(u64::from(config.segment_bytes))?;
+            self.set_length(config.segment_bytes)?;
         }
         Ok(())
+    }
+
+    fn set_length(&self, size: u32) -> Result<(), Fault> {
+        self.log.with(|log| log.set_length(u64::from(size)))
     }
 
     /// The largest timestamp, and the last offset of its batch. (-1, base) if there is none.
@@ -420,7 +451,7 @@ impl Segment {
         if largest.timestamp >= 0 {
             Ok(largest.timestamp)
         } else {
-            self.log.modified_ms()
+            self.modified_ms()
         }
     }
 
@@ -467,7 +498,9 @@ impl Segment {
     /// The bytes of one batch.
     pub(crate) fn read_batch(&self, head: &Head) -> Result<Vec<u8>, Fault> {
         let mut bytes = vec![0; head.size as usize];
-        let n_read = self.log.read_at(&mut bytes, u64::from(head.position))?;
+        let n_read = self
+            .log
+            .with(|log| log.read_at(&mut bytes, u64::from(head.position)))?;
         bytes.truncate(n_read);
         Ok(bytes)
     }
@@ -502,7 +535,7 @@ impl Segment {
         self.txns.truncate(offset)?;
         if let Some(head) = found {
             self.size.store(head.position, Ordering::Release);
-            self.log.set_length(u64::from(head.position))?;
+            self.set_length(head.position)?;
             self.preallocate(head.position, config)?;
         }
         if self.size() == 0 {
@@ -646,7 +679,7 @@ impl Segment {
         let cut = self.size().saturating_sub(size);
         if cut > 0 {
             self.size.store(size, Ordering::Release);
-            self.log.set_length(u64::from(size))?;
+            self.set_length(size)?;
         }
         Ok(cut)
     }
@@ -658,10 +691,10 @@ impl Segment {
         self.times
             .append(self.largest()?, config.segment_index_bytes, true)?;
         // Only if need be: setting the length would make the file look modified.
-        let size = u64::from(self.size());
-        let has_spare = self.log.length()? != size;
+        let size = self.size();
+        let has_spare = self.log.with(|log| log.length())? != u64::from(size);
         if has_spare {
-            self.log.set_length(size)?;
+            self.set_length(size)?;
         }
         Ok(has_spare || self.times.n_entries() != n_times)
     }
@@ -690,7 +723,7 @@ impl Segment {
     /// Gives the files the names of things to be unlinked, and says where they are.
     pub(crate) fn retire(&self) -> Result<Vec<PathBuf>, Fault> {
         // Readers may still hold this segment; what is not there they do without.
-        let _ = self.open_indexes();
+        let _ = self.open_all();
         self.mark_retired();
         let mut retired = Vec::new();
         for kind in FileKind::OF_SEGMENT {
@@ -707,18 +740,24 @@ impl Segment {
         Ok(retired)
     }
 
-    /// Opens what would be opened at the first need, before another segment gets these names.
-    pub(crate) fn open_indexes(&self) -> Result<(), Fault> {
-        self.offsets.file()?;
-        self.times.file()?;
+    /// Opens what would be opened at the first need, before another segment gets these names. It is
+    /// not closed again as long as somebody has what is returned.
+    pub(crate) fn open_all(&self) -> Result<Vec<DiskFile>, Fault> {
+        let mut files = vec![self.log.get()?];
+        files.push(self.offsets.file().get()?);
+        files.push(self.times.file().get()?);
         if self.txns.n_entries() > 0 {
-            self.txns.file()?;
+            files.push(self.txns.file().get()?);
         }
-        Ok(())
+        Ok(files)
     }
 
+    /// Its names are about to go. What is open stays open, and the rest is not opened any more.
     pub(crate) fn mark_retired(&self) {
         self.is_retired.store(true, Ordering::Release);
+        for file in self.all_files() {
+            file.lose_name();
+        }
     }
 
     pub(crate) fn is_retired(&self) -> bool {

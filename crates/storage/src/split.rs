@@ -18,6 +18,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::Fault;
 use crate::file_names::{FileKind, Stage, staged_file};
 use crate::heads::{Head, Heads};
+use crate::open_files::LazyFile;
 use crate::segment::Segment;
 
 /// What is copied at a time.
@@ -75,7 +76,7 @@ pub(crate) fn split(disk: &Disk, directory: &Path, segment: &Segment) -> Result<
     let modified_ms = segment.modified_ms()?;
     for part in &parts {
         let target = disk.create(&name(part, Stage::Cleaned))?;
-        copy(segment.log_file(), *part, &target)?;
+        copy(&segment.log_file().get()?, *part, &target)?;
         target.set_modified_ms(modified_ms)?;
         target.sync_all()?;
     }
@@ -119,12 +120,12 @@ fn parts(segment: &Segment) -> Result<Vec<Part>, Fault> {
 }
 
 /// As Kafka has it: of a compressed message of an old format the offset of the first one in it.
-fn first_offset(file: &DiskFile, head: &Head) -> Result<Offset, Fault> {
+fn first_offset(file: &LazyFile, head: &Head) -> Result<Offset, Fault> {
     if head.magic >= 2 {
         return Ok(head.base_offset);
     }
     let mut bytes = vec![0; head.size as usize];
-    let n_read = file.read_at(&mut bytes, u64::from(head.position))?;
+    let n_read = file.with(|file| file.read_at(&mut bytes, u64::from(head.position)))?;
     bytes.truncate(n_read);
     let payload = LegacyBatch::parse(&bytes).and_then(|it| it.payload(OPENED_BYTES_MAX));
     let first = payload
@@ -134,7 +135,7 @@ fn first_offset(file: &DiskFile, head: &Head) -> Result<Offset, Fault> {
 }
 
 /// By what a segment that this file was split into would be named.
-pub(crate) fn base_of_first_part(file: &DiskFile, size: u32) -> Result<Option<Offset>, Fault> {
+pub(crate) fn base_of_first_part(file: &LazyFile, size: u32) -> Result<Option<Offset>, Fault> {
     match Heads::new(file, 0, size).next() {
         None | Some(Err(Fault::Corrupt { .. })) => Ok(None),
         Some(head) => Ok(Some(first_offset(file, &head?)?)),

@@ -22,6 +22,12 @@ const N_PARALLEL: usize = 8;
 /// handful of files is better synced by itself.
 const ALL_AT_ONCE: usize = 64;
 
+/// Logs that are made, flushed or closed together at most.
+const TOGETHER_MAX: usize = 1024;
+/// Of the files that may be open, one log gets so many parts: it has up to five, and others are at
+/// work at the same time.
+const FILES_TOGETHER: usize = 16;
+
 impl Directory {
     /// Makes all targets durable, each as `FlushTarget::sync` would; one outcome for each.
     pub fn sync_together(&self, targets: &[FlushTarget]) -> Vec<Result<(), Fault>> {
@@ -49,13 +55,19 @@ impl Directory {
         outcomes: &mut [Result<(), Fault>],
         alone: impl Fn(&FlushTarget) -> Result<(), Fault>,
     ) {
+        let begun = |target: &FlushTarget| target.files.iter().all(|it| it.sync_begins().is_ok());
+        let begun: Vec<bool> = targets.iter().map(begun).collect();
         let device = self.sync_file_system();
-        for (target, outcome) in targets.iter().zip(outcomes) {
+        if device.is_err() {
+            let files = targets.iter().flat_map(|target| &target.files);
+            files.for_each(|file| file.note_change());
+        }
+        for ((target, begun), outcome) in targets.iter().zip(begun).zip(outcomes) {
             if outcome.is_err() {
                 continue;
             }
             *outcome = match &device {
-                Ok(device) if target.is_on(*device) => Ok(()),
+                Ok(device) if begun && target.is_on(*device) => Ok(()),
                 Ok(_) => alone(target),
                 Err(error) => Err(Fault::Io {
                     doing: "sync the file system of",
@@ -68,6 +80,16 @@ impl Directory {
 
     /// Makes logs in this directory, each as `Log::create` would, and syncs them with their names.
     pub(crate) fn create_together(&self, new: &[(OpenLog, Uuid)]) -> Vec<Result<Log, Fault>> {
+        let some = new.chunks(self.n_together());
+        some.flat_map(|some| self.create_some(some)).collect()
+    }
+
+    /// How many logs may be worked on together: all their files are open for that long.
+    pub fn n_together(&self) -> usize {
+        (self.n_files_max() / FILES_TOGETHER).clamp(1, TOGETHER_MAX)
+    }
+
+    fn create_some(&self, new: &[(OpenLog, Uuid)]) -> Vec<Result<Log, Fault>> {
         let prepared = in_parallel(new, N_PARALLEL, |(how, topic_id)| prepare(how, *topic_id));
         let synced = self.sync_planned(prepared);
         let named: Vec<_> = new.iter().zip(synced).collect();
@@ -138,6 +160,16 @@ impl Directory {
 
     /// Closes logs of this directory, each as `Log::close` would.
     pub fn close_together(&self, logs: Vec<Log>) -> Vec<(TopicPartition, Result<Closed, Fault>)> {
+        let (mut logs, mut closed) = (logs, Vec::new());
+        while !logs.is_empty() {
+            let rest = logs.split_off(self.n_together().min(logs.len()));
+            closed.extend(self.close_some(logs));
+            logs = rest;
+        }
+        closed
+    }
+
+    fn close_some(&self, logs: Vec<Log>) -> Vec<(TopicPartition, Result<Closed, Fault>)> {
         let closing: Vec<Mutex<Option<Log>>> =
             logs.into_iter().map(|log| Mutex::new(Some(log))).collect();
         let planned = in_parallel(&closing, N_PARALLEL, |log| {

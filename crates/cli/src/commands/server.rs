@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use ottla_metadata::config::NodeSettings;
-use ottla_node::{Disk, Node, Start};
+use ottla_node::{Descriptors, Disk, Node, Start};
 use ottla_server::{Bound, Server};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let levels = log::start()?;
-    raise_file_limit();
+    let descriptors = raise_file_limit();
     let given = Given {
         file: args.file,
         overrides: args.overrides,
@@ -41,15 +41,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let control = runtime("control", CONTROL_THREADS)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let data = runtime("data", cores)?;
-    let code = control.block_on(serve(&settings, levels, &control, &data))?;
+    let code = control.block_on(serve(&settings, levels, descriptors, &control, &data))?;
     // A connection that hangs must not hold up the end: its answers were waited for already.
     data.shutdown_background();
     control.shutdown_background();
     Ok(code)
 }
 
-/// A partition holds three files open; the soft limit of most shells is for programs with few.
-fn raise_file_limit() {
+/// A partition has three files and more; the soft limit of most shells is for programs with few.
+fn raise_file_limit() -> Descriptors {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -57,8 +57,20 @@ fn raise_file_limit() {
         maximum: limit.maximum,
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+        tracing::warn!(%error, "the limit of open files is not raised");
     }
+    let in_force = getrlimit(Resource::Nofile).current;
+    let shares = Descriptors::share_out(in_force);
+    let shown = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |n| n.to_string());
+    let share = |n: usize| shown(in_force.map(|_| n as u64));
+    tracing::info!(
+        soft_limit = %shown(limit.current),
+        raised_to = %shown(in_force),
+        log_files = %share(shares.files),
+        connections = %share(shares.connections),
+        "open files"
+    );
+    shares
 }
 
 fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
@@ -72,6 +84,7 @@ fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
 async fn serve(
     settings: &Settings,
     levels: Levels,
+    descriptors: Descriptors,
     control: &Runtime,
     data: &Runtime,
 ) -> anyhow::Result<ExitCode> {
@@ -83,7 +96,8 @@ async fn serve(
     let http = bound.http_address();
     let start = Start {
         config: settings.broker.clone(),
-        disk: Disk::new(),
+        disk: Disk::with_files_at_most(descriptors.files),
+        descriptors,
         endpoints: bound.endpoints(&settings.node),
         control: control.handle().clone(),
     };

@@ -26,11 +26,15 @@ pub struct Node {
     pub controller_port: u16,
     pub http_port: u16,
     settings: Vec<String>,
+    n_files_max: Option<u32>,
 }
 
 /// The binary under test, with nothing of the caller's environment that could be a setting.
 pub fn ottla() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    without_settings(Command::new(env!("CARGO_BIN_EXE_ottla")))
+}
+
+fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars() {
         if name.starts_with("KAFKA_") || name == "CLUSTER_ID" {
             command.env_remove(name);
@@ -67,7 +71,13 @@ impl Node {
                 .iter()
                 .map(|setting| (*setting).to_owned())
                 .collect(),
+            n_files_max: None,
         }
+    }
+
+    /// May have so many files open from its next start on, connections included.
+    pub fn limit_files(&mut self, n_max: u32) {
+        self.n_files_max = Some(n_max);
     }
 
     /// Adds a setting over all others.
@@ -96,7 +106,15 @@ impl Node {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = ottla();
+        let mut command = match self.n_files_max {
+            None => ottla(),
+            Some(n_max) => {
+                let mut shell = Command::new("sh");
+                let run = format!("ulimit -n {n_max}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &run, env!("CARGO_BIN_EXE_ottla")]);
+                without_settings(shell)
+            }
+        };
         command.arg("server").current_dir(self.directory.path());
         for setting in self.overrides() {
             command.arg("--override").arg(setting);

@@ -121,6 +121,7 @@ impl Cleaner {
             return false;
         };
         self.checkpoint(&partition, cleaned.end);
+        partition.news().tell();
         let figures = cleaned.figures;
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(

@@ -24,6 +24,7 @@ pub(crate) use settings::{log_config, metadata_log_config};
 
 use crate::appends::Appends;
 use crate::group_flush::GroupFlush;
+use crate::news::News;
 use crate::services::Configured;
 
 type ByIndex = BTreeMap<i32, Arc<Partition>>;
@@ -411,6 +412,11 @@ impl Partitions {
             .entry(id.topic)
             .or_default()
             .insert(id.partition, partition);
+        self.news().tell();
+    }
+
+    pub(crate) fn news(&self) -> &News {
+        &self.around.news
     }
 
     fn drop_topic(&self, topic: &image::Topic) {
@@ -430,6 +436,7 @@ impl Partitions {
                 tracing::error!(topic = %topic.name, %fault, "logs could not be deleted");
             }
         }
+        self.news().tell();
         self.around.metrics.forget_topic(&topic.name);
         tracing::info!(topic = %topic.name, id = %topic.id, "topic deleted");
     }

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::file_slice::FileSlice;
 use crate::group_flush::{FlushTurn, GroupFlush};
 use crate::metrics::{Metrics, TopicCounters};
+use crate::news::News;
 use crate::parked::Parking;
 
 /// Bytes that are read at a time when a whole partition is read (coordinators at load).
@@ -103,6 +104,7 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) durability: Durability,
+    pub(crate) news: Arc<News>,
 }
 
 /// Who appends, and what transactions make of it.
@@ -183,6 +185,10 @@ impl Partition {
 
     pub fn counters(&self) -> &TopicCounters {
         &self.counters
+    }
+
+    pub(crate) fn news(&self) -> &News {
+        &self.around.news
     }
 
     pub(crate) fn wall_ms(&self) -> i64 {
@@ -471,6 +477,7 @@ impl Partition {
         let is_dirty = !outcome.is_duplicate
             && (self.around.durability == Durability::Flushed || outcome.flush_is_due);
         drop(guard);
+        self.news().tell();
         self.after(moved, is_dirty);
         if let Some(window) = window {
             self.flush.pages().written(window);
@@ -637,23 +644,26 @@ impl Partition {
     }
 
     /// What `flush` syncs, if there is anything.
-    pub(crate) fn flush_plan(&self) -> Option<FlushTarget> {
+    pub(crate) fn flush_plan(self: &Arc<Self>) -> Option<FlushTarget> {
         self.plan(|log| log.flush_plan())
     }
 
     /// What must be synced for recovery to start at the end of the log, if that is news.
-    pub(crate) fn recovery_plan(&self) -> Option<FlushTarget> {
+    pub(crate) fn recovery_plan(self: &Arc<Self>) -> Option<FlushTarget> {
         self.plan(Log::recovery_plan)
     }
 
     fn plan(
-        &self,
+        self: &Arc<Self>,
         plan: impl FnOnce(&mut Log) -> Result<Option<FlushTarget>, Fault>,
     ) -> Option<FlushTarget> {
         match self.with_log(plan)? {
             Ok(target) => target,
             Err(fault) => {
                 self.failed(&fault);
+                if fault.is_passing() {
+                    self.flush.ask_again(self);
+                }
                 None
             }
         }
@@ -666,7 +676,11 @@ impl Partition {
         let Some(writer) = guard.as_mut() else { return };
         if let Err(fault) = outcome {
             drop(guard);
-            return self.failed(&fault);
+            self.failed(&fault);
+            if fault.is_passing() {
+                self.flush.ask_again(self);
+            }
+            return;
         }
         let flushed = writer.log.flushed_to(target);
         if let Some(leader) = writer.leader.as_mut() {
@@ -674,6 +688,7 @@ impl Partition {
         }
         let moved = self.noted(writer.carry_out());
         drop(guard);
+        self.news().tell();
         self.after(moved, false);
     }
 
@@ -689,6 +704,7 @@ impl Partition {
             drop(guard);
             return Err(self.not_done(not_done).refused);
         }
+        self.news().tell();
         Ok(writer.log.start())
     }
 
@@ -743,6 +759,7 @@ impl Partition {
 
     fn after(self: &Arc<Self>, watermark_moved: bool, is_dirty: bool) {
         if watermark_moved {
+            self.news().tell();
             self.moved.wake();
         }
         if is_dirty {
@@ -810,6 +827,8 @@ impl Partition {
     pub(crate) fn failed(&self, fault: &Fault) {
         if fault.is_passing() {
             tracing::warn!(partition = %self.id, "{fault}");
+            // What was not done now is to be done later.
+            self.news().tell();
             return;
         }
         if self.directory.is_online() {

@@ -112,6 +112,7 @@ impl Running {
             endpoints: bound.endpoints(&typed),
             config,
             disk,
+            descriptors: ottla_node::Descriptors::UNLIMITED,
             control: control.handle().clone(),
         };
         let node = control.block_on(Node::start(start)).unwrap();

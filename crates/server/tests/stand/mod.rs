@@ -80,6 +80,7 @@ impl Running {
         let start = Start {
             config,
             disk,
+            descriptors: ottla_node::Descriptors::UNLIMITED,
             endpoints: bound.endpoints(&typed),
             control: control.handle().clone(),
         };

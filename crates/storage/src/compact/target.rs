@@ -135,7 +135,10 @@ impl<'a> Targets<'a> {
         self.end_segment()?;
         for segment in &self.segments {
             if let Some(last) = sources.last() {
-                segment.log_file().set_modified_ms(last.modified_ms()?)?;
+                let modified_ms = last.modified_ms()?;
+                segment
+                    .log_file()
+                    .with(|log| log.set_modified_ms(modified_ms))?;
             }
             for file in segment.files()? {
                 file.sync_all()?;

@@ -2,22 +2,22 @@
 //!
 //! Written with `pwrite` only: a mapping on a full disk is a signal, not an error. The file is never
 //! longer than its entries (the JVM takes every byte of it for one), so nothing needs trimming. The
-//! newest entries are kept in memory, since that is where most lookups go; the file is opened at
-//! the first need, so that a log with many old segments does not hold many descriptors.
+//! newest entries are kept in memory, since that is where most lookups go; the file is opened when
+//! there is need.
 
 mod offset;
 mod time;
 mod txn;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ottla_protocol::Offset;
 use parking_lot::RwLock;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::Fault;
+use crate::open_files::LazyFile;
 
 pub(crate) use offset::{OffsetIndex, OffsetPosition};
 pub(crate) use time::{TimeIndex, TimestampOffset};
@@ -41,8 +41,7 @@ fn relative(base: Offset, offset: Offset) -> Option<i32> {
 #[derive(Debug)]
 pub(crate) struct IndexFile<const WIDTH: usize> {
     disk: Disk,
-    path: PathBuf,
-    file: OnceLock<DiskFile>,
+    file: LazyFile,
     n_entries: AtomicU32,
     tail: RwLock<Tail<WIDTH>>,
 }
@@ -60,8 +59,7 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
         let n_entries = u32::try_from(n_bytes / WIDTH as u64).unwrap_or(u32::MAX);
         Self {
             disk: disk.clone(),
-            path,
-            file: OnceLock::new(),
+            file: LazyFile::closed(disk, path),
             n_entries: AtomicU32::new(n_entries),
             tail: RwLock::new(Tail {
                 first: n_entries,
@@ -71,7 +69,7 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     pub(crate) fn n_entries(&self) -> u32 {
@@ -80,14 +78,15 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
 
     /// Makes the file, empty, even though there is nothing to write yet.
     pub(crate) fn create(&self) -> Result<(), Fault> {
-        self.opened(Open::Create)?.set_length(0)?;
+        self.file.create()?;
         self.forget_from(0);
         Ok(())
     }
 
     pub(crate) fn append(&self, entry: Entry<WIDTH>) -> Result<(), Fault> {
         let n = self.n_entries();
-        self.opened(Open::Create)?
+        self.file
+            .get_or_create()?
             .write_all_at(&entry, u64::from(n) * WIDTH as u64)?;
         let mut tail = self.tail.write();
         if tail.entries.is_empty() {
@@ -107,14 +106,14 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
         if n >= self.n_entries() {
             return Ok(());
         }
+        let file = self.file.get()?;
         self.forget_from(n);
-        self.opened(Open::Existing)?
-            .set_length(u64::from(n) * WIDTH as u64)
+        file.set_length(u64::from(n) * WIDTH as u64)
     }
 
     /// Empties the file, if there is one.
     pub(crate) fn clear_if_exists(&self) -> Result<(), Fault> {
-        if self.disk.exists(&self.path) {
+        if self.disk.exists(self.path()) {
             self.create()
         } else {
             Ok(())
@@ -140,8 +139,8 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
         }
         let mut entry = [0; WIDTH];
         let n_read = self
-            .opened(Open::Existing)?
-            .read_at(&mut entry, at as u64 * WIDTH as u64)?;
+            .file
+            .with(|file| file.read_at(&mut entry, u64::from(at) * WIDTH as u64))?;
         Ok((n_read == WIDTH).then_some(entry))
     }
 
@@ -181,18 +180,14 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
     pub(crate) fn entries(&self, start: u32, end: u32) -> Result<Vec<Entry<WIDTH>>, Fault> {
         let mut bytes = vec![0; end.saturating_sub(start) as usize * WIDTH];
         let position = u64::from(start) * WIDTH as u64;
-        let n_read = self.opened(Open::Existing)?.read_at(&mut bytes, position)?;
+        let n_read = self.file.with(|file| file.read_at(&mut bytes, position))?;
         bytes.truncate(n_read);
         let (entries, _) = bytes.as_chunks::<WIDTH>();
         Ok(entries.to_vec())
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        self.file.get().is_some()
-    }
-
-    pub(crate) fn file(&self) -> Result<&DiskFile, Fault> {
-        self.opened(Open::Existing)
+    pub(crate) fn file(&self) -> &LazyFile {
+        &self.file
     }
 
     /// Gives the memory back: an old segment is seldom asked.
@@ -213,23 +208,6 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
         }
         self.n_entries.store(n, Ordering::Release);
     }
-
-    fn opened(&self, how: Open) -> Result<&DiskFile, Fault> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
-        }
-        let file = match how {
-            Open::Create => self.disk.open_or_create(&self.path)?,
-            Open::Existing => self.disk.open(&self.path)?,
-        };
-        Ok(self.file.get_or_init(|| file))
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Open {
-    Existing,
-    Create,
 }
 
 #[cfg(test)]
@@ -280,7 +258,10 @@ mod tests {
             index.truncate(keep).unwrap();
             let kept = keep.min(1500);
             assert_eq!(index.n_entries(), kept);
-            assert_eq!(index.file().unwrap().length().unwrap(), u64::from(kept) * 8);
+            assert_eq!(
+                index.file().get().unwrap().length().unwrap(),
+                u64::from(kept) * 8
+            );
             index.append(99_999u64.to_be_bytes()).unwrap();
             assert_eq!(index.last().unwrap(), Some(99_999u64.to_be_bytes()));
             assert_eq!(below(&index, 4), kept.min(2));

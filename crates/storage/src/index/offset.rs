@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use ottla_protocol::Offset;
 
 use super::{IndexFile, relative};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::Fault;
+use crate::open_files::LazyFile;
 
 const WIDTH: usize = 8;
 
@@ -175,7 +176,7 @@ impl OffsetIndex {
         self.entries.cool();
     }
 
-    pub(crate) fn file(&self) -> Result<&DiskFile, Fault> {
+    pub(crate) fn file(&self) -> &LazyFile {
         self.entries.file()
     }
 

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use ottla_protocol::Offset;
 
 use super::{IndexFile, relative};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::Fault;
+use crate::open_files::LazyFile;
 
 const WIDTH: usize = 12;
 
@@ -156,7 +157,7 @@ impl TimeIndex {
         self.entries.cool();
     }
 
-    pub(crate) fn file(&self) -> Result<&DiskFile, Fault> {
+    pub(crate) fn file(&self) -> &LazyFile {
         self.entries.file()
     }
 

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use ottla_protocol::{Offset, ProducerId};
 
 use super::IndexFile;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::Fault;
+use crate::open_files::LazyFile;
 
 const WIDTH: usize = 34;
 /// How many entries are read at a time.
@@ -135,12 +136,7 @@ impl TxnIndex {
         self.entries.clear_if_exists()
     }
 
-    /// Nothing was ever written to one that is not.
-    pub(crate) fn is_open(&self) -> bool {
-        self.entries.is_open()
-    }
-
-    pub(crate) fn file(&self) -> Result<&DiskFile, Fault> {
+    pub(crate) fn file(&self) -> &LazyFile {
         self.entries.file()
     }
 }

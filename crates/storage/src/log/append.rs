@@ -12,9 +12,9 @@ use ottla_protocol::batch_builder::EndMarker;
 use ottla_protocol::{LeaderEpoch, Offset, Refusal, Refused};
 
 use super::{Fault, Log, Mark, NotDone, Segment, place_of_end};
-use crate::disk::DiskFile;
 use crate::heads::Head;
 use crate::index::AbortedTransaction;
+use crate::open_files::LazyFile;
 use crate::producer::{
     Appender, CompletedTransaction, Duplicate, TransactionVersion, Verdict, Verified,
 };
@@ -92,6 +92,7 @@ impl Log {
             return Ok(self.duplicate(duplicate));
         }
         let heads = [Head::of(&stamped)];
+        let spare = marker.is_some().then(|| self.disk.spare()).transpose()?;
         let piece = Piece {
             first: &header,
             rest: body,
@@ -102,6 +103,7 @@ impl Log {
         if marker.is_some() {
             let mut whole = header.to_vec();
             whole.extend_from_slice(body);
+            drop(spare);
             self.apply(&whole)?;
         } else {
             self.producers.apply_header(stamped);
@@ -334,7 +336,7 @@ impl Log {
     }
 
     /// The last words of the segment that ends at `base`.
-    fn complete(&mut self, old: &Segment, base: Offset) -> Result<Option<DiskFile>, Fault> {
+    fn complete(&mut self, old: &Segment, base: Offset) -> Result<Option<LazyFile>, Fault> {
         old.finish(&self.config)?;
         self.producers.set_end_offset(base);
         self.producer_files.take(&self.producers)

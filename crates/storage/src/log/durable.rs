@@ -7,8 +7,9 @@ use std::sync::Arc;
 use ottla_protocol::Offset;
 
 use super::{Fault, Log};
-use crate::disk::{DiskFile, parent};
+use crate::disk::parent;
 use crate::flush::FlushTarget;
+use crate::open_files::LazyFile;
 use crate::segment::Segment;
 
 /// A log that was closed: what the checkpoints of its directory must say.
@@ -29,8 +30,8 @@ pub(super) struct Unsynced {
     n_changes: u64,
     /// Segments that are complete, with their indexes.
     segments: Vec<(u64, Arc<Segment>)>,
-    /// Producer snapshots.
-    files: Vec<(u64, DiskFile)>,
+    /// Producer snapshots. One that is closed was synced.
+    files: Vec<(u64, LazyFile)>,
     /// Directories with new names in them.
     directories: Vec<(u64, PathBuf)>,
     /// When the oldest record that is not synced was written.
@@ -45,7 +46,7 @@ impl Unsynced {
     pub(super) fn rolled(
         &mut self,
         old: Arc<Segment>,
-        snapshot: Option<DiskFile>,
+        snapshot: Option<LazyFile>,
         directory: &Path,
     ) {
         self.n_changes += 1;
@@ -104,11 +105,12 @@ impl Log {
         for (_, segment) in &self.unsynced.segments {
             files.extend(segment.files()?);
         }
-        files.extend(self.unsynced.files.iter().map(|(_, file)| file.clone()));
+        let snapshots = self.unsynced.files.iter();
+        files.extend(snapshots.filter_map(|(_, file)| file.get_if_open()));
         let active = self.active();
         let mut segments = self.unsynced.segments.iter();
         if !segments.any(|(_, segment)| Arc::ptr_eq(segment, active)) {
-            files.push(active.log_file().clone());
+            files.push(active.log_file().get()?);
         }
         let directories: BTreeSet<PathBuf> = self
             .unsynced
@@ -234,7 +236,7 @@ impl Log {
     pub(super) fn note_recovered(
         &mut self,
         rebuilt: Vec<Arc<Segment>>,
-        snapshots: Vec<DiskFile>,
+        snapshots: Vec<LazyFile>,
         has_new_names: bool,
     ) {
         for segment in rebuilt {

@@ -9,6 +9,7 @@ use ottla_protocol::Offset;
 
 use super::{Fault, Log};
 use crate::flush::{FlushTarget, RecoveryMark};
+use crate::open_files::LazyFile;
 
 #[derive(Debug)]
 pub(super) struct RecoveryPoint {
@@ -76,8 +77,10 @@ impl Log {
         self.delete_older_snapshots()?;
         let end = self.end();
         self.producers.set_end_offset(end);
-        let snapshot = self.producer_files.take(&self.producers)?;
+        // IMPORTANT: the snapshot comes last. One that is there and in no plan would never be synced.
         let mut target = self.target()?;
+        let indexes = self.active().index_files()?;
+        let snapshot = self.producer_files.take(&self.producers)?;
         let mark = RecoveryMark {
             n_bytes_written: self.recovery_point.n_bytes_written,
             snapshot: snapshot.is_some().then_some(end),
@@ -87,7 +90,8 @@ impl Log {
         if has_new_names && !target.directories.contains(&self.directory) {
             target.directories.push(self.directory.clone());
         }
-        let others = self.active().index_files()?.into_iter().chain(snapshot);
+        let snapshot = snapshot.as_ref().and_then(LazyFile::get_if_open);
+        let others = indexes.into_iter().chain(snapshot);
         target.files.splice(0..0, others);
         target.epochs = self.unwritten_epochs();
         target.recovery = Some(mark);

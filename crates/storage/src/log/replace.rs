@@ -83,8 +83,9 @@ impl Log {
             return Ok(false);
         }
         for source in &replacement.sources {
-            // IMPORTANT: a reader that opens them later would find the new segment's.
-            source.open_indexes()?;
+            // Before anything is done that cannot be taken back: they must be open when they are
+            // retired.
+            source.open_all()?;
         }
         let bases: Vec<Offset> = replacement.targets.iter().map(|(base, _)| *base).collect();
         self.replacing = Some(Replacing {

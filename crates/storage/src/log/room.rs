@@ -52,7 +52,7 @@ impl Log {
         let (from, to) = self.next_room(now_ms, bytes)?;
         let active = self.active();
         Some(Stretch {
-            file: active.log_file().clone(),
+            file: active.log_file().get().ok()?,
             base: active.base(),
             from,
             to,
@@ -73,8 +73,9 @@ impl Log {
     /// The stretch was reserved, or at most a part of it. One that the log has left behind
     /// meanwhile goes back at once.
     pub fn took_room(&mut self, stretch: &Stretch, outcome: Result<(), NoRoom>) {
-        let is_its =
-            |segment: &&Arc<Segment>| Arc::ptr_eq(segment.log_file().raw(), stretch.file.raw());
+        let is_its = |segment: &&Arc<Segment>| {
+            segment.base() == stretch.base && segment.log_file().is_of(&stretch.file)
+        };
         let Some(segment) = self.segments.iter().find(is_its).cloned() else {
             // Its names are gone: the blocks go with them.
             return;

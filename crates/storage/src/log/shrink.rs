@@ -46,7 +46,14 @@ impl Log {
             self.start_anew(to, now_ms)?;
             return Ok(true);
         }
+        // What cannot be opened now must not be missed half-way.
+        let keep = self
+            .segments
+            .partition_point(|segment| segment.base() <= to);
+        let kept = self.segments.get(keep - 1).map(|kept| kept.open_all());
+        let held = kept.transpose()?;
         let truncated = self.try_truncate(to, now_ms);
+        drop(held);
         self.or_poison(truncated)?;
         Ok(true)
     }
@@ -243,6 +250,11 @@ impl Log {
         let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
         self.retired.push_back(Retired { due_ms, paths });
         Ok(())
+    }
+
+    /// Whether there is something to unlink, now or later.
+    pub fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
     }
 
     /// Unlinks retired files whose delay (`file.delete.delay.ms`) is over.

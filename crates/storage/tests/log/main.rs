@@ -4,6 +4,7 @@
 mod appending;
 mod breaking;
 mod compacting;
+mod descriptors;
 mod directories;
 mod foreign_tools;
 mod golden;

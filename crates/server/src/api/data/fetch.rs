@@ -143,15 +143,21 @@ fn ask(call: &Call, request: FetchRequest) -> Ask {
     }
 }
 
-/// Looks at every wanted partition, within the byte budget of the request.
+/// Looks at every wanted partition, within the byte budget of the request, and in no more files
+/// than an answer may keep open.
 async fn collect(services: &Services, plan: &FetchPlan, terms: &Terms) -> Vec<Outcome> {
     let mut left = terms.bytes_max;
+    let mut n_files_left = services.descriptors().files_of_answer();
     let mut is_first = true;
     let mut outcomes = Vec::with_capacity(plan.wanted.len());
     for wanted in &plan.wanted {
         let outcome = fetch_one(services, wanted, terms, left, is_first).await;
         let n_bytes = outcome.data.records.as_ref().map_or(0, FileSlice::len);
         left = left.saturating_sub(n_bytes);
+        n_files_left = n_files_left.saturating_sub(usize::from(n_bytes > 0));
+        if n_files_left == 0 {
+            left = 0;
+        }
         is_first &= n_bytes == 0;
         outcomes.push(outcome);
     }
