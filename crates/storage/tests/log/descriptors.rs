@@ -153,7 +153,7 @@ fn work(log: &mut Log) -> (i64, Option<Fault>) {
 #[test]
 fn without_a_descriptor_an_append_or_a_roll_is_refused_and_all_goes_on_when_there_is_one() {
     // The same with files that are closed in between, so that they must be opened again.
-    for (n_files_max, step) in [(usize::MAX, 1), (2, 7)] {
+    for (n_files_max, step) in [(usize::MAX, 1), (2, 5)] {
         for from in (0..).step_by(step) {
             let place = tempfile::tempdir().unwrap();
             let none = NoneLeft::from(from);
