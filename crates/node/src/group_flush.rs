@@ -215,22 +215,29 @@ fn share(n_waiting: usize, are_gathered: bool) -> usize {
     }
 }
 
-/// All of one directory, since each directory has its own line.
+/// All of one directory, since each directory has its own line; but for one that has just moved.
 fn flush_together(partitions: &[Arc<Partition>]) {
     let Some(directory) = partitions.first().map(|first| first.directory()) else {
         return;
     };
     for some in partitions.chunks(directory.n_together()) {
-        flush_some(directory, some);
+        flush_some(&directory, some);
     }
 }
 
-fn flush_some(directory: &Directory, partitions: &[Arc<Partition>]) {
+fn flush_some(directory: &Arc<Directory>, partitions: &[Arc<Partition>]) {
     let started = Instant::now();
-    let planned = partitions
-        .iter()
-        .filter_map(|partition| Some((partition, partition.flush_plan()?)));
-    let (dirty, targets): (Vec<_>, Vec<_>) = planned.unzip();
+    let (mut dirty, mut targets) = (Vec::new(), Vec::new());
+    for partition in partitions {
+        let planned = partition.flush_plan();
+        // IMPORTANT: looked at after the plan: else the plan may be of a log somewhere else.
+        if !partition.is_in(directory) {
+            partition.flush();
+        } else if let Some(target) = planned {
+            dirty.push(partition);
+            targets.push(target);
+        }
+    }
     let synced = directory.sync_together(&targets);
     for ((partition, target), outcome) in dirty.iter().zip(&targets).zip(synced) {
         partition.synced(target, outcome);

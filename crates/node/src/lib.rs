@@ -13,6 +13,7 @@
 //! | groups, transactions and producer ids | `coordinators` |
 //! | topics that are made because somebody asked | `on_demand` |
 //! | what happens unasked | `upkeep`, `cleaner` |
+//! | log directories: replicas that move between them, one that fails, what the controller is told | `moves`, `directory_watch`, `assignments` |
 //! | what is measured and said | `metrics`, `samples`, `log_levels` |
 
 mod node;
@@ -34,6 +35,10 @@ mod upkeep;
 mod news;
 mod descriptors;
 mod cleaner;
+mod moves;
+mod assignments;
+mod directory_watch;
+mod throttle;
 mod metrics;
 mod samples;
 mod log_levels;
@@ -58,6 +63,7 @@ pub use log_levels::{LogLevel, LogLevels, ROOT_LOGGER};
 pub use metrics::{
     Counter, DEFINITIONS, Definition, Gauge, Metrics, Page, TopicCounters, metrics_markdown,
 };
+pub use moves::FutureReplica;
 pub use node::{Node, Start, StartFailed};
 pub use ottla_coordinators::group::{
     offset_fetch_groups, offset_fetch_refused, offset_fetch_response, txn_offset_commit_response,
@@ -80,4 +86,4 @@ pub use partitions::{
     Told, TopicRef, Wanted,
 };
 pub use quorum::{ControllerHandle, ImageFeed};
-pub use services::{BrokerState, Configured, Services, random_i32, random_uuid};
+pub use services::{BrokerState, Configured, Services, is_cordoned, random_i32, random_uuid};

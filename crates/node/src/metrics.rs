@@ -92,6 +92,12 @@ definitions! {
     REQUEST_MEMORY_FREE = Gauge "kafka_network_socketserver_memorypoolavailable" "kafka.network:type=SocketServer,name=MemoryPoolAvailable" "Bytes of it that are free.";
     CONNECTIONS_SHORT = Gauge "ottla_connections_waiting_for_memory" "" "Connections whose next request waits for memory.";
     OFFLINE_DIRECTORIES = Gauge "kafka_log_logmanager_offlinelogdirectorycount" "kafka.log:type=LogManager,name=OfflineLogDirectoryCount" "Log directories that have failed.";
+    DIRECTORY_OFFLINE = Gauge "kafka_log_logmanager_logdirectoryoffline" "kafka.log:type=LogManager,name=LogDirectoryOffline,logDirectory=" "1 if a log directory has failed.";
+    MOVES = Gauge "ottla_replica_moves" "" "Replicas on their way to another log directory of this node.";
+    MOVED_BYTES = Counter "ottla_replica_moves_bytes_total" "" "Bytes copied for replicas that move to another log directory.";
+    MOVES_LAG = Gauge "kafka_server_replicaalterlogdirsmanager_maxlag" "kafka.server:type=ReplicaAlterLogDirsManager,name=MaxLag,clientId=ReplicaAlterLogDirs" "Records that the copy which is furthest behind lacks, of replicas that move to another log directory.";
+    MOVES_FAILED = Gauge "kafka_server_replicaalterlogdirsmanager_failedpartitionscount" "kafka.server:type=ReplicaAlterLogDirsManager,name=FailedPartitionsCount,clientId=ReplicaAlterLogDirs" "Replicas that should move to another log directory and cannot.";
+    MOVES_DEAD = Gauge "kafka_server_replicaalterlogdirsmanager_deadthreadcount" "kafka.server:type=ReplicaAlterLogDirsManager,name=DeadThreadCount,clientId=ReplicaAlterLogDirs" "Threads that moved replicas between log directories and have ended by a fault of ours.";
     LOG_SIZE = Gauge "kafka_log_log_size" "kafka.log:type=Log,name=Size,topic=,partition=" "Bytes of a partition's log.";
     LOG_SEGMENTS = Gauge "kafka_log_log_numlogsegments" "kafka.log:type=Log,name=NumLogSegments,topic=,partition=" "Segments of a partition's log.";
     LOG_END = Gauge "kafka_log_log_logendoffset" "kafka.log:type=Log,name=LogEndOffset,topic=,partition=" "Offset after the last record of a partition.";
@@ -286,6 +292,7 @@ pub struct Metrics {
     pub cold_reads: Durations,
     /// Bytes written to all logs, whoever wrote them: upkeep goes by it.
     pub(crate) log_bytes: Counter,
+    pub(crate) moved_bytes: Counter,
     requests: Vec<Counter>,
     request_times: Vec<Durations>,
     errors: RwLock<HashMap<(i16, i16), Arc<Counter>>>,
@@ -314,6 +321,7 @@ impl Default for Metrics {
             reservations: Durations::default(),
             cold_reads: Durations::default(),
             log_bytes: Counter::default(),
+            moved_bytes: Counter::default(),
             requests: std::iter::repeat_with(Counter::default)
                 .take(KEYS * VERSIONS)
                 .collect(),
@@ -376,6 +384,7 @@ impl Metrics {
         page.plain(INVALID_CRC, self.invalid_crc.get() as f64);
         page.plain(NO_KEY_COMPACTED, self.no_key_compacted.get() as f64);
         page.plain(METADATA_ERRORS, self.metadata_errors.get() as f64);
+        page.plain(MOVED_BYTES, self.moved_bytes.get() as f64);
         page.plain(ISR_SHRINKS, self.isr_shrinks.get() as f64);
         page.plain(ISR_EXPANDS, self.isr_expands.get() as f64);
         page.plain(

@@ -15,13 +15,16 @@ use ottla_metadata::config::{
     BadValue, BrokerConfig, ConsumerGroupSettings, NodeSettings, Standing,
 };
 use ottla_metadata::image::{Endpoint, Image, Published, Resource, ResourceKind};
-use ottla_protocol::{Refused, TopicPartition};
+use ottla_protocol::{Refused, TopicPartition, Uuid};
 use ottla_replication::Durability;
-use ottla_storage::{Directories, Disk, Fault, Found, LoadedLog, NoEvents, OpenDirectories};
+use ottla_storage::{
+    Directories, Directory, Disk, Fault, Found, LoadedLog, Log, NoEvents, OpenDirectories,
+};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::appends::{Appends, Place};
+use crate::assignments::{self, Assignments};
 use crate::cleaner::Cleaner;
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
@@ -31,8 +34,10 @@ use crate::coordinators::{
     TxnAround, TxnHost, is_internal_topic,
 };
 use crate::descriptors::Descriptors;
+use crate::directory_watch;
 use crate::group_flush::GroupFlush;
 use crate::metrics::Metrics;
+use crate::moves::{self, Moves};
 use crate::on_demand::OnDemand;
 use crate::opening::Opening;
 use crate::partitions::{FetchSessions, Partitions, Surroundings, log_settings};
@@ -126,6 +131,8 @@ pub struct Node {
     quorum_task: tokio::task::JoinHandle<Result<(), Fault>>,
     upkeep: Option<tokio::task::JoinHandle<()>>,
     open_thread: Option<JoinHandle<()>>,
+    /// Why the node cannot go on, once that is so.
+    end: watch::Receiver<Option<String>>,
     stop: watch::Sender<bool>,
 }
 
@@ -163,18 +170,31 @@ impl Node {
             .await
             .map_err(|_| StartFailed::TimedOut(patience))?
             .map_err(Refused::from)?;
+        let assignments = Arc::<Assignments>::default();
         let around = Surroundings {
             node_id: settings.node_id,
             clock: clock.clone(),
             metrics: metrics.clone(),
             news: Arc::default(),
+            assignments: assignments.clone(),
             durability: if settings.ottla.flush_before_ack {
                 Durability::Flushed
             } else {
                 Durability::Written
             },
         };
-        let partitions = Partitions::new(directories.clone(), flushers.clone(), around);
+        let moves = Moves::new(
+            moves::Around {
+                directories: directories.clone(),
+                flushers: flushers.clone(),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+                assignments: assignments.clone(),
+            },
+            settings.logs.n_move_threads,
+        );
+        moves.set_rate(settings.logs.move_bytes_per_second_max);
+        let partitions = Partitions::new(directories.clone(), flushers.clone(), around, moves);
         let hosts = Hosts::start(&settings, &start.control, &clock, &partitions, &feed);
         let (stop, stopping) = watch::channel(false);
         let services = Arc::new(Services {
@@ -205,7 +225,9 @@ impl Node {
             opening,
             descriptors: start.descriptors,
             disk: start.disk.clone(),
+            assignments,
         });
+        let (end, ended) = watch::channel(None);
         let mut node = Self {
             registration: Registration::new(
                 &settings,
@@ -222,10 +244,19 @@ impl Node {
             quorum_task: task,
             upkeep: None,
             open_thread: None,
+            end: ended,
             stop,
         };
         node.join().await?;
         let services = node.services.clone();
+        start
+            .control
+            .spawn(assignments::run(services.clone(), stopping.clone()));
+        start.control.spawn(directory_watch::run(
+            services.clone(),
+            stopping.clone(),
+            end,
+        ));
         node.upkeep = Some(start.control.spawn(async move {
             let mut ended = stopping.clone();
             // A checkpoint has a line for each log, so it waits until all are there.
@@ -233,6 +264,7 @@ impl Node {
                 () = services.opening.done() => {}
                 _ = ended.changed() => return,
             }
+            resume_moves(&services).await;
             services.cleaner.start();
             upkeep::run(services, stopping).await;
         }));
@@ -251,10 +283,11 @@ impl Node {
             .map_err(Refused::from)?;
         note_unserved(&services.image());
         refresh_config(&services);
-        let found = self.find().await?;
+        let mut found = self.find().await?;
         self.registration.remember(found.previous_broker_epoch);
-        services.partitions.expect(&found);
+        services.partitions.moves().expect(found.take_futures());
         let image = services.image();
+        services.partitions.expect(&found, &image);
         expect(&image, &services.groups, &found);
         expect(&image, &services.transactions, &found);
         services.topic_versions.start(services.image());
@@ -293,7 +326,12 @@ impl Node {
                     .or_insert_with(|| log_settings(&id.topic, &image, &configured).0);
                 of_topic.clone()
             };
-            directories.find(&config_of, services.clock.wall_ms())
+            let node = services.node_id();
+            let is_assigned = |id: &TopicPartition, directory: Uuid| {
+                let partition = image.topics.partition(&id.topic, id.partition);
+                partition.is_some_and(|it| it.directory_of(node) == Some(directory))
+            };
+            directories.find(&config_of, &is_assigned, services.clock.wall_ms())
         });
         let mut found = found
             .await
@@ -370,13 +408,14 @@ impl Node {
         let threads = self.flush_threads;
         let closed = tokio::task::spawn_blocking(move || {
             cleaner.stop();
+            let copies = partitions.moves().stop();
             for flusher in flushers.values() {
                 flusher.stop();
             }
             for thread in threads {
                 let _ = thread.join();
             }
-            close_logs(&partitions, &directories, epoch)
+            close_logs(&partitions, copies, &directories, epoch)
         });
         let closed = closed.await.unwrap_or_else(|panic| {
             Err(Fault::Poisoned {
@@ -391,19 +430,40 @@ impl Node {
         closed.and(ended.unwrap_or(Ok(())))
     }
 
-    /// Resolves if the controller ends by itself: the metadata log has failed, and nothing may go on.
-    pub async fn failed(&mut self) -> Fault {
-        match (&mut self.quorum_task).await {
-            Ok(Err(fault)) => fault,
-            Ok(Ok(())) => Fault::Poisoned {
-                path: PathBuf::new(),
-                why: "the controller has ended".into(),
-            },
-            Err(panic) => Fault::Poisoned {
-                path: PathBuf::new(),
-                why: format!("the controller has ended: {panic}"),
-            },
+    /// Resolves when the node cannot go on: the controller has ended by itself, because the metadata
+    /// log has failed, or every log directory has failed. The reason, as a sentence.
+    pub async fn failed(&mut self) -> String {
+        let quorum = async {
+            match (&mut self.quorum_task).await {
+                Ok(Err(fault)) => format!("the metadata log has failed: {fault}"),
+                Ok(Ok(())) => "the controller has ended".to_owned(),
+                Err(panic) => format!("the controller has ended: {panic}"),
+            }
+        };
+        let directories = async {
+            match self.end.wait_for(Option::is_some).await {
+                Ok(why) => (*why).clone().unwrap_or_default(),
+                // Whoever watches the directories has ended, because the node stops.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            why = quorum => why,
+            why = directories => why,
         }
+    }
+}
+
+/// Copies that were found at the start go on now that their logs are open.
+async fn resume_moves(services: &Arc<Services>) {
+    let taken = services.clone();
+    let resumed = tokio::task::spawn_blocking(move || {
+        let partitions = &taken.partitions;
+        let find = |id: &TopicPartition| partitions.find(&id.topic, id.partition).ok();
+        partitions.moves().resume(find, &taken.image());
+    });
+    if let Err(panic) = resumed.await {
+        tracing::error!(%panic, "moves between log directories do not go on");
     }
 }
 
@@ -656,6 +716,8 @@ fn refresh_config(services: &Services) {
                 .groups
                 .change_settings(group_settings(&settings, &image));
             services.cleaner.configure(&settings.cleaner);
+            let move_rate = settings.logs.move_bytes_per_second_max;
+            services.partitions.moves().set_rate(move_rate);
             services
                 .transactions
                 .change_settings(txn_settings(&settings));
@@ -742,10 +804,20 @@ fn note_unserved(image: &Image) {
 }
 
 /// Closes every log, then writes what the next start needs, the sign of an orderly end last.
-fn close_logs(partitions: &Partitions, directories: &Directories, epoch: i64) -> Result<(), Fault> {
+/// Copies that are not whole are closed like the logs: the next start goes on with them.
+fn close_logs(
+    partitions: &Partitions,
+    copies: Vec<(Arc<Directory>, Log)>,
+    directories: &Directories,
+    epoch: i64,
+) -> Result<(), Fault> {
     let logs = partitions.retire_all();
     let mut first_fault = None;
-    let mut logs_of: HashMap<PathBuf, Vec<ottla_storage::Log>> = HashMap::new();
+    let mut logs_of: HashMap<PathBuf, Vec<Log>> = HashMap::new();
+    for (directory, copy) in copies {
+        let path = directory.path().to_owned();
+        logs_of.entry(path).or_default().push(copy);
+    }
     for (partition, log) in logs {
         let path = partition.directory().path().to_owned();
         logs_of.entry(path).or_default().push(log);

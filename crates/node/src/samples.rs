@@ -49,7 +49,7 @@ impl Services {
             page.labelled(LOG_END, &labels, view.end() as f64);
             page.labelled(LOG_START, &labels, view.start() as f64);
             n_leading += usize::from(partition.leader_epoch().is_some());
-            n_offline += usize::from(!partition.directory().is_online());
+            n_offline += usize::from(!partition.is_online());
             n_waiting += partition.high_watermark_parking().n_waiting();
             n_producers += view.n_producers();
         }
@@ -67,6 +67,8 @@ impl Services {
             let path = directory.path().to_string_lossy();
             let n_bytes = self.partitions.n_bytes_reserved(directory.path());
             page.labelled(RESERVED, &[("logDirectory", &*path)], n_bytes as f64);
+            let is_offline = f64::from(u8::from(!directory.is_online()));
+            page.labelled(DIRECTORY_OFFLINE, &[("logDirectory", &*path)], is_offline);
             if let Some(appends) = self.partitions.appends_in(directory.path()) {
                 let labels = [("logDirectory", &*path)];
                 let average_ms = appends.average().as_secs_f64() * 1000.0;
@@ -85,6 +87,13 @@ impl Services {
             .filter(|directory| !directory.is_online())
             .count();
         page.plain(OFFLINE_DIRECTORIES, n_failed as f64);
+        let moves = self.partitions.moves();
+        let (n_moves, lag) = moves.n_and_lag();
+        let client = [("clientId", "ReplicaAlterLogDirs")];
+        page.plain(MOVES, n_moves as f64);
+        page.labelled(MOVES_LAG, &client, lag as f64);
+        page.labelled(MOVES_FAILED, &client, moves.n_failed() as f64);
+        page.labelled(MOVES_DEAD, &client, moves.n_dead() as f64);
     }
 
     fn write_cleaner(&self, page: &mut Page) {

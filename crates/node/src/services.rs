@@ -1,5 +1,7 @@
 //! The handles that an API file may touch.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -7,9 +9,10 @@ use arc_swap::ArcSwap;
 use ottla_metadata::config::{BrokerConfig, NodeSettings};
 use ottla_metadata::controller::{ByName, CreatedTopic, NewTopic};
 use ottla_metadata::image::Image;
-use ottla_protocol::{NodeId, Refusal, Uuid};
-use ottla_storage::Disk;
+use ottla_protocol::{NodeId, Refusal, TopicPartition, Uuid};
+use ottla_storage::{Directory, Disk};
 
+use crate::assignments::Assignments;
 use crate::cleaner::Cleaner;
 use crate::clock::Clock;
 use crate::coordinators::{
@@ -18,6 +21,7 @@ use crate::coordinators::{
 use crate::descriptors::Descriptors;
 use crate::log_levels::LogLevels;
 use crate::metrics::Metrics;
+use crate::moves::{FutureReplica, is_named};
 use crate::on_demand::OnDemand;
 use crate::opening::Opening;
 use crate::partitions::{FetchSessions, Partition, Partitions};
@@ -66,6 +70,7 @@ pub struct Services {
     pub(crate) descriptors: Descriptors,
     /// The way to the file system.
     pub(crate) disk: Disk,
+    pub(crate) assignments: Arc<Assignments>,
 }
 
 impl Services {
@@ -182,8 +187,7 @@ impl Services {
     /// As [`Self::leader_of`].
     pub fn replica_of(&self, topic: &str, index: i32) -> Result<Arc<Partition>, Refusal> {
         let found = self.partitions.find(topic, index).and_then(|partition| {
-            let is_online = partition.directory().is_online();
-            if is_online {
+            if partition.is_online() {
                 Ok(partition)
             } else {
                 Err(Refusal::KafkaStorageError)
@@ -201,10 +205,73 @@ impl Services {
         found.map_err(|refusal| {
             let is_known = || self.feed.image().topics.partition(topic, index).is_some();
             match refusal {
+                Refusal::UnknownTopicOrPartition if self.partitions.is_away(topic, index) => {
+                    Refusal::KafkaStorageError
+                }
                 Refusal::UnknownTopicOrPartition if is_known() => Refusal::NotLeaderOrFollower,
                 refusal => refusal,
             }
         })
+    }
+
+    // ---- log directories ----
+
+    /// AlterReplicaLogDirs: moves a replica to the directory at `path`, which is a line of `log.dirs`
+    /// made absolute.
+    ///
+    /// # Errors
+    /// `LOG_DIR_NOT_FOUND`, `KAFKA_STORAGE_ERROR`, `INVALID_REPLICA_ASSIGNMENT` (the directory is
+    /// cordoned), `REPLICA_NOT_AVAILABLE` (there is none: the directory is remembered for when it is
+    /// made), `INVALID_TOPIC_EXCEPTION` (the name is too long)
+    pub async fn alter_log_dirs(
+        &self,
+        wanted: BTreeMap<TopicPartition, Arc<str>>,
+    ) -> Vec<(TopicPartition, Result<(), Refusal>)> {
+        let partitions = self.partitions.clone();
+        let configured = self.configured();
+        let cordoned = self.cordoned_log_dirs();
+        let names: Vec<TopicPartition> = wanted.keys().cloned().collect();
+        let asked = tokio::task::spawn_blocking(move || {
+            let dirs = &configured.settings.log_dirs;
+            let is_shown = |path: &str| dirs.iter().any(|dir| is_named(Path::new(dir), path));
+            let outcomes = wanted.into_iter().map(|(id, path)| {
+                let all = partitions.directories().all().iter();
+                let target = all
+                    .filter(|_| is_shown(&path))
+                    .find(|directory| is_named(directory.path(), &path));
+                let partition = partitions.find(&id.topic, id.partition).ok();
+                if partition.is_none() && partitions.is_away(&id.topic, id.partition) {
+                    return (id, Err(Refusal::KafkaStorageError));
+                }
+                let is_cordoned = is_cordoned(&cordoned, Path::new(&*path));
+                let done = partitions.moves().ask(&id, partition, target, is_cordoned);
+                (id, done)
+            });
+            outcomes.collect::<Vec<_>>()
+        });
+        asked.await.unwrap_or_else(|_| {
+            let failed = |id| (id, Err(Refusal::UnknownServerError));
+            names.into_iter().map(failed).collect()
+        })
+    }
+
+    /// Copies in a directory that are about to take the place of their logs.
+    pub fn futures_in(&self, directory: &Arc<Directory>) -> Vec<FutureReplica> {
+        self.partitions.moves().futures_in(directory)
+    }
+
+    /// `cordoned.log.dirs`, as far as the cluster's level knows it (KIP-1066).
+    pub fn cordoned_log_dirs(&self) -> Vec<String> {
+        let level = self.image().features.metadata_version();
+        if !level.is_some_and(|level| level.has_cordoned_directories()) {
+            return Vec::new();
+        }
+        let config = self.config();
+        let text = config.value("cordoned.log.dirs").unwrap_or_default();
+        text.split(',')
+            .map(|path| path.trim().to_owned())
+            .filter(|path| !path.is_empty())
+            .collect()
     }
 
     /// Creates topics; one outcome for each name.
@@ -272,6 +339,15 @@ impl Services {
             state => Some(format!("the node is {state:?}")),
         }
     }
+}
+
+/// Whether a directory, given by its absolute path, is among those that take no new replicas.
+pub fn is_cordoned(cordoned: &[String], directory: &Path) -> bool {
+    let is_it = |one: &String| {
+        let one = Path::new(one);
+        std::path::absolute(one).is_ok_and(|absolute| absolute == directory)
+    };
+    cordoned.iter().any(|one| one == "*" || is_it(one))
 }
 
 /// Sixteen random bytes.

@@ -175,13 +175,15 @@ fn move_recovery_points(partitions: &Partitions, _: &Clock) {
         };
         let behind: Vec<&Arc<Partition>> = all
             .iter()
-            .filter(|partition| Arc::ptr_eq(partition.directory(), directory))
+            .filter(|partition| partition.is_in(directory))
             .filter(is_behind)
             .collect();
         for some in behind.chunks(directory.n_together().min(TOGETHER_MAX)) {
             let planned = some
                 .iter()
-                .filter_map(|partition| Some((*partition, partition.recovery_plan()?)));
+                .filter_map(|partition| Some((*partition, partition.recovery_plan()?)))
+                // One that has just moved is synced with those of its new directory, the next time.
+                .filter(|(partition, _)| partition.is_in(directory));
             let (some, targets): (Vec<_>, Vec<_>) = planned.unzip();
             let synced = directory.sync_together(&targets);
             for ((partition, target), outcome) in some.iter().zip(&targets).zip(synced) {
@@ -219,20 +221,23 @@ fn write(
     write: fn(&Directory, &Offsets) -> Result<(), ottla_storage::Fault>,
     offset_of: impl Fn(&Partition) -> Option<i64>,
 ) {
-    let all = partitions.all();
     for directory in partitions.directories().all() {
         if !directory.is_online() {
             continue;
         }
-        let here = all
-            .iter()
-            .filter(|partition| Arc::ptr_eq(partition.directory(), directory));
+        // No log may change its directory between the collecting and the writing.
+        let _whole = partitions.moves().checkpoints();
+        let all = partitions.all();
+        let here = all.iter().filter(|partition| partition.is_in(directory));
         let offsets: Offsets = here
             .filter_map(|partition| Some((partition.id().clone(), offset_of(partition)?)))
             .collect();
         if let Err(fault) = write(directory, &offsets) {
             partitions.news().tell();
             tracing::error!(directory = %directory.path().display(), %fault, "checkpoint not written");
+            if !fault.is_passing() {
+                partitions.directories().fail(directory, &fault);
+            }
         }
     }
 }

@@ -126,6 +126,7 @@ pub static APIS: &[Api] = &[
     api!(TxnOffsetCommitRequest,        0..=5,  Broker, api::txn::txn_offset_commit::handle),
     api!(DescribeConfigsRequest,        1..=4,  Both,   api::config::describe_configs::handle),
     api!(AlterConfigsRequest,           0..=2,  Both,   api::config::alter_configs::handle),
+    api!(AlterReplicaLogDirsRequest,    1..=2,  Broker, api::config::alter_replica_log_dirs::handle),
     api!(DescribeLogDirsRequest,        1..=5,  Broker, api::config::describe_log_dirs::handle).on_disk(),
     api!(CreatePartitionsRequest,       0..=3,  Both,   api::topic::create_partitions::handle),
     api!(DeleteGroupsRequest,           0..=2,  Broker, api::group::delete_groups::handle),

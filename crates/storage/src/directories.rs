@@ -1,6 +1,9 @@
 //! All log directories of a node: opened together, new logs placed, old ones loaded, deleted logs
 //! unlinked later. A directory that fails goes offline by itself; the others go on.
 
+mod fate;
+mod relocate;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use std::time::Duration;
 use ottla_protocol::{NodeId, TopicPartition, Uuid};
 use parking_lot::Mutex;
 
+pub use self::relocate::{NotSwapped, Swap};
 use crate::checkpoint::Offsets;
 use crate::directory::{Checkpoints, Directory, Shutdown, lock};
 use crate::disk::{Disk, DiskFile};
@@ -77,6 +81,8 @@ pub struct NewLog {
 /// The logs that are there to be opened.
 pub struct Found {
     waiting: Vec<(Arc<Directory>, OpenLog)>,
+    /// Copies of logs that are being moved, and go on.
+    futures: Vec<(Arc<Directory>, OpenLog)>,
     /// As in `LoadedLogs`.
     pub previous_broker_epoch: Option<i64>,
 }
@@ -123,11 +129,23 @@ impl Found {
         logs.map(|(directory, how)| (&how.partition, directory))
     }
 
+    /// Copies of logs that are being moved, to be opened by `Directories::open_future`.
+    pub fn take_futures(&mut self) -> Vec<(Arc<Directory>, OpenLog)> {
+        std::mem::take(&mut self.futures)
+    }
+
     /// These are opened before the others.
     pub fn put_first(&mut self, is_first: impl Fn(&TopicPartition) -> bool) {
         self.waiting
             .sort_by_key(|(_, how)| !is_first(&how.partition));
     }
+}
+
+/// What is in a directory.
+struct Survey {
+    shutdown: Shutdown,
+    logs: Vec<OpenLog>,
+    futures: Vec<OpenLog>,
 }
 
 /// A directory that was locked, and what it says it is.
@@ -219,7 +237,7 @@ impl Directories {
         n_threads: usize,
         now_ms: i64,
     ) -> Result<LoadedLogs, Fault> {
-        let found = self.find(config_of, now_ms)?;
+        let found = self.find(config_of, &|_, _| false, now_ms)?;
         let previous_broker_epoch = found.previous_broker_epoch;
         let logs = Mutex::new(Vec::new());
         self.open_found(found, n_threads, &Progress::default(), &|opened| {
@@ -235,31 +253,38 @@ impl Directories {
 
     /// Looks for logs in the online directories. A directory that fails goes offline; what must
     /// not be anywhere (a log in two directories, a directory that is no partition's) is a fault.
+    /// `is_assigned`: whether the metadata has the partition in the directory of that id.
     pub fn find(
         &self,
         config_of: &(dyn Fn(&TopicPartition) -> LogConfig + Sync),
+        is_assigned: &dyn Fn(&TopicPartition, Uuid) -> bool,
         now_ms: i64,
     ) -> Result<Found, Fault> {
         let mut shutdowns = Vec::new();
-        let mut waiting = Vec::new();
+        let (mut waiting, mut futures) = (Vec::new(), Vec::new());
         for directory in self.online() {
             match self.survey(directory, config_of, now_ms) {
-                Ok((shutdown, logs)) => {
-                    shutdowns.push(shutdown);
-                    waiting.extend(logs.into_iter().map(|log| (Arc::clone(directory), log)));
+                Ok(survey) => {
+                    shutdowns.push(survey.shutdown);
+                    let here = |log| (Arc::clone(directory), log);
+                    waiting.extend(survey.logs.into_iter().map(here));
+                    futures.extend(survey.futures.into_iter().map(here));
                 }
                 Err(fault @ Fault::Foreign { .. }) => return Err(fault),
                 Err(fault) => self.fail(directory, &fault),
             }
         }
         check_unique(&waiting)?;
-        for (directory, _) in &waiting {
+        let mut found = Found {
+            waiting,
+            futures: Vec::new(),
+            previous_broker_epoch: self.agreed_epoch(&shutdowns),
+        };
+        self.judge_futures(&mut found, futures, is_assigned)?;
+        for (directory, _) in &found.waiting {
             directory.count_logs(1);
         }
-        Ok(Found {
-            waiting,
-            previous_broker_epoch: self.agreed_epoch(&shutdowns),
-        })
+        Ok(found)
     }
 
     /// Opens what was found, `n_threads` logs at a time, and tells of each as soon as it is open; of
@@ -325,10 +350,10 @@ impl Directories {
         directory: &Directory,
         config_of: &(dyn Fn(&TopicPartition) -> LogConfig + Sync),
         now_ms: i64,
-    ) -> Result<(Shutdown, Vec<OpenLog>), Fault> {
+    ) -> Result<Survey, Fault> {
         let shutdown = directory.take_clean_shutdown()?;
         let checkpoints = directory.read_checkpoints()?;
-        let mut logs = Vec::new();
+        let (mut logs, mut futures) = (Vec::new(), Vec::new());
         for entry in &self.disk.list(directory.path())? {
             let path = directory.path().join(&entry.name);
             if !entry.is_directory {
@@ -356,7 +381,9 @@ impl Directories {
                     tracing::warn!("{}: a stray copy of {partition} is kept", path.display());
                 }
                 Some(DirectoryName::Future(partition)) => {
-                    tracing::warn!("{}: an unfinished move of {partition}", path.display());
+                    let config = config_of(&partition);
+                    let clean = shutdown.is_clean;
+                    futures.push(self.how(path, partition, config, &checkpoints, clean, now_ms));
                 }
                 Some(DirectoryName::MetadataLog | DirectoryName::RemoteIndexCache) => {}
                 None if entry.name == "lost+found" => {}
@@ -366,7 +393,11 @@ impl Directories {
                 }
             }
         }
-        Ok((shutdown, logs))
+        Ok(Survey {
+            shutdown,
+            logs,
+            futures,
+        })
     }
 
     fn how(

@@ -28,6 +28,8 @@ pub struct Directory {
     lock: Option<DiskFile>,
     offline: Mutex<Option<String>>,
     is_online: AtomicBool,
+    /// Device and inode when it was locked.
+    identity: Option<(u64, u64)>,
     /// Partitions placed here, so that a new one goes where there are the fewest.
     n_logs: AtomicI64,
     checkpoints: Mutex<Checkpoints>,
@@ -69,6 +71,7 @@ impl Directory {
             disk: disk.clone(),
             id,
             lock: Some(lock),
+            identity: disk.identity(path).ok(),
             offline: Mutex::new(None),
             is_online: AtomicBool::new(true),
             n_logs: AtomicI64::new(0),
@@ -89,6 +92,7 @@ impl Directory {
             disk: disk.clone(),
             id: Uuid::ZERO,
             lock: None,
+            identity: None,
             offline: Mutex::new(Some(why.to_string())),
             is_online: AtomicBool::new(false),
             n_logs: AtomicI64::new(0),
@@ -120,6 +124,19 @@ impl Directory {
     pub fn take_offline(&self, why: &Fault) -> bool {
         self.offline.lock().get_or_insert_with(|| why.to_string());
         self.is_online.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the directory that was locked is still what its path leads to. Files that are open in one
+    /// that was taken away go on without a complaint.
+    pub fn probe(&self) -> Result<(), Fault> {
+        let now = self.disk.identity(&self.path)?;
+        match self.identity {
+            Some(then) if then != now => Err(Fault::Foreign {
+                path: self.path.clone(),
+                why: "it is another directory than the one that was locked".into(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// (total, usable) bytes of its file system.
@@ -305,6 +322,43 @@ impl Directory {
             if held.len() < n_held {
                 write_offsets(&self.disk, &self.path.join(name), held)?;
             }
+        }
+        Ok(())
+    }
+
+    /// A log is about to be here: what is checkpointed of it, in all four files. `None`: no line.
+    pub(crate) fn expect_log(
+        &self,
+        partition: &TopicPartition,
+        recovery_point: Offset,
+        start: Option<Offset>,
+        high_watermark: Offset,
+        cleaned: Option<Offset>,
+    ) -> Result<(), Fault> {
+        let mut held = self.checkpoints.lock();
+        let mut points = held.recovery_points.clone();
+        points.insert(partition.clone(), recovery_point);
+        let are_ours = held.are_points_ours || held.recovery_points.is_empty();
+        self.write_points(&mut held, &points, are_ours)?;
+        let Checkpoints {
+            log_starts,
+            high_watermarks,
+            cleaned: held_cleaned,
+            ..
+        } = &mut *held;
+        let lines = [
+            (CLEANED, held_cleaned, cleaned),
+            // Kafka warns of a log that starts behind its own high watermark.
+            (HIGH_WATERMARKS, high_watermarks, Some(high_watermark)),
+            (LOG_STARTS, log_starts, start),
+        ];
+        for (name, held, line) in lines {
+            let mut offsets = held.clone();
+            match line {
+                Some(offset) => offsets.insert(partition.clone(), offset),
+                None => offsets.remove(partition),
+            };
+            self.write(name, held, &offsets)?;
         }
         Ok(())
     }

@@ -285,6 +285,14 @@ impl Disk {
         fs::symlink_metadata(path).is_ok()
     }
 
+    /// What tells a directory from any other: device and inode.
+    pub(crate) fn identity(&self, path: &Path) -> Result<(u64, u64), Fault> {
+        self.ask(DiskCall::List, path, 0)
+            .and_then(|()| fs::metadata(path))
+            .map(|metadata| (metadata.dev(), metadata.ino()))
+            .map_err(|e| Fault::io("look at", path, e))
+    }
+
     /// When a file was last written, in milliseconds since 1970.
     pub(crate) fn modified_ms(&self, path: &Path) -> Result<i64, Fault> {
         fs::metadata(path)

@@ -36,6 +36,14 @@ impl FetchSlice {
         self.file.raw()
     }
 
+    /// All of it, copied out of the file; less, if the file has become shorter.
+    pub(crate) fn read(&self) -> Result<Vec<u8>, Fault> {
+        let mut bytes = vec![0; self.length];
+        let n_read = self.file.read_at(&mut bytes, self.position)?;
+        bytes.truncate(n_read);
+        Ok(bytes)
+    }
+
     /// The part that begins at `position` of the file, and has at most `length` bytes.
     #[must_use]
     pub fn part(&self, position: u64, length: usize) -> Self {

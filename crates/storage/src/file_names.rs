@@ -264,6 +264,18 @@ pub(crate) fn stray_directory(partition: &TopicPartition, unique: u128) -> Strin
     marked_directory(partition, unique, "-stray")
 }
 
+/// `<topic>-<partition>.<32 hex>-future`: never cut, since a move must find the topic's name in it.
+/// `None`: the name would be too long.
+pub(crate) fn future_directory(partition: &TopicPartition, unique: u128) -> Option<String> {
+    let name = format!("{partition}.{unique:032x}-future");
+    (name.len() <= NAME_BYTES_MAX).then_some(name)
+}
+
+/// Whether a partition can be moved: Kafka cannot where the name of the copy would be too long.
+pub fn can_be_moved(partition: &TopicPartition) -> bool {
+    future_directory(partition, 0).is_some()
+}
+
 fn marked_directory(partition: &TopicPartition, unique: u128, mark: &str) -> String {
     let tail = format!("-{}.{unique:032x}{mark}", partition.partition);
     let room = NAME_BYTES_MAX.saturating_sub(tail.len());
@@ -445,6 +457,16 @@ mod tests {
         ] {
             assert_eq!(parse(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_copy_is_named_after_its_partition_or_not_made() {
+        let id = partition("a.b", 3);
+        let name = future_directory(&id, 0xabc).unwrap();
+        assert_eq!(name, "a.b-3.00000000000000000000000000000abc-future");
+        assert_eq!(DirectoryName::parse(&name), Some(DirectoryName::Future(id)));
+        assert!(can_be_moved(&partition(&"t".repeat(213), 0)));
+        assert!(!can_be_moved(&partition(&"t".repeat(214), 0)));
     }
 
     #[test]

@@ -79,6 +79,32 @@ impl Head {
     }
 }
 
+/// The whole batches of `bytes`, of whatever format, each with its checksum right. A torn rest is left
+/// out.
+pub(crate) fn whole_heads(bytes: &[u8]) -> Result<Vec<Head>, CorruptBatch> {
+    let mut heads = Vec::new();
+    let mut rest = bytes;
+    while let Some(prefix) = peek(rest) {
+        let prefix = prefix?;
+        let Some((batch, behind)) = rest.split_at_checked(prefix.size) else {
+            break;
+        };
+        match Head::parse(batch) {
+            Some(head) => {
+                let head = head?;
+                match head.magic {
+                    0 | 1 => LegacyBatch::parse(batch)?.verify_crc()?,
+                    _ => Batch::parse(batch)?.verify_crc()?,
+                }
+                heads.push(head);
+            }
+            None => break,
+        }
+        rest = behind;
+    }
+    Ok(heads)
+}
+
 /// Walks headers; ends at `end`, or before a batch that is not whole.
 pub(crate) struct Heads<'a> {
     file: &'a LazyFile,

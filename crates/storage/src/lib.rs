@@ -15,6 +15,7 @@
 //! | what goes because it is old, or because something newer replaces it | `retain`, `compact` |
 //! | when it leaves the memory | `written` |
 //! | what is reserved for what comes next | `ahead` |
+//! | how a log moves to another directory | `log/copy`, `directories/relocate` |
 //! | what lies around the logs | `directory`, `directories`, `checkpoint` |
 
 // A batch on its way in.
@@ -62,17 +63,18 @@ pub use ahead::{NoRoom, StepBytes, Stretch, room_allowed, room_granted};
 pub use checkpoint::Offsets;
 pub use compact::{Cleaned, Dirt, Figures, Host, Newest, Outcome, Picture, Round, compact};
 pub use directories::{
-    Directories, Found, LoadedLog, LoadedLogs, NewLog, OpenDirectories, Progress, new_id,
+    Directories, Found, LoadedLog, LoadedLogs, NewLog, NotSwapped, OpenDirectories, Progress, Swap,
+    new_id,
 };
 pub use directory::Directory;
 pub use disk::{Disk, DiskCall, DiskChange, DiskFaults, DiskFile, DiskVerdict};
 pub use error::{Fault, NotDone};
 pub use events::{DeletedFor, LogEvents, NoEvents};
 pub use fetch_slice::FetchSlice;
-pub use file_names::{SnapshotId, metadata_log_directory};
+pub use file_names::{SnapshotId, can_be_moved, metadata_log_directory};
 pub use flush::FlushTarget;
 pub use index::AbortedTransaction;
-pub use log::{AppendOutcome, Closed, LeaderAppend, Log, OpenLog};
+pub use log::{AppendOutcome, Closed, LeaderAppend, Log, NotCopied, OpenLog};
 pub use log_config::LogConfig;
 pub use log_view::{Isolation, LogReader, LogView};
 pub use meta_properties::MetaProperties;

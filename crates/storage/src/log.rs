@@ -7,9 +7,10 @@
 //! `shrink` how it loses records at either end, in `replace` how compacted segments take the place
 //! of old ones, in `durable` how it gets to the disk and is closed, in `room`
 //! what is reserved for it there, in `recovery_point` from where
-//! on it is read after a crash.
+//! on it is read after a crash, in `copy` how it becomes another log's copy in another directory.
 
 mod append;
+mod copy;
 mod durable;
 mod recovery_point;
 mod replace;
@@ -45,6 +46,7 @@ use crate::written::{FarReads, HandedOut, Window};
 
 pub(crate) use self::append::note_aborted;
 pub use self::append::{AppendOutcome, LeaderAppend};
+pub use self::copy::NotCopied;
 pub use self::durable::Closed;
 pub(crate) use self::replace::Replacement;
 

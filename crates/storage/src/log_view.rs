@@ -296,6 +296,14 @@ impl LogView {
         self.segments.len()
     }
 
+    /// Whether the names of its files are gone: the log was deleted, or moved to another directory.
+    /// What is not open yet cannot be read by this picture any more.
+    pub fn is_retired(&self) -> bool {
+        self.segments
+            .last()
+            .is_some_and(|active| active.is_retired())
+    }
+
     /// Which leader epoch started where. Not part of the picture: as it is now.
     pub fn epochs(&self) -> Arc<EpochCache> {
         self.published.epochs.load_full()

@@ -256,6 +256,12 @@ impl LazyFile {
         self.0.is_gone.store(true, Ordering::SeqCst);
     }
 
+    /// The name that was to go has stayed.
+    pub(crate) fn keep_name(&self) {
+        self.0.is_gone.store(false, Ordering::SeqCst);
+        self.0.stays.store(false, Ordering::SeqCst);
+    }
+
     /// The open file, unless it is closed.
     pub(crate) fn get_if_open(&self) -> Option<DiskFile> {
         self.0.file.load_full().map(DiskFile::from)

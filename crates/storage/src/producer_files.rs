@@ -42,6 +42,10 @@ impl ProducerFiles {
         self.offsets.is_empty()
     }
 
+    pub(crate) fn offsets(&self) -> &BTreeSet<Offset> {
+        &self.offsets
+    }
+
     pub(crate) fn contains(&self, offset: Offset) -> bool {
         self.offsets.contains(&offset)
     }

@@ -760,6 +760,26 @@ impl Segment {
         }
     }
 
+    /// The names are back.
+    pub(crate) fn mark_in_use(&self) {
+        for file in self.all_files() {
+            file.keep_name();
+        }
+        self.is_retired.store(false, Ordering::Release);
+    }
+
+    /// This segment where its directory has another name now.
+    pub(crate) fn moved_to(&self, directory: &Path) -> Result<Self, Fault> {
+        let created_ms = self.created_ms.load(Ordering::Relaxed);
+        let moved = Self::open(&self.disk, directory, self.base, self.lengths(), created_ms)?;
+        *moved.largest.lock() = *self.largest.lock();
+        let first = self.first_timestamp.load(Ordering::Relaxed);
+        moved.first_timestamp.store(first, Ordering::Relaxed);
+        let since_entry = self.since_entry.load(Ordering::Relaxed);
+        moved.since_entry.store(since_entry, Ordering::Relaxed);
+        Ok(moved)
+    }
+
     pub(crate) fn is_retired(&self) -> bool {
         self.is_retired.load(Ordering::Acquire)
     }

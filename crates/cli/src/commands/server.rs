@@ -123,7 +123,7 @@ async fn serve(
     let why = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
-        fault = node.failed() => anyhow::bail!("the metadata log has failed: {fault}"),
+        why = node.failed() => anyhow::bail!("{why}"),
     };
     tracing::info!(signal = why, "stopping");
     server.close().await;

@@ -365,6 +365,9 @@ settings! {
     /// What concerns all logs of the node. What one topic may override is in `TopicConfig`.
     pub struct LogSettings {
         recovery_threads_per_dir: i32 = "num.recovery.threads.per.data.dir",
+        /// None: one for each directory.
+        n_move_threads: Option<i32> = "num.replica.alter.log.dirs.threads",
+        move_bytes_per_second_max: Option<i64> = "replica.alter.log.dirs.io.max.bytes.per.second",
         retention_check_interval_ms: i64 = "log.retention.check.interval.ms",
         flush_scheduler_interval_ms: i64 = "log.flush.scheduler.interval.ms",
         flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms",

@@ -4,7 +4,6 @@
 //! and how fast, what is never tried again (until the next start) because it failed, and what is
 //! measured. An idle cleaner holds no memory: the table of keys is made for a round and dropped.
 
-mod throttle;
 mod work;
 
 use std::collections::{BTreeMap, HashSet};
@@ -19,9 +18,9 @@ use ottla_protocol::{TopicPartition, Uuid};
 use ottla_storage::{Dirt, Figures, Picture};
 use parking_lot::{Condvar, Mutex};
 
-use self::throttle::Throttle;
 use crate::clock::Clock;
 use crate::partitions::{Partition, Partitions};
+use crate::throttle::Throttle;
 
 /// More threads than this are of no use on any machine.
 const THREADS_MAX: usize = 64;
@@ -246,6 +245,7 @@ impl Cleaner {
             if state.in_progress.contains(&id)
                 || state.uncleanable.contains(&id)
                 || !directory.is_online()
+                || partition.is_moving()
             {
                 return None;
             }

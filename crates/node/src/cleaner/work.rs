@@ -39,6 +39,7 @@ impl Host for Owner<'_> {
             if cleaner.is_stopping.load(Ordering::Acquire)
                 || self.partition.append_fault().is_some()
                 || !self.partition.is_compacted()
+                || self.partition.is_moving()
             {
                 return false;
             }
@@ -170,6 +171,10 @@ impl Cleaner {
     /// cannot be understood now cannot be later.
     pub(super) fn give_up_on(&self, partition: &Arc<Partition>, fault: &Fault) {
         match fault {
+            // Its log may have changed the directory in the middle of a round.
+            _ if partition.is_moving() => {
+                tracing::debug!(partition = %partition.id(), %fault, "compaction given up, the log moves");
+            }
             fault if fault.is_passing() => {
                 tracing::warn!(partition = %partition.id(), %fault, "compaction is tried again later");
             }

@@ -168,7 +168,7 @@ impl MarkerWriter {
         self.partitions
             .find(topic, index)
             .ok()
-            .filter(|partition| partition.directory().is_online())
+            .filter(|partition| partition.is_online())
             .ok_or(Refusal::UnknownTopicOrPartition)
     }
 }

@@ -19,11 +19,12 @@ use parking_lot::{Mutex, RwLock};
 use awaited::Awaited;
 pub use fetch_sessions::{Ask, FetchPlan, FetchSessions, Told, TopicRef, Wanted};
 pub use partition::{ActiveProducer, AppendRefused, Appended, Partition};
-pub(crate) use partition::{ScanFailed, Surroundings, read_slice};
+pub(crate) use partition::{Place, ScanFailed, Surroundings, Swapped, read_slice};
 pub(crate) use settings::{log_config, metadata_log_config};
 
 use crate::appends::Appends;
 use crate::group_flush::GroupFlush;
+use crate::moves::Moves;
 use crate::news::News;
 use crate::services::Configured;
 
@@ -34,7 +35,10 @@ pub struct Partitions {
     directories: Arc<Directories>,
     flushers: HashMap<PathBuf, Arc<GroupFlush>>,
     around: Surroundings,
+    moves: Arc<Moves>,
     by_topic: RwLock<HashMap<Arc<str>, ByIndex>>,
+    /// Partitions whose logs are in directories that are offline since the start.
+    away: RwLock<HashSet<TopicPartition>>,
     /// Held while the metadata is taken in, so that a log that is opened meanwhile finds either
     /// the picture before or the one behind.
     awaited: Mutex<Awaited>,
@@ -45,12 +49,15 @@ impl Partitions {
         directories: Arc<Directories>,
         flushers: HashMap<PathBuf, Arc<GroupFlush>>,
         around: Surroundings,
+        moves: Arc<Moves>,
     ) -> Arc<Self> {
         Arc::new(Self {
             directories,
             flushers,
             around,
+            moves,
             by_topic: RwLock::default(),
+            away: RwLock::default(),
             awaited: Mutex::default(),
         })
     }
@@ -73,7 +80,7 @@ impl Partitions {
     /// `UNKNOWN_TOPIC_OR_PARTITION`, `NOT_LEADER_OR_FOLLOWER`, `KAFKA_STORAGE_ERROR`
     pub fn leader_of(&self, topic: &str, index: i32) -> Result<Arc<Partition>, Refusal> {
         let partition = self.find(topic, index)?;
-        if !partition.directory().is_online() {
+        if !partition.is_online() {
             return Err(Refusal::KafkaStorageError);
         }
         partition
@@ -107,16 +114,29 @@ impl Partitions {
         &self.directories
     }
 
+    /// Replicas on their way to another directory.
+    pub(crate) fn moves(&self) -> &Arc<Moves> {
+        &self.moves
+    }
+
+    /// Whether the log of this partition is in a directory that is offline since the start.
+    pub fn is_away(&self, topic: &str, index: i32) -> bool {
+        let away = self.away.read();
+        !away.is_empty() && away.contains(&TopicPartition::new(topic, index))
+    }
+
     /// Writes down where these partitions start, once for each directory: what DeleteRecords has
     /// answered holds after a crash, too.
     ///
     /// # Errors
     /// The disk's. The records are gone all the same until then.
     pub fn write_starts(&self, changed: &[Arc<Partition>]) -> Result<(), Fault> {
+        // No log may change its directory between the collecting and the writing.
+        let _whole = self.moves.checkpoints();
         for directory in self.directories.all() {
             let (mut starts, mut high_watermarks) = (Offsets::new(), Offsets::new());
             for partition in changed {
-                if !Arc::ptr_eq(partition.directory(), directory) {
+                if !partition.is_in(directory) {
                     continue;
                 }
                 if let Some(start) = partition.start_inside() {
@@ -160,8 +180,20 @@ impl Partitions {
     // ---- from the metadata ----
 
     /// These logs are there and about to be opened: nothing is made in their place.
-    pub(crate) fn expect(&self, found: &Found) {
-        self.awaited.lock().expect(found.logs());
+    pub(crate) fn expect(&self, found: &Found, image: &Image) {
+        let mut awaited = self.awaited.lock();
+        awaited.expect(found.logs());
+        let mut all = self.directories.all().iter();
+        if all.all(|directory| directory.is_online()) {
+            return;
+        }
+        for topic in image.topics.iter() {
+            for (index, assigned) in &topic.partitions {
+                if assigned.replicas.contains(&self.around.node_id) {
+                    self.note_away(topic, *index, &mut awaited);
+                }
+            }
+        }
     }
 
     /// Whether logs of this directory were found and are not open.
@@ -182,6 +214,7 @@ impl Partitions {
             Ok(found) => found,
             // Its directory is offline, and says so.
             Err(id) => {
+                self.away.write().insert(id.clone());
                 awaited.failed(id);
                 return None;
             }
@@ -311,6 +344,30 @@ impl Partitions {
         }
     }
 
+    /// A log that was not found while a directory is offline may be in there: an empty one elsewhere
+    /// would pass for it.
+    fn note_away(&self, topic: &image::Topic, index: i32, awaited: &mut Awaited) {
+        let id = TopicPartition {
+            topic: topic.name.clone(),
+            partition: index,
+        };
+        if !awaited.contains(&id) {
+            tracing::warn!(partition = %id, "its log was not found, and a log directory is offline");
+            self.away.write().insert(id.clone());
+            awaited.failed(id);
+        }
+    }
+
+    /// Tells the controller where a replica lies, if it does not know.
+    fn tell_directory(&self, topic: Uuid, assigned: &image::Partition, partition: &Partition) {
+        let known = assigned.directory_of(self.around.node_id);
+        let actual = partition.directory().id();
+        if known != Some(actual) && !self.moves.has(partition.id()) {
+            let index = partition.id().partition;
+            self.around.assignments.tell(topic, index, actual, None);
+        }
+    }
+
     /// Leads or leaves a partition that is here; one that is not is put among those to be made.
     fn take(
         &self,
@@ -342,16 +399,23 @@ impl Partitions {
             min_in_sync,
         });
         match self.find(&topic.name, index) {
-            Ok(partition) => lead_or_resign(&partition, assignment),
-            Err(_) => making.push(Making {
-                new: NewLog {
-                    partition: id,
-                    topic_id: topic.id,
-                    config: log,
-                    directory: self.directory_for(assigned),
-                },
-                assignment,
-            }),
+            Ok(partition) => {
+                self.tell_directory(topic.id, assigned, &partition);
+                lead_or_resign(&partition, assignment);
+            }
+            Err(_) => {
+                let remembered = self.moves.take_remembered(&id);
+                making.push(Making {
+                    known: assigned.directory_of(self.around.node_id),
+                    new: NewLog {
+                        partition: id,
+                        topic_id: topic.id,
+                        config: log,
+                        directory: remembered.or_else(|| self.directory_for(assigned)),
+                    },
+                    assignment,
+                });
+            }
         }
     }
 
@@ -364,13 +428,17 @@ impl Partitions {
         let (new, assigned): (Vec<_>, Vec<_>) = making
             .into_iter()
             .map(|making| {
-                let Making { new, assignment } = making;
+                let Making {
+                    new,
+                    assignment,
+                    known,
+                } = making;
                 let id = (new.partition.clone(), new.topic_id);
-                (new, (id, assignment))
+                (new, (id, assignment, known))
             })
             .unzip();
         let made = self.directories.create_logs(new, now_ms);
-        for (made, ((id, topic_id), assignment)) in made.into_iter().zip(assigned) {
+        for (made, ((id, topic_id), assignment, known)) in made.into_iter().zip(assigned) {
             let made = made.map(|LoadedLog { log, directory }| {
                 let flush = self.flushers.get(directory.path()).cloned()?;
                 Some(Partition::new(
@@ -384,6 +452,11 @@ impl Partitions {
             match made {
                 Ok(Some(partition)) => {
                     self.insert(partition.clone());
+                    let actual = partition.directory().id();
+                    if known != Some(actual) {
+                        let assignments = &self.around.assignments;
+                        assignments.tell(topic_id, id.partition, actual, None);
+                    }
                     lead_or_resign(&partition, assignment);
                 }
                 Ok(None) => tracing::error!(partition = %id, "its directory has no flusher"),
@@ -420,14 +493,18 @@ impl Partitions {
     }
 
     fn drop_topic(&self, topic: &image::Topic) {
+        self.away.write().retain(|id| id.topic != topic.name);
         let Some(partitions) = self.by_topic.write().remove(&topic.name) else {
             return;
         };
+        for partition in partitions.values() {
+            self.moves.abandon(partition.id());
+        }
         let now_ms = self.around.clock.wall_ms();
         for directory in self.directories.all() {
             let here = partitions
                 .values()
-                .filter(|partition| Arc::ptr_eq(partition.directory(), directory));
+                .filter(|partition| partition.is_in(directory));
             let logs: Vec<_> = here.filter_map(|partition| partition.retire()).collect();
             if logs.is_empty() {
                 continue;
@@ -467,6 +544,8 @@ impl Partitions {
 /// A log to be made, and what it leads if it does.
 struct Making {
     new: NewLog,
+    /// The directory that the metadata names.
+    known: Option<Uuid>,
     assignment: Option<Assignment>,
 }
 

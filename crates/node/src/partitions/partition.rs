@@ -2,11 +2,15 @@
 //!
 //! A batch is checked before the lock is taken; under it the leader is asked, offsets are given
 //! and the bytes are written. Readers use the log's published view and take no lock. This is the
-//! only file that knows how appends, flushes and the high watermark meet.
+//! only file that knows how appends, flushes and the high watermark meet. How its log changes the
+//! directory is in `relocate`.
+
+mod relocate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use ottla_protocol::batch::{Batch, batches};
 use ottla_protocol::batch_builder::modern;
@@ -22,6 +26,8 @@ use ottla_storage::{
 };
 use parking_lot::{Mutex, RwLock};
 
+pub(crate) use self::relocate::Swapped;
+use crate::assignments::Assignments;
 use crate::clock::Clock;
 use crate::file_slice::FileSlice;
 use crate::group_flush::{FlushTurn, GroupFlush};
@@ -105,6 +111,7 @@ pub(crate) struct Surroundings {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) durability: Durability,
     pub(crate) news: Arc<News>,
+    pub(crate) assignments: Arc<Assignments>,
 }
 
 /// Who appends, and what transactions make of it.
@@ -121,12 +128,20 @@ struct Writer {
     leader: Option<Leader>,
 }
 
+/// Where a log lies, and who flushes there.
+pub(crate) struct Place {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) flush: Arc<GroupFlush>,
+}
+
 /// See the head of this file.
 pub struct Partition {
     id: TopicPartition,
     topic_id: Uuid,
-    directory: Arc<Directory>,
-    flush: Arc<GroupFlush>,
+    /// Changes under the writer's lock, with the log.
+    place: ArcSwap<Place>,
+    /// A copy of the log is being made in another directory.
+    is_moving: AtomicBool,
     turn: FlushTurn,
     around: Surroundings,
     counters: Arc<TopicCounters>,
@@ -157,8 +172,8 @@ impl Partition {
             counters: around.metrics.topic(&id.topic),
             id,
             topic_id,
-            directory,
-            flush,
+            place: ArcSwap::from_pointee(Place { directory, flush }),
+            is_moving: AtomicBool::new(false),
             turn: FlushTurn::default(),
             around,
             rules: RwLock::new(Arc::new(log.config().rules())),
@@ -179,8 +194,23 @@ impl Partition {
         self.topic_id
     }
 
-    pub fn directory(&self) -> &Arc<Directory> {
-        &self.directory
+    /// Where its log lies now.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.place.load().directory.clone()
+    }
+
+    /// Whether its log lies there now.
+    pub fn is_in(&self, directory: &Arc<Directory>) -> bool {
+        Arc::ptr_eq(&self.place.load().directory, directory)
+    }
+
+    /// Whether its directory works.
+    pub fn is_online(&self) -> bool {
+        self.place.load().directory.is_online()
+    }
+
+    fn flush_of(&self) -> Arc<GroupFlush> {
+        self.place.load().flush.clone()
     }
 
     pub fn counters(&self) -> &TopicCounters {
@@ -309,14 +339,15 @@ impl Partition {
         may_use_zstd: bool,
         verified: Verified,
     ) -> Result<Appended, AppendRefused> {
-        let _inline = self.flush.appends().begin();
+        let place = self.place.load();
+        let _inline = place.flush.appends().begin();
         let appended = self.append_from_client(records, acks, may_use_zstd, verified);
         appended.map_err(|refused| self.with_log_start(refused))
     }
 
     /// Whether a request had better use [`Self::append_elsewhere`]: the disk is slow.
     pub fn appends_elsewhere(&self) -> bool {
-        self.flush.appends().are_elsewhere()
+        self.place.load().flush.appends().are_elsewhere()
     }
 
     /// As [`Self::append`], on the thread of the log directory.
@@ -334,7 +365,8 @@ impl Partition {
             let appended = partition.append_from_client(&records, acks, may_use_zstd, verified);
             appended.map_err(|refused| partition.with_log_start(refused))
         };
-        let appended = self.flush.appends().run(append).await;
+        let flush = self.flush_of();
+        let appended = flush.appends().run(append).await;
         appended.unwrap_or_else(|| Err(Refusal::UnknownServerError.into()))
     }
 
@@ -435,7 +467,7 @@ impl Partition {
         let appended = match self.try_append(records, &checked, acks, name_of) {
             // What fills the disk may be the room that we hold there.
             Err(NotDone::Fault(fault))
-                if fault.is_passing() && self.flush.pages().room().give_back_all() =>
+                if fault.is_passing() && self.place.load().flush.pages().room().give_back_all() =>
             {
                 self.try_append(records, &checked, acks, name_of)
             }
@@ -467,7 +499,8 @@ impl Partition {
         };
         let writing = std::time::Instant::now();
         let outcome = writer.log.append_as_leader(records, checked, append);
-        self.flush.appends().took(writing.elapsed());
+        let place = self.place.load();
+        place.flush.appends().took(writing.elapsed());
         let outcome = outcome?;
         leader.handle_appended(writer.log.end());
         let moved = self.noted(writer.carry_out());
@@ -480,11 +513,11 @@ impl Partition {
         self.news().tell();
         self.after(moved, is_dirty);
         if let Some(window) = window {
-            self.flush.pages().written(window);
+            place.flush.pages().written(window);
         }
         if wants_room && !self.awaits_room.swap(true, Ordering::AcqRel) {
             // The thread has much to do: with the next append.
-            if !self.flush.pages().wants_room(self) {
+            if !place.flush.pages().wants_room(self) {
                 self.awaits_room.store(false, Ordering::Release);
             }
         }
@@ -498,7 +531,8 @@ impl Partition {
     }
 
     fn wants_room(&self, log: &mut Log, now_ms: i64) -> bool {
-        let open = self.flush.pages().room().open();
+        let place = self.place.load();
+        let open = place.flush.pages().room().open();
         open.is_some_and(|bytes| log.wants_room(now_ms, bytes))
     }
 
@@ -530,8 +564,27 @@ impl Partition {
     /// # Errors
     /// `NOT_LEADER_OR_FOLLOWER`, `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`.
     pub fn read(&self, view: &LogView, from: ReadFrom) -> Result<Fetched, Refused> {
-        view.read(from)
-            .map_err(|not_done| self.not_done(not_done).refused)
+        self.look(view, |view| view.read(from))
+    }
+
+    /// Looks something up in a picture of the log. Its files may have lost their names meanwhile,
+    /// because the log has moved to another directory: then in a new one.
+    fn look<T>(
+        &self,
+        view: &LogView,
+        look: impl Fn(&LogView) -> Result<T, NotDone>,
+    ) -> Result<T, Refused> {
+        let found = match look(view) {
+            Err(NotDone::Fault(_)) if view.is_retired() => look(&self.view()),
+            found => found,
+        };
+        match found {
+            // It was deleted.
+            Err(NotDone::Fault(_)) if self.view().is_retired() => {
+                Err(Refusal::NotLeaderOrFollower.into())
+            }
+            found => found.map_err(|not_done| self.not_done(not_done).refused),
+        }
     }
 
     /// As `read`, for who may not wait for the disk: what is not in memory is looked up elsewhere.
@@ -543,12 +596,13 @@ impl Partition {
         view: &LogView,
         from: ReadFrom,
     ) -> Result<(FileSlice, Vec<AbortedTransaction>), Refused> {
-        let cold = self.flush.cold();
+        let flush = self.flush_of();
+        let cold = flush.cold();
         let in_memory = if cold.are_off() {
             Some(self.read(view, from))
         } else {
-            let looked_up = view.read_in_memory(from);
-            looked_up.map(|done| done.map_err(|not_done| self.not_done(not_done).refused))
+            view.read_in_memory(from)
+                .map(|done| done.or_else(|_| self.read(view, from)))
         };
         let fetched = match in_memory {
             Some(done) => done?,
@@ -573,21 +627,25 @@ impl Partition {
         query: OffsetQuery,
         isolation: Isolation,
     ) -> Result<Option<FoundOffset>, Refused> {
-        let cold = self.flush.cold();
+        let flush = self.flush_of();
+        let cold = flush.cold();
         let view = self.view();
+        let here = |view: &LogView| self.look(view, |view| view.find_offset(query, isolation));
         let in_memory = if cold.are_off() {
-            Some(view.find_offset(query, isolation))
+            Some(here(&view))
         } else {
             view.find_offset_in_memory(query, isolation)
+                .map(|done| done.or_else(|_| here(&view)))
         };
-        let found = match in_memory {
-            Some(done) => done,
-            None => cold
-                .run(move || view.find_offset(query, isolation))
-                .await
-                .map_err(|_| Refused::from(Refusal::KafkaStorageError))?,
-        };
-        found.map_err(|not_done| self.not_done(not_done).refused)
+        if let Some(done) = in_memory {
+            return done;
+        }
+        let looked_up = view.clone();
+        let found = cold.run(move || looked_up.find_offset(query, isolation));
+        match found.await {
+            Ok(found) => found.or_else(|_| here(&view)),
+            Err(_) => Err(Refusal::KafkaStorageError.into()),
+        }
     }
 
     /// Reads every batch from the start to the end, committed or not.
@@ -595,9 +653,13 @@ impl Partition {
         &self,
         mut visit: impl FnMut(Batch<'_>) -> Result<(), String>,
     ) -> Result<(), ScanFailed> {
-        let view = self.view();
-        let mut offset = view.start();
-        while offset < view.end() {
+        let mut view = self.view();
+        let (mut offset, end) = (view.start(), view.end());
+        while offset < end {
+            if view.is_retired() {
+                // The log has moved to another directory.
+                view = self.view();
+            }
             let from = ReadFrom {
                 offset,
                 isolation: Isolation::LogEnd,
@@ -662,7 +724,7 @@ impl Partition {
             Err(fault) => {
                 self.failed(&fault);
                 if fault.is_passing() {
-                    self.flush.ask_again(self);
+                    self.flush_of().ask_again(self);
                 }
                 None
             }
@@ -675,10 +737,15 @@ impl Partition {
         // Whoever took the log away may have renamed or unlinked what was to be synced.
         let Some(writer) = guard.as_mut() else { return };
         if let Err(fault) = outcome {
+            let is_current = writer.log.is_of(target);
             drop(guard);
+            // The log that this was planned for has moved, and what was to be synced has other names.
+            if !is_current {
+                return;
+            }
             self.failed(&fault);
             if fault.is_passing() {
-                self.flush.ask_again(self);
+                self.flush_of().ask_again(self);
             }
             return;
         }
@@ -763,7 +830,7 @@ impl Partition {
             self.moved.wake();
         }
         if is_dirty {
-            self.flush.ask(self);
+            self.place.load().flush.ask(self);
         }
     }
 
@@ -831,10 +898,10 @@ impl Partition {
             self.news().tell();
             return;
         }
-        if self.directory.is_online() {
-            tracing::error!(partition = %self.id, directory = %self.directory.path().display(), "{fault}; the directory serves no more writes");
+        let directory = self.directory();
+        if directory.take_offline(fault) {
+            tracing::error!(partition = %self.id, directory = %directory.path().display(), "{fault}; the directory serves no more writes");
         }
-        self.directory.take_offline(fault);
         self.is_failed.store(true, Ordering::Release);
         if let Some(mut guard) = self.writer.try_lock()
             && let Some(writer) = guard.as_mut()

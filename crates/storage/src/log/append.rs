@@ -148,6 +148,15 @@ impl Log {
     ) -> Result<Option<AppendOutcome>, NotDone> {
         self.check_writable()?;
         let heads = heads_of(bytes, leader_epoch)?;
+        self.append_heads(bytes, &heads, now_ms)
+    }
+
+    pub(super) fn append_heads(
+        &mut self,
+        bytes: &[u8],
+        heads: &[Head],
+        now_ms: i64,
+    ) -> Result<Option<AppendOutcome>, NotDone> {
         let (Some(first), Some(last)) = (heads.first(), heads.last()) else {
             return Ok(None);
         };
@@ -158,7 +167,7 @@ impl Log {
             }
             self.start_anew(first.base_offset, now_ms)?;
         }
-        self.append_verbatim(bytes, &heads, now_ms).map(Some)
+        self.append_verbatim(bytes, heads, now_ms).map(Some)
     }
 
     /// Appends what the quorum's leader made: batches that already have offsets and epoch.

@@ -149,6 +149,13 @@ impl Log {
         self.flushed()
     }
 
+    /// Whether this was planned for files of this log, and not for those of one whose place it has
+    /// taken since: what becomes of them is nothing to it.
+    pub fn is_of(&self, target: &FlushTarget) -> bool {
+        let mut files = target.files.iter();
+        files.all(|file| file.path().starts_with(&self.directory))
+    }
+
     /// `flush.messages` or `flush.ms` ask for a flush.
     pub fn flush_is_due(&self, now_ms: i64) -> bool {
         let waited = self

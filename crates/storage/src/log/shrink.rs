@@ -96,11 +96,12 @@ impl Log {
 
     fn try_start_anew(&mut self, start: Offset, now_ms: i64) -> Result<(), Fault> {
         self.settle_replacement()?;
-        let gone = std::mem::take(&mut self.segments);
+        // They stay in the list until there is another one: a log that is poisoned half-way has one, too.
+        let gone = self.segments.clone();
         self.retire_from_end(&gone, now_ms)?;
         self.producer_files.delete_all()?;
         let segment = Segment::create(&self.disk, &self.directory, start, &self.config, now_ms)?;
-        self.segments.push(Arc::new(segment));
+        self.segments = vec![Arc::new(segment)];
         self.disk.sync_directory(&self.directory)?;
         self.change_epochs(|epochs| {
             let changed = !epochs.is_empty();

@@ -515,7 +515,7 @@ fn walk(bytes: &[u8]) -> Vec<(u32, i64, i64)> {
 
 /// Every index entry points where it says.
 pub(crate) fn inspect(world: &mut World) {
-    let directory = world.root.join(format!("{}", partition()));
+    let directory = world.home().join(format!("{}", partition()));
     let names = |ending: &str| -> BTreeSet<i64> {
         let entries = fs::read_dir(&directory).expect("the partition has a directory");
         entries

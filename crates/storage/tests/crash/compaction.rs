@@ -40,7 +40,7 @@ impl Host for Lender<'_> {
 impl World {
     /// As a node's cleaner does it.
     pub(crate) fn compact(&mut self) {
-        if !self.config.cleanup_compact {
+        if !self.config.cleanup_compact || self.is_moving() {
             return;
         }
         if self.settle_log().is_err() {
@@ -247,7 +247,7 @@ impl World {
     }
 
     fn bases(&self) -> Vec<i64> {
-        let directory = self.root.join(format!("{}", partition()));
+        let directory = self.home().join(format!("{}", partition()));
         let entries = fs::read_dir(directory).expect("the partition has a directory");
         let mut bases: Vec<i64> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -259,7 +259,7 @@ impl World {
 
     /// The batches of all segments, also below the start.
     fn batches_on_disk(&self, from: i64, to: i64) -> Vec<Rc<Sent>> {
-        let directory = self.root.join(format!("{}", partition()));
+        let directory = self.home().join(format!("{}", partition()));
         let mut found = Vec::new();
         for base in self.bases().into_iter().filter(|base| *base < to) {
             let bytes = fs::read(directory.join(format!("{base:020}.log")));

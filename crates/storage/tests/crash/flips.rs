@@ -18,7 +18,10 @@ impl World {
     /// Only what recovery looks at: what lies above the recovery point. A producer snapshot
     /// has a checksum wherever it is.
     pub(crate) fn flip_a_bit(&mut self) {
-        let directory = self.root.join(format!("{}", partition()));
+        if self.moves {
+            return;
+        }
+        let directory = self.home().join(format!("{}", partition()));
         let Ok(entries) = fs::read_dir(&directory) else {
             return;
         };
@@ -76,11 +79,11 @@ impl World {
     /// that gives up what tells of a lost tail, as it must for logs of a Kafka. And only if
     /// the point is inside of a segment, since ours vouches for less of one that ends there.
     pub(crate) fn disown_point(&mut self) {
-        let path = self.root.join(RECOVERY_POINTS);
+        let path = self.home().join(RECOVERY_POINTS);
         let text = fs::read_to_string(&path).unwrap_or_default();
         let base = format!("{:020}.log", self.recovery_point());
         let is_at_base = self
-            .root
+            .home()
             .join(format!("{}", partition()))
             .join(base)
             .exists();
@@ -113,7 +116,7 @@ impl World {
     }
 
     fn recovery_point(&self) -> i64 {
-        let text = fs::read_to_string(self.root.join(RECOVERY_POINTS)).unwrap_or_default();
+        let text = fs::read_to_string(self.home().join(RECOVERY_POINTS)).unwrap_or_default();
         let line = text.lines().nth(2);
         line.and_then(|line| line.split_whitespace().nth(2)?.parse().ok())
             .unwrap_or(0)

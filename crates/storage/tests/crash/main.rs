@@ -14,6 +14,7 @@ mod compaction;
 mod disk;
 mod flips;
 mod model;
+mod moving;
 mod totals;
 mod work;
 mod world;

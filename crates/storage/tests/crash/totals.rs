@@ -35,7 +35,7 @@ totals! {
     rolls, flushes, recovery_points, truncations, fresh_starts, segments_retained, records_deleted,
     epochs, expired, settings, reads, lookups,
     rounds, rounds_given_up, rounds_failed, rounds_cut_short, meanwhile,
-    batches_compacted, records_compacted, rooms, room_given_back,
+    batches_compacted, records_compacted, rooms, room_given_back, moves_begun, moves, moves_given_up, moves_resumed,
 }
 
 impl fmt::Display for Totals {

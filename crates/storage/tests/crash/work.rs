@@ -27,7 +27,8 @@ impl World {
         self.totals.operations += 1;
         self.now_ms += self.dice.within(0, 300);
         match self.dice.below(1000) {
-            0..245 => self.append(Kind::Plain),
+            0..230 => self.append(Kind::Plain),
+            230..245 => self.move_on(),
             245..260 => self.make_room(),
             260..400 => self.append(Kind::Idempotent),
             400..500 => self.append(Kind::Transactional),
@@ -43,6 +44,7 @@ impl World {
             870..880 => self.unlink(),
             880..895 => self.delete_records(),
             895..915 => self.checkpoint(),
+            915..927 if self.moves => self.move_on(),
             915..925 => self.truncate(),
             925..927 => self.start_anew(),
             927..937 => self.lead(),

@@ -3,27 +3,31 @@
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use ottla_protocol::batch::TimestampKind;
 use ottla_protocol::compress::{Codec, Compression};
 use ottla_protocol::{TopicPartition, Uuid};
 use ottla_storage::{
-    Closed, Directories, Directory, Fault, FlushTarget, Log, LogConfig, LogEvents, MetaProperties,
-    NotDone, Offsets, OpenDirectories, Stretch,
+    Closed, Directories, Directory, Fault, FlushTarget, LoadedLog, Log, LogConfig, LogEvents,
+    MetaProperties, NotDone, Offsets, OpenDirectories, Progress, Stretch,
 };
 
 use crate::chance::Chance;
 use crate::check;
 use crate::disk::SimulatedDisk;
 use crate::model::{Model, Timeline};
+use crate::moving::Moving;
 use crate::totals::Totals;
 
 pub(crate) const TOPIC_ID: u128 = 0x1234_5678_9abc_def0_1234_5678_9abc_def0;
 pub(crate) const EXPIRATION_MS: i64 = 60_000;
 /// How far a producer's records lie from the time at which they are written.
 pub(crate) const TIMESTAMP_SPREAD_MS: i64 = 2500;
+
+/// The log directories, with their ids.
+const DIRECTORIES: [(&str, u128); 2] = [("a", 7), ("b", 8)];
 
 /// How the last process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +40,10 @@ pub(crate) enum Ending {
 
 /// A running process.
 pub(crate) struct Host {
-    directories: Directories,
+    pub(crate) directories: Directories,
     pub(crate) directory: Arc<Directory>,
     pub(crate) log: Log,
+    pub(crate) moving: Option<Moving>,
 }
 
 pub(crate) struct World {
@@ -65,6 +70,10 @@ pub(crate) struct World {
     /// How often a process was started.
     pub(crate) n_starts: u64,
     pub(crate) traces: bool,
+    /// The log moves between the directories; see `moving`.
+    pub(crate) moves: bool,
+    /// The directory where the log was last.
+    pub(crate) home: PathBuf,
     cuts: Arc<Cuts>,
 }
 
@@ -86,12 +95,17 @@ impl World {
     pub(crate) fn new(root: &Path, seed: u64, traces: bool) -> Self {
         let mut dice = Chance::from_seed(seed);
         let sim = SimulatedDisk::new(root, dice.fork());
-        let meta = MetaProperties {
-            cluster_id: "a-cluster".into(),
-            node_id: 1,
-            directory_id: Some(Uuid::from_u128(7 << 80)),
-        };
-        Directory::format(&sim.disk(), root, &meta).expect("a directory can be formatted");
+        for (name, id) in DIRECTORIES {
+            let meta = MetaProperties {
+                cluster_id: "a-cluster".into(),
+                node_id: 1,
+                directory_id: Some(Uuid::from_u128(id << 80)),
+            };
+            let formatted = Directory::format(&sim.disk(), &root.join(name), &meta);
+            formatted.expect("a directory can be formatted");
+        }
+        let named = sim.disk().sync_directory(root);
+        named.expect("the directories can be named");
         let mut world = Self {
             root: root.to_owned(),
             sim,
@@ -108,6 +122,8 @@ impl World {
             host: None,
             n_starts: 0,
             is_compacted: dice.percent(35),
+            moves: dice.percent(25),
+            home: root.join(DIRECTORIES[0].0),
             dice,
             traces,
             cuts: Arc::default(),
@@ -136,7 +152,7 @@ impl World {
     /// What lies on the disk, for who looks into a seed.
     pub(crate) fn files(&self) -> String {
         let mut lines = Vec::new();
-        for path in [self.root.join("orders-0"), self.root.clone()] {
+        for path in [self.home.join("orders-0"), self.home.clone()] {
             for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
                 let n_bytes = entry.metadata().map_or(0, |metadata| metadata.len());
                 let name = entry.file_name().into_string().unwrap_or_default();
@@ -144,8 +160,13 @@ impl World {
             }
         }
         lines.sort();
-        let point = std::fs::read_to_string(self.root.join("recovery-point-offset-checkpoint"));
+        let point = std::fs::read_to_string(self.home.join("recovery-point-offset-checkpoint"));
         format!("{} {point:?}", lines.join(", "))
+    }
+
+    /// The directory of the log.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
     }
 
     pub(crate) fn log(&mut self) -> &mut Log {
@@ -226,36 +247,69 @@ impl World {
     fn start(&mut self) -> Result<Host, Fault> {
         let directories = Directories::open(OpenDirectories {
             disk: self.sim.disk(),
-            paths: vec![self.root.clone()],
-            metadata_path: self.root.clone(),
+            paths: DIRECTORIES.map(|(name, _)| self.root.join(name)).to_vec(),
+            metadata_path: self.root.join(DIRECTORIES[0].0),
             node_id: 1,
             events: Arc::clone(&self.cuts) as Arc<dyn LogEvents>,
         })?;
-        let directory = Arc::clone(directories.metadata());
         let config = self.config.clone();
-        let loaded = directories.load(&move |_| config.clone(), 1, self.now_ms)?;
-        if let Some(why) = directory.offline_because() {
-            let path = self.root.clone();
-            return Err(Fault::Poisoned { path, why });
+        let config_of = move |_: &TopicPartition| config.clone();
+        let mut found = directories.find(&config_of, &|_, _| false, self.now_ms)?;
+        let futures = found.take_futures();
+        let opened = Mutex::new(None);
+        directories.open_found(found, 1, &Progress::default(), &|log| {
+            *opened.lock().expect("nobody panics") = log.ok();
+        });
+        for directory in directories.all() {
+            if let Some(why) = directory.offline_because() {
+                let path = directory.path().to_owned();
+                return Err(Fault::Poisoned { path, why });
+            }
         }
-        let found = loaded.logs.into_iter().map(|found| found.log).next();
-        let log = match found {
-            Some(log) if log.topic_id().is_some() => log,
+        let opened = opened.into_inner().expect("nobody panics");
+        let mut directory = Arc::clone(directories.metadata());
+        let log = match opened {
+            Some(LoadedLog {
+                log,
+                directory: its,
+            }) if log.topic_id().is_some() => {
+                directory = its;
+                log
+            }
             unfinished => {
                 // It never came to its first flush.
                 check::nothing_is_promised(&self.model);
                 self.model = Model::default();
-                if let Some(log) = unfinished {
-                    directories.delete_log(&directory, log, self.now_ms)?;
+                if let Some(unfinished) = unfinished {
+                    let its = unfinished.directory;
+                    directories.delete_log(&its, unfinished.log, self.now_ms)?;
                 }
                 let (id, config) = (Uuid::from_u128(TOPIC_ID), self.config.clone());
                 directories.create_log(&directory, partition(), id, config, self.now_ms)?
             }
         };
+        self.home = directory.path().to_owned();
+        let mut moving = None;
+        for (target, how) in futures {
+            if self.dice.percent(30) {
+                directories.delete_found(&target, &how, self.now_ms)?;
+                continue;
+            }
+            let mut copy = directories.open_future(&target, how)?;
+            copy.cut_to(&log.view(), self.now_ms)?;
+            self.totals.moves_resumed += 1;
+            moving = Some(Moving {
+                log: copy,
+                target,
+                cleaned: directory.cleaned(&partition()),
+                settled_start: None,
+            });
+        }
         Ok(Host {
             directories,
             directory,
             log,
+            moving,
         })
     }
 
@@ -300,13 +354,15 @@ impl World {
             directories,
             directory,
             log,
+            moving,
         } = self.host.take().expect("the host is up");
         let closed = log.close().and_then(|closed| {
             let lines: [(TopicPartition, Closed); 1] = [(partition(), closed)];
             directory.write_closed(&lines)?;
             directory.write_clean_shutdown(1)
         });
-        drop((directory, directories));
+        // A copy is left as it is.
+        drop((directory, directories, moving));
         closed.unwrap_or_else(|fault| panic!("a sound log does not close: {fault}"));
         self.model.flushed = self.model.timeline.end();
         self.model.branches.clear();

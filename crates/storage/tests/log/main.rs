@@ -8,6 +8,7 @@ mod descriptors;
 mod directories;
 mod foreign_tools;
 mod golden;
+mod moving;
 mod old_formats;
 mod reading;
 mod recovering;

@@ -143,7 +143,7 @@ fn many_logs_come_back_from_an_orderly_end_and_from_a_crash() {
     drop((first, directory));
     for is_clean in [true, false] {
         let again = directories(&path, Disk::new());
-        let found = again.find(&|_| small(), NOW).unwrap();
+        let found = again.find(&|_| small(), &|_, _| false, NOW).unwrap();
         assert_eq!(found.previous_broker_epoch, is_clean.then_some(5));
         assert_eq!(found.logs().count(), MANY as usize);
         let progress = Progress::default();
@@ -169,7 +169,7 @@ fn opening_ends_when_it_is_told_to() {
     assert!(first.create_logs(new(9), NOW).iter().all(Result::is_ok));
     drop(first);
     let again = directories(&path, Disk::new());
-    let found = again.find(&|_| small(), NOW).unwrap();
+    let found = again.find(&|_| small(), &|_, _| false, NOW).unwrap();
     let progress = Progress::default();
     again.open_found(found, 1, &progress, &|_| progress.stop());
     assert_eq!((progress.n_done(), progress.n_logs()), (1, 9));

@@ -8,15 +8,18 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_node::{Partition, Services};
-use ottla_protocol::Refusal;
+use ottla_node::{FutureReplica, Partition, Services, is_cordoned};
 use ottla_protocol::messages::{
     DescribableLogDirTopic, DescribeLogDirsPartition, DescribeLogDirsRequest,
     DescribeLogDirsResponse, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
+use ottla_protocol::{Refusal, TopicPartition};
 
 use crate::api::count_errors;
 use crate::session::Call;
+
+/// The log of a copy is offline.
+const UNKNOWN_LAG: i64 = -1;
 
 pub(crate) async fn handle(
     services: &Services,
@@ -25,7 +28,7 @@ pub(crate) async fn handle(
 ) -> DescribeLogDirsResponse {
     let wanted = Wanted::new(request.topics.as_deref());
     let partitions = services.partitions().all();
-    let cordoned = cordoned(services);
+    let cordoned = services.cordoned_log_dirs();
     let configured = services.configured();
     let shown: HashSet<PathBuf> = configured
         .settings
@@ -55,14 +58,14 @@ pub(crate) async fn handle(
         };
         let here = partitions
             .iter()
-            .filter(|partition| Arc::ptr_eq(partition.directory(), directory));
+            .filter(|partition| partition.is_in(directory));
+        let here = here.filter(|partition| wanted.has(partition.id()));
+        let futures = services.futures_in(directory).into_iter();
         results.push(DescribeLogDirsResult {
-            topics: topics(here.filter(|partition| wanted.has(partition))),
+            topics: topics(here, futures.filter(|future| wanted.has(&future.id))),
             total_bytes: bytes(total),
             usable_bytes: bytes(usable),
-            is_cordoned: cordoned
-                .iter()
-                .any(|one| one == "*" || absolute(Path::new(one)) == path),
+            is_cordoned: is_cordoned(&cordoned, &path),
             log_dir: log_dir.into(),
             ..Default::default()
         });
@@ -95,8 +98,7 @@ impl<'a> Wanted<'a> {
         Self::Some(topics.iter().flat_map(partitions).collect())
     }
 
-    fn has(&self, partition: &Partition) -> bool {
-        let id = partition.id();
+    fn has(&self, id: &TopicPartition) -> bool {
         match self {
             Self::All => true,
             Self::Some(wanted) => wanted.contains(&(&*id.topic, id.partition)),
@@ -104,7 +106,10 @@ impl<'a> Wanted<'a> {
     }
 }
 
-fn topics<'a>(partitions: impl Iterator<Item = &'a Arc<Partition>>) -> Vec<DescribeLogDirsTopic> {
+fn topics<'a>(
+    partitions: impl Iterator<Item = &'a Arc<Partition>>,
+    futures: impl Iterator<Item = FutureReplica>,
+) -> Vec<DescribeLogDirsTopic> {
     let mut topics: BTreeMap<Arc<str>, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for partition in partitions {
         let (id, view) = (partition.id(), partition.view());
@@ -119,27 +124,22 @@ fn topics<'a>(partitions: impl Iterator<Item = &'a Arc<Partition>>) -> Vec<Descr
                 is_future_key: false,
             });
     }
+    for future in futures {
+        topics
+            .entry(future.id.topic)
+            .or_default()
+            .push(DescribeLogDirsPartition {
+                partition_index: future.id.partition,
+                partition_size: bytes(future.size),
+                offset_lag: future.lag.unwrap_or(UNKNOWN_LAG),
+                is_future_key: true,
+            });
+    }
     let topic = |(name, partitions): (Arc<str>, _)| DescribeLogDirsTopic {
         name: (*name).into(),
         partitions,
     };
     topics.into_iter().map(topic).collect()
-}
-
-/// `cordoned.log.dirs`, as far as the cluster's level knows it (KIP-1066).
-fn cordoned(services: &Services) -> Vec<String> {
-    let level = services.image().features.metadata_version();
-    if !level.is_some_and(|level| level.has_cordoned_directories()) {
-        return Vec::new();
-    }
-    let text = services
-        .config()
-        .value("cordoned.log.dirs")
-        .unwrap_or_default();
-    text.split(',')
-        .map(|path| path.trim().to_owned())
-        .filter(|path| !path.is_empty())
-        .collect()
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -5,6 +5,7 @@ pub(crate) mod alter_configs;
 pub(crate) mod incremental_alter_configs;
 pub(crate) mod list_config_resources;
 pub(crate) mod describe_log_dirs;
+pub(crate) mod alter_replica_log_dirs;
 mod altering;
 mod loggers;
 

@@ -1,4 +1,4 @@
-//! How fast compaction may read and write, all its threads together. Pure.
+//! How fast the threads of a background work may read and write, all together. Pure.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ const BURST: Duration = Duration::from_millis(300);
 
 /// Counts bytes against a rate.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     bytes_per_second: f64,
     /// When all that was counted so far may be done.
     paid_up_to: Duration,
 }
 
 impl Throttle {
-    pub(super) fn new(bytes_per_second: f64) -> Self {
+    pub(crate) fn new(bytes_per_second: f64) -> Self {
         Self {
             bytes_per_second,
             paid_up_to: Duration::ZERO,
@@ -23,7 +23,7 @@ impl Throttle {
 
     /// From now on. What was counted and not waited for is waited for at the new rate, too: otherwise
     /// one chunk at a byte per second would hold compaction up for days after the limit is lifted.
-    pub(super) fn set_rate(&mut self, bytes_per_second: f64, now: Duration) {
+    pub(crate) fn set_rate(&mut self, bytes_per_second: f64, now: Duration) {
         let owed = self.paid_up_to.saturating_sub(now).as_secs_f64();
         let owed = owed * self.bytes_per_second / bytes_per_second.max(f64::MIN_POSITIVE);
         let owed = Duration::try_from_secs_f64(owed).unwrap_or(Duration::MAX);
@@ -32,12 +32,12 @@ impl Throttle {
     }
 
     /// How long until all that was counted may be done.
-    pub(super) fn owed(&self, now: Duration) -> Duration {
+    pub(crate) fn owed(&self, now: Duration) -> Duration {
         self.paid_up_to.saturating_sub(now)
     }
 
     /// Counts `n_bytes` that were done at `now`; how long to wait before more is done.
-    pub(super) fn count(&mut self, n_bytes: usize, now: Duration) -> Duration {
+    pub(crate) fn count(&mut self, n_bytes: usize, now: Duration) -> Duration {
         let seconds = n_bytes as f64 / self.bytes_per_second.max(f64::MIN_POSITIVE);
         let cost = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         let from = self.paid_up_to.max(now.saturating_sub(BURST));
