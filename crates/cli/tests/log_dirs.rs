@@ -301,19 +301,19 @@ fn what_cannot_be_moved_is_told_in_kafkas_words() {
     for partition in [7, -1, i32::MAX] {
         assert_eq!(
             alter(&node, "t", partition, &b),
-            Some(Refusal::ReplicaNotAvailable)
+            Some(Refusal::UnknownTopicOrPartition)
         );
     }
     assert_eq!(
         alter(&node, "__cluster_metadata", 0, &b),
-        Some(Refusal::ReplicaNotAvailable)
+        Some(Refusal::UnknownTopicOrPartition)
     );
     // A directory for what is not there yet is remembered.
     for name in ["a", "b"] {
         let topic = format!("later-{name}");
         assert_eq!(
             alter(&node, &topic, 0, &dir(&node, name)),
-            Some(Refusal::ReplicaNotAvailable)
+            Some(Refusal::UnknownTopicOrPartition)
         );
         create(&node, &topic, 1, &[]);
         assert_eq!(lies_in(&node, &topic, 0).as_deref(), Some(name));

@@ -221,14 +221,15 @@ impl Services {
     ///
     /// # Errors
     /// `LOG_DIR_NOT_FOUND`, `KAFKA_STORAGE_ERROR`, `INVALID_REPLICA_ASSIGNMENT` (the directory is
-    /// cordoned), `REPLICA_NOT_AVAILABLE` (there is none: the directory is remembered for when it is
-    /// made), `INVALID_TOPIC_EXCEPTION` (the name is too long)
+    /// cordoned), `UNKNOWN_TOPIC_OR_PARTITION` and `REPLICA_NOT_AVAILABLE` (none is here: the directory is
+    /// remembered for when it is made), `INVALID_TOPIC_EXCEPTION` (the name is too long)
     pub async fn alter_log_dirs(
         &self,
         wanted: BTreeMap<TopicPartition, Arc<str>>,
     ) -> Vec<(TopicPartition, Result<(), Refusal>)> {
         let partitions = self.partitions.clone();
         let configured = self.configured();
+        let image = self.image();
         let cordoned = self.cordoned_log_dirs();
         let names: Vec<TopicPartition> = wanted.keys().cloned().collect();
         let asked = tokio::task::spawn_blocking(move || {
@@ -245,6 +246,11 @@ impl Services {
                 }
                 let is_cordoned = is_cordoned(&cordoned, Path::new(&*path));
                 let done = partitions.moves().ask(&id, partition, target, is_cordoned);
+                let is_known = || image.topics.partition(&id.topic, id.partition).is_some();
+                let done = done.map_err(|refusal| match refusal {
+                    Refusal::ReplicaNotAvailable if !is_known() => Refusal::UnknownTopicOrPartition,
+                    refusal => refusal,
+                });
                 (id, done)
             });
             outcomes.collect::<Vec<_>>()
