@@ -165,7 +165,7 @@ fn a_bad_value_gets_one_sentence() {
         "server.properties line 6: num.partitions=zero is not allowed: Not a number of type INT"
     ]);
     Scene::file("log.roll.ms=0\n").refused(expect![
-        "server.properties line 5: log.roll.ms=0 is not allowed: Value must be at least 1"
+        "server.properties line 5: log.roll.ms=0 is not allowed: requirement failed: log.roll.ms must be greater than or equal to 1"
     ]);
     Scene::file("ssl.keystore.location=\\u12\n").refused(expect![
         "server.properties line 5: \\u must be followed by four hexadecimal digits"
