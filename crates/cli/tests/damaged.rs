@@ -58,6 +58,8 @@ fn fill(node: &Node, topic: &str) {
 fn served(node: &Node, topic: &str) -> Option<(i64, i64)> {
     let consumer: BaseConsumer = client(node)
         .set("group.id", "g")
+        // Else it waits at its end for a coordinator, whose directory may be the one that is offline.
+        .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .create()
         .unwrap();
@@ -328,10 +330,6 @@ fn a_damaged_directory_loses_what_is_damaged_and_says_so() {
         let _ = fs::remove_file(root.join("elsewhere"));
         let expected = damage(&data.join("u-0"), &data).map(|end| (0, end));
         let said_before = node.log_text().len();
-        eprintln!(
-            "{:?}",
-            fs::read_to_string(data.join("replication-offset-checkpoint"))
-        );
         node.restart();
         // Logs are opened, and what was not synced is, while the node serves already.
         node.wait_until(&format!("served the other topic, damage {n}"), || {
