@@ -44,9 +44,12 @@ struct Source {
     text: String,
 }
 
-/// The repository that this xtask belongs to.
+/// The repository that this xtask belongs to: where cargo runs it, since a target folder shared between work trees may hold one that
+/// was built in another.
 pub(crate) fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let here = std::env::var_os("CARGO_MANIFEST_DIR");
+    here.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+        .join("..")
 }
 
 pub(crate) fn check(root: &Path) -> Result<Vec<Finding>> {

@@ -1,26 +1,18 @@
 //! `ottla bench connections`.
 
-use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, ensure};
-use ottla_client::{Address, Lane};
-use ottla_protocol::frame;
+use anyhow::Context;
+use ottla_client::Lane;
 
 use super::Run;
-use super::asker::{Asker, question};
+use super::asker::Asker;
 use super::histogram::Histogram;
 use super::report::Report;
 use super::schedule::{Pace, Schedule, Window};
 use super::tally::Tally;
 use super::target::{self, CLIENT_ID};
 use super::turns::{self, Clock, Line, nanos};
-use super::wire::Wire;
-
-/// Until a connection that was just opened has answered.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
-/// What Metadata about no topic is at most, on the largest of clusters.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -54,11 +46,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
     for n in 1..=n_connections {
         let began = Instant::now();
         let what = || format!("connection {n} of {n_connections}");
-        held.push(open(&address).with_context(what)?);
+        held.push(target::open_served(&address).with_context(what)?);
         opened.record(nanos(began.elapsed()));
     }
     let took = started.elapsed();
-    let asking = open(&address)?;
+    let asking = target::open_served(&address)?;
 
     let clock = Clock::start();
     let window = args.run.window(&clock);
@@ -102,21 +94,4 @@ fn slow(ms: u64, window: &Window, (n, n_connections): (usize, usize)) -> Pace {
         window,
         (n, n_connections),
     ))
-}
-
-/// Open a connection and have one answer: then the broker has really taken it.
-fn open(address: &Address) -> anyhow::Result<Wire> {
-    let mut stream = target::open(address)?;
-    let hung_up = || format!("the broker at {address} does not answer on a new connection");
-    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
-    stream
-        .write_all(&question(CLIENT_ID)?)
-        .with_context(hung_up)?;
-    let mut prefix = [0; frame::LENGTH_BYTES];
-    stream.read_exact(&mut prefix).with_context(hung_up)?;
-    let n = frame::length(prefix, ANSWER_BYTES_MAX).with_context(hung_up)?;
-    ensure!(n >= frame::LENGTH_BYTES, "{}", hung_up());
-    let mut answer = vec![0; n];
-    stream.read_exact(&mut answer).with_context(hung_up)?;
-    Wire::new(stream, address.clone())
 }

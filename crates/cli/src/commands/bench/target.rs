@@ -1,6 +1,7 @@
 //! What is put under load: brokers, a topic and its leaders. Asked with the ordinary client,
 //! before the clock of the run is started.
 
+use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use ottla_client::{
     is_retriable,
 };
 use ottla_protocol::messages::InitProducerIdRequest;
-use ottla_protocol::{NodeId, Offset, Refusal, Request, TopicPartition};
+use ottla_protocol::{NodeId, Offset, Refusal, Request, TopicPartition, frame};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, sleep};
 
+use super::asker::question;
 use super::assign::{Share, assign};
 use super::fetcher::Position;
 use super::wire::Wire;
@@ -26,6 +28,10 @@ pub(super) const CLIENT_ID: &str = "ottla-bench";
 const NEW_TOPIC_PATIENCE: Duration = Duration::from_secs(3);
 const NEW_TOPIC_LOOK: Duration = Duration::from_millis(50);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// Until a connection that was just opened has answered.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+/// What Metadata about no topic is at most, on the largest of clusters.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// What is open besides the connections of the load.
 const OTHER_FILES: usize = 32;
 
@@ -118,8 +124,7 @@ impl Target {
             let node = self.view.nodes.get(&share.node);
             let node =
                 node.with_context(|| format!("broker {} is not in the cluster", share.node))?;
-            let wire = Wire::new(open(&node.address)?, node.address.clone())?;
-            Ok((share, wire))
+            Ok((share, open_served(&node.address)?))
         });
         opened.collect()
     }
@@ -233,7 +238,25 @@ pub(super) fn make_room(n_connections: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn open(address: &Address) -> anyhow::Result<TcpStream> {
+/// Open a connection and have one answer: then the broker has really taken it, and the next one finds
+/// room in the listener's backlog (50 by default; who finds none tries again after seconds).
+pub(super) fn open_served(address: &Address) -> anyhow::Result<Wire> {
+    let mut stream = open(address)?;
+    let hung_up = || format!("the broker at {address} does not answer on a new connection");
+    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+    stream
+        .write_all(&question(CLIENT_ID)?)
+        .with_context(hung_up)?;
+    let mut prefix = [0; frame::LENGTH_BYTES];
+    stream.read_exact(&mut prefix).with_context(hung_up)?;
+    let n = frame::length(prefix, ANSWER_BYTES_MAX).with_context(hung_up)?;
+    ensure!(n >= frame::LENGTH_BYTES, "{}", hung_up());
+    let mut answer = vec![0; n];
+    stream.read_exact(&mut answer).with_context(hung_up)?;
+    Wire::new(stream, address.clone())
+}
+
+fn open(address: &Address) -> anyhow::Result<TcpStream> {
     let what = || format!("the broker at {address} cannot be reached");
     let mut last = None;
     for at in (address.host.as_str(), address.port)
