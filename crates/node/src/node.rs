@@ -261,8 +261,10 @@ impl Node {
             let mut ended = stopping.clone();
             // A checkpoint has a line for each log, so it waits until all are there.
             tokio::select! {
-                () = services.opening.done() => {}
+                // IMPORTANT: looked at first. A stop ends the opening, too, and that is not done.
+                biased;
                 _ = ended.changed() => return,
+                () = services.opening.done() => {}
             }
             resume_moves(&services).await;
             services.cleaner.start();

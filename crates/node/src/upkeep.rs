@@ -212,7 +212,7 @@ fn write_high_watermarks(partitions: &Partitions, _: &Clock) {
         return;
     }
     write(partitions, Directory::write_high_watermarks, |partition| {
-        Some(partition.high_watermark())
+        Some(partition.checkpoint_high_watermark())
     });
 }
 
@@ -223,6 +223,11 @@ fn write(
 ) {
     for directory in partitions.directories().all() {
         if !directory.is_online() {
+            continue;
+        }
+        // What is written has a line for each log: what is known of the others must stay.
+        if partitions.awaits_in(directory) {
+            partitions.news().tell();
             continue;
         }
         // No log may change its directory between the collecting and the writing.

@@ -528,6 +528,76 @@ fn a_node_that_is_stopped_while_it_opens_its_logs_forgets_nothing() {
     });
 }
 
+/// Keeps the records of a partition from being flushed, until it is told not to.
+#[derive(Default)]
+struct Unflushed {
+    is_held: std::sync::Mutex<bool>,
+    released: std::sync::Condvar,
+}
+
+impl Unflushed {
+    fn set(&self, is_held: bool) {
+        *self.is_held.lock().unwrap() = is_held;
+        self.released.notify_all();
+    }
+}
+
+impl DiskFaults for Unflushed {
+    fn before(&self, call: DiskCall, path: &Path, _: usize) -> DiskVerdict {
+        if call == DiskCall::Sync && path.to_string_lossy().contains("t-0/") {
+            let mut is_held = self.is_held.lock().unwrap();
+            while *is_held {
+                is_held = self.released.wait(is_held).unwrap();
+            }
+        }
+        DiskVerdict::Proceed
+    }
+}
+
+#[test]
+fn a_high_watermark_that_was_checkpointed_outlives_a_crash_and_what_follows() {
+    let often = ("replica.high.watermark.checkpoint.interval.ms", "10");
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), &[often]);
+    let line = |directory: &Path| {
+        let path = directory.join("data/replication-offset-checkpoint");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with("t 0 "));
+        line.map(str::to_owned)
+    };
+    let first = runtime();
+    first.block_on(async {
+        let node = start(&config).await;
+        create(&node, "t").await;
+        append(&node, "t", 5).await;
+        while line(directory.path()).as_deref() != Some("t 0 5") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        std::mem::forget(node);
+    });
+    first.shutdown_background();
+    let copy = tempfile::tempdir().unwrap();
+    self::copy(&directory.path().join("data"), copy.path());
+    let config = self::config(copy.path(), &[often]);
+    let unflushed = Arc::new(Unflushed::default());
+    unflushed.set(true);
+    runtime().block_on(async {
+        let disk = Disk::breakable(unflushed.clone() as Arc<dyn DiskFaults>);
+        let node = start_on(&config, disk).await.unwrap();
+        node.services().logs_opened().await;
+        let t = node.services().leader_of("t", 0).unwrap();
+        assert_eq!(t.high_watermark(), 0, "nothing is known to be flushed");
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert_eq!(line(copy.path()).as_deref(), Some("t 0 5"));
+        }
+        unflushed.set(false);
+        acknowledged(&t, 5).await;
+        node.stop().await.unwrap();
+    });
+    assert_eq!(line(copy.path()).as_deref(), Some("t 0 5"));
+}
+
 /// A batch of a MiB, less what it needs around it.
 fn large_batch() -> Bytes {
     let mut builder = BatchBuilder::data(Codec::None);

@@ -175,6 +175,7 @@ impl Log {
             flushed,
         };
         let published = Published::new(partition.clone(), segments.clone(), epochs.clone(), ends);
+        published.checkpointed_high(high_watermark);
         let epoch_file = Arc::new(EpochFile::new(&disk, &directory));
         let handed_out = HandedOut::new(end.place.unwrap_or_default());
         let far_reads = published.far_reads().clone();
@@ -261,6 +262,11 @@ impl Log {
 
     pub fn high_watermark(&self) -> Offset {
         self.ends.high_watermark.offset
+    }
+
+    /// See `LogReader::checkpoint_high_watermark`.
+    pub fn checkpoint_high_watermark(&self) -> Offset {
+        self.reader().checkpoint_high_watermark()
     }
 
     pub fn last_stable(&self) -> Offset {

@@ -100,6 +100,8 @@ pub(crate) struct Published {
     end: AtomicMark,
     far_reads: FarReads,
     n_producers: AtomicUsize,
+    /// See `LogReader::checkpoint_high_watermark`.
+    checkpointed_high: AtomicI64,
 }
 
 #[derive(Debug, Default)]
@@ -149,6 +151,7 @@ impl Published {
             end: AtomicMark::default(),
             far_reads: FarReads::default(),
             n_producers: AtomicUsize::new(0),
+            checkpointed_high: AtomicI64::new(0),
         };
         published.store_ends(&ends);
         published
@@ -177,6 +180,16 @@ impl Published {
     /// For who counts them, and depends on nothing.
     pub(crate) fn publish_n_producers(&self, n: usize) {
         self.n_producers.store(n, Ordering::Relaxed);
+    }
+
+    /// The high watermark that was checkpointed when the log was opened.
+    pub(crate) fn checkpointed_high(&self, offset: Offset) {
+        self.checkpointed_high.store(offset, Ordering::Relaxed);
+    }
+
+    /// The log ends at `to` again, and that was not the high watermark of what comes now.
+    pub(crate) fn cut_checkpointed_high(&self, to: Offset) {
+        self.checkpointed_high.fetch_min(to, Ordering::Relaxed);
     }
 
     pub(crate) fn publish_epochs(&self, epochs: &EpochCache) {
@@ -226,6 +239,15 @@ impl LogReader {
 
     pub fn partition(&self) -> &TopicPartition {
         &self.published.partition
+    }
+
+    /// What `replication-offset-checkpoint` is to say. After a crash a leader may begin at less than
+    /// what the file said before, because only what is flushed counts; that is nothing to write down,
+    /// or another crash, or a stop before the flush, would leave less known than there was.
+    pub fn checkpoint_high_watermark(&self) -> Offset {
+        let known = self.published.checkpointed_high.load(Ordering::Relaxed);
+        let (_, ends) = self.published.load();
+        ends.high_watermark.offset.max(known.min(ends.end.offset))
     }
 
     /// The log as it is now.

@@ -141,7 +141,8 @@ impl Partitions {
                 }
                 if let Some(start) = partition.start_inside() {
                     starts.insert(partition.id().clone(), start);
-                    high_watermarks.insert(partition.id().clone(), partition.high_watermark());
+                    let high_watermark = partition.checkpoint_high_watermark();
+                    high_watermarks.insert(partition.id().clone(), high_watermark);
                 }
             }
             if !starts.is_empty() {

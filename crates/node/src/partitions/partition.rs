@@ -242,6 +242,11 @@ impl Partition {
         self.reader.view().high_watermark()
     }
 
+    /// What its checkpoint is to say: not less than it said when the log was opened.
+    pub(crate) fn checkpoint_high_watermark(&self) -> Offset {
+        self.reader.checkpoint_high_watermark()
+    }
+
     /// The epoch in which this node leads.
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
         Some(self.leader_epoch.load(Ordering::Acquire)).filter(|epoch| *epoch != NOT_LEADING)

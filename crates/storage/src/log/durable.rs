@@ -224,7 +224,7 @@ impl Log {
         let start = self.start();
         Ok(Closed {
             start,
-            high_watermark: self.high_watermark(),
+            high_watermark: self.checkpoint_high_watermark(),
             end: self.end(),
             start_is_inside: self.start_is_inside(),
         })

@@ -136,6 +136,7 @@ impl Log {
         self.ends.flushed = self.ends.flushed.min(to);
         self.recovery_point.moved_back_to(to);
         self.undecided_below = to;
+        self.published.cut_checkpointed_high(to);
         if self.ends.high_watermark.offset >= to {
             self.ends.high_watermark = end;
         }

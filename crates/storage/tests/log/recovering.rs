@@ -129,6 +129,49 @@ fn a_byte_that_flips_ends_the_log_there() {
     }
 }
 
+fn open_killed(place: &std::path::Path, high_watermark: i64) -> Log {
+    let how = OpenLog {
+        high_watermark,
+        ..how(place, small(), Disk::new())
+    };
+    Log::open(how).unwrap()
+}
+
+/// After a crash a leader begins at what is flushed, which may be less.
+#[test]
+fn a_high_watermark_that_was_checkpointed_is_not_written_lower() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), small());
+    fill(&mut log, 300);
+    drop(log);
+    let mut log = open_killed(place.path(), 240);
+    assert_eq!(log.checkpoint_high_watermark(), 240);
+    log.set_high_watermark(0);
+    assert_eq!(log.high_watermark(), 0);
+    assert_eq!(log.checkpoint_high_watermark(), 240);
+    assert_eq!(log.reader().checkpoint_high_watermark(), 240);
+    assert_eq!(log.close().unwrap().high_watermark, 240);
+
+    let mut log = open_killed(place.path(), 240);
+    log.set_high_watermark(270);
+    assert_eq!(log.checkpoint_high_watermark(), 270, "it has advanced");
+    log.set_high_watermark(0);
+    log.truncate(150, NOW).unwrap();
+    fill(&mut log, 300);
+    let high = log.checkpoint_high_watermark();
+    assert_eq!(high, 150, "what came behind the cut is new");
+    log.start_anew(500, NOW).unwrap();
+    assert_eq!(log.checkpoint_high_watermark(), 500);
+    drop(log);
+
+    let torn = tempfile::tempdir().unwrap();
+    let mut log = open(torn.path(), small());
+    fill(&mut log, 30);
+    drop(log);
+    let log = open_killed(torn.path(), 240);
+    assert_eq!(log.checkpoint_high_watermark(), 30, "not above the end");
+}
+
 #[test]
 fn what_lies_below_the_recovery_point_is_not_read() {
     let place = tempfile::tempdir().unwrap();
