@@ -125,7 +125,7 @@ impl Directories {
             mut future,
             target,
         } = swap;
-        if let Err(fault) = future.settle() {
+        if let Err(fault) = future.settle(current) {
             return Err(NotSwapped {
                 future: Some(Box::new(future)),
                 failed: target.clone(),

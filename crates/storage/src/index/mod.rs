@@ -85,9 +85,13 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
 
     pub(crate) fn append(&self, entry: Entry<WIDTH>) -> Result<(), Fault> {
         let n = self.n_entries();
-        self.file
-            .get_or_create()?
-            .write_all_at(&entry, u64::from(n) * WIDTH as u64)?;
+        let position = u64::from(n) * WIDTH as u64;
+        let file = self.file.get_or_create()?;
+        if let Err(fault) = file.write_all_at(&entry, position) {
+            // A full disk may have taken a part of it.
+            file.set_length(position)?;
+            return Err(fault);
+        }
         let mut tail = self.tail.write();
         if tail.entries.is_empty() {
             tail.first = n;
@@ -212,7 +216,12 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+    use crate::disk::{DiskCall, DiskFaults, DiskVerdict};
 
     fn filled(n: u32) -> (tempfile::TempDir, IndexFile<8>) {
         let directory = tempfile::tempdir().unwrap();
@@ -249,6 +258,40 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// Takes five bytes of each entry while it is full.
+    #[derive(Default)]
+    struct FillsUp {
+        is_full: AtomicBool,
+        n_asked: AtomicU32,
+    }
+
+    impl DiskFaults for FillsUp {
+        fn before(&self, call: DiskCall, _: &Path, _: usize) -> DiskVerdict {
+            if call != DiskCall::Write || !self.is_full.load(Ordering::Relaxed) {
+                return DiskVerdict::Proceed;
+            }
+            match self.n_asked.fetch_add(1, Ordering::Relaxed) % 2 {
+                0 => DiskVerdict::Short(5),
+                _ => DiskVerdict::Fail(ErrorKind::StorageFull),
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_disk_leaves_no_part_of_an_entry() {
+        let directory = tempfile::tempdir().unwrap();
+        let faults = Arc::new(FillsUp::default());
+        let disk = Disk::breakable(faults.clone());
+        let index = IndexFile::new(&disk, directory.path().join("x"), 0);
+        index.append([1; 8]).unwrap();
+        faults.is_full.store(true, Ordering::Relaxed);
+        index.append([2; 8]).unwrap_err();
+        assert_eq!(std::fs::read(index.path()).unwrap(), [1; 8]);
+        faults.is_full.store(false, Ordering::Relaxed);
+        index.append([3; 8]).unwrap();
+        assert_eq!(index.last().unwrap(), Some([3; 8]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ottla_protocol::batch::{Batch, HEADER_LEN, Header, batches};
 use ottla_protocol::batch_builder::EndMarker;
+use ottla_protocol::epochs::EpochCache;
 use ottla_protocol::{LeaderEpoch, Offset, Refusal, Refused};
 
 use super::{Fault, Log, Mark, NotDone, Segment, place_of_end};
@@ -247,34 +248,57 @@ impl Log {
         let Some(last) = piece.heads.last() else {
             return Ok(false);
         };
-        for head in piece.heads {
-            // One that was noted further on is of an append that came to nothing.
-            let is_known = self.epochs.latest().is_some_and(|latest| {
-                latest.epoch == head.leader_epoch && latest.start_offset <= head.base_offset
-            });
-            if !is_known && head.leader_epoch >= 0 {
-                self.assign_epoch(head.leader_epoch, head.base_offset)?;
+        let before = self.note_epochs_of(piece.heads)?;
+        let has_rolled = self.write_batches(piece).inspect_err(|_| {
+            // What comes instead may be of epochs before those.
+            if let Some(before) = before {
+                self.note_epochs(|epochs| {
+                    *epochs = before;
+                    true
+                });
             }
-        }
-        let n_bytes = piece.first.len() + piece.rest.len();
-        let has_rolled = self.roll_if_due(piece.heads, n_bytes, piece.now_ms)?;
-        let active = Arc::clone(self.active());
-        if let Err(failed) = active.append(piece.first, piece.rest, piece.heads, &self.config) {
-            let FailedAppend { fault, is_clean } = failed;
-            if !(is_clean && fault.is_passing()) {
-                self.poison(&fault);
-            }
-            return Err(fault.into());
-        }
+        })?;
         let end = Mark {
             offset: last.last_offset + 1,
             place: place_of_end(&self.segments),
         };
         self.ends.end = end;
         self.recent.push(end);
+        let n_bytes = piece.first.len() + piece.rest.len();
         self.unsynced.wrote(piece.now_ms);
         self.recovery_point.wrote(n_bytes);
         self.room.wrote(n_bytes, piece.now_ms);
+        Ok(has_rolled)
+    }
+
+    /// Notes the epochs that begin with these batches. What was known before, if that is a change.
+    fn note_epochs_of(&mut self, heads: &[Head]) -> Result<Option<EpochCache>, Fault> {
+        let mut before = None;
+        for head in heads {
+            // One that was noted further on has no records, and was never written.
+            let is_known = self.epochs.latest().is_some_and(|latest| {
+                latest.epoch == head.leader_epoch && latest.start_offset <= head.base_offset
+            });
+            if !is_known && head.leader_epoch >= 0 {
+                before.get_or_insert_with(|| self.epochs.clone());
+                self.assign_epoch(head.leader_epoch, head.base_offset)?;
+            }
+        }
+        Ok(before)
+    }
+
+    fn write_batches(&mut self, piece: &Piece<'_>) -> Result<bool, Fault> {
+        let n_bytes = piece.first.len() + piece.rest.len();
+        let has_rolled = self.roll_if_due(piece.heads, n_bytes, piece.now_ms)?;
+        let active = Arc::clone(self.active());
+        if let Err(failed) = active.append(piece.first, piece.rest, piece.heads, &self.config) {
+            let FailedAppend { fault, is_clean } = failed;
+            self.unsynced.cut_back(active);
+            if !(is_clean && fault.is_passing()) {
+                self.poison(&fault);
+            }
+            return Err(fault);
+        }
         Ok(has_rolled)
     }
 

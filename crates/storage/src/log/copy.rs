@@ -202,11 +202,6 @@ impl Log {
         // Whatever was planned for the old one says nothing of this one.
         self.n_truncations = self.n_truncations.max(old.n_truncations) + 1;
         self.undecided_below = old.undecided_below;
-        if self.epochs != old.epochs {
-            // An epoch without records has not come along.
-            self.epochs = old.epochs.clone();
-            self.n_epoch_changes += 1;
-        }
         let high = old.ends.high_watermark.offset;
         self.ends.high_watermark = match high == self.end() {
             true => self.ends.end,
@@ -218,9 +213,16 @@ impl Log {
         self.publish_segments();
     }
 
-    /// Nothing of this log is waiting for a sync, and no file is about to go: its directory may get
-    /// another name.
-    pub(crate) fn settle(&mut self) -> Result<(), Fault> {
+    /// Nothing of this copy is waiting for a sync, no file is about to go, and its file of epochs says
+    /// what is known of them in its source: its directory may get another name.
+    pub(crate) fn settle(&mut self, source: &Self) -> Result<(), Fault> {
+        // Batches do not tell of an epoch that has none, nor where one began of which compaction took
+        // the first records.
+        self.change_epochs(|ours| {
+            let is_change = *ours != source.epochs;
+            ours.clone_from(&source.epochs);
+            is_change
+        })?;
         self.give_back_room();
         self.unlink_due(i64::MAX)?;
         // A file that is open under its old name would tell of a failed write-out; it is about to be
@@ -269,8 +271,10 @@ fn is_legacy(head: &Head) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::read_epochs;
     use crate::disk::Disk;
     use crate::events::NoEvents;
+    use crate::file_names::LEADER_EPOCHS;
     use crate::log::OpenLog;
     use crate::log_config::LogConfig;
     use ottla_protocol::TopicPartition;
@@ -319,6 +323,27 @@ mod tests {
         assert_eq!(copy.end(), 10);
         drop(copy);
         assert_eq!(open(&place.path().join("b"), true).end(), 10, "it lasts");
+    }
+
+    #[test]
+    fn a_copy_knows_where_epochs_began_before_it_gets_its_name() {
+        let place = tempfile::tempdir().unwrap();
+        let mut source = open(&place.path().join("a"), true);
+        // The first records of epoch 3 are gone.
+        source.note_epochs(|epochs| epochs.assign(3, 0));
+        source.skip_to(5, NOW).unwrap();
+        let builder = BatchBuilder::data(Codec::None);
+        let mut builder = builder.base_offset(5).leader_epoch(3);
+        builder.push(NOW, Some(b"k"), Some(b"v"));
+        source
+            .append_as_follower(&builder.finish(), 3, NOW)
+            .unwrap();
+        let mut copy = open(&place.path().join("b"), true);
+        copy.copy_from(&source.view(), 1 << 20, NOW).unwrap();
+        assert_ne!(copy.epochs(), source.epochs(), "its batches cannot tell");
+        copy.settle(&source).unwrap();
+        let file = place.path().join("b").join(LEADER_EPOCHS);
+        assert_eq!(&read_epochs(&copy.disk, &file).unwrap(), source.epochs());
     }
 
     #[test]

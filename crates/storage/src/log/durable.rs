@@ -57,6 +57,13 @@ impl Unsynced {
             .push((self.n_changes, directory.to_owned()));
     }
 
+    /// Bytes that were not to be there were taken away again: they may come back with the power.
+    pub(super) fn cut_back(&mut self, segment: Arc<Segment>) {
+        self.n_changes += 1;
+        self.forget(segment.base());
+        self.segments.push((self.n_changes, segment));
+    }
+
     pub(super) fn names_changed(&mut self, directory: &Path) {
         self.n_changes += 1;
         self.directories

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use ottla_protocol::batch_builder::BatchBuilder;
+use ottla_protocol::compress::Codec;
 use ottla_storage::{
     Disk, DiskCall, DiskFaults, DiskVerdict, Fault, Log, LogConfig, NotDone, OpenLog,
 };
@@ -282,4 +284,62 @@ fn flushes_fall_due_by_records_and_by_time() {
     assert!(append(&mut log, &records(9, 1)).unwrap().flush_is_due);
     log.flush().unwrap();
     assert!(!log.flush_is_due(NOW + 5000));
+}
+
+/// Refuses to write indexes, as if the disk had got full behind the batch.
+fn full_behind_the_batch() -> Arc<Broken> {
+    let broken = Broken::by(|_, call, path, _| {
+        let is_index = path.extension().is_some_and(|e| e == "index");
+        match call == DiskCall::Write && is_index {
+            true => DiskVerdict::Fail(ErrorKind::StorageFull),
+            false => DiskVerdict::Proceed,
+        }
+    });
+    broken.heal();
+    broken
+}
+
+#[test]
+fn what_was_taken_back_must_be_gone_from_the_disk_too() {
+    let place = tempfile::tempdir().unwrap();
+    let broken = full_behind_the_batch();
+    let mut log = open_on(place.path(), broken.disk(), 0).unwrap();
+    broken.is_armed.store(true, Ordering::Relaxed);
+    loop {
+        log.flush().unwrap();
+        assert!(log.flush_plan().unwrap().is_none());
+        let batch = records(log.end(), 3);
+        if append(&mut log, &batch).is_err() {
+            break;
+        }
+    }
+    assert_eq!(log.end(), log.flushed());
+    let plan = log.flush_plan().unwrap();
+    assert!(plan.is_some(), "it may come back with the power");
+    log.flush().unwrap();
+    assert!(log.flush_plan().unwrap().is_none());
+}
+
+#[test]
+fn batches_that_came_to_nothing_leave_no_epoch() {
+    let of_epoch = |base, epoch| {
+        let builder = BatchBuilder::data(Codec::None);
+        let mut builder = builder.base_offset(base).leader_epoch(epoch);
+        builder.push(NOW, None, Some(&[b'v'; 200]));
+        builder.finish()
+    };
+    let place = tempfile::tempdir().unwrap();
+    let broken = full_behind_the_batch();
+    let mut log = open_on(place.path(), broken.disk(), 0).unwrap();
+    log.append_as_follower(&of_epoch(0, 5), 5, NOW).unwrap();
+    let before = log.epochs().clone();
+    broken.is_armed.store(true, Ordering::Relaxed);
+    let both = [of_epoch(1, 5), of_epoch(2, 6)].concat();
+    log.append_as_follower(&both, 6, NOW).unwrap_err();
+    assert_eq!(log.epochs(), &before);
+    broken.heal();
+    // The leader of epoch 6 lost its own.
+    log.append_as_follower(&of_epoch(1, 5), 6, NOW).unwrap();
+    log.truncate(1, NOW).unwrap();
+    assert_eq!(log.epochs(), &before);
 }
