@@ -38,6 +38,7 @@ pub struct NodeSettings {
     pub logs: LogSettings,
     pub cleaner: CleanerSettings,
     pub topics: TopicCreationSettings,
+    pub quotas: QuotaSettings,
     pub groups: GroupSettings,
     pub consumer_groups: ConsumerGroupSettings,
     pub producers: ProducerSettings,
@@ -99,6 +100,7 @@ impl NodeSettings {
             LogSettings::FIELDS,
             CleanerSettings::FIELDS,
             TopicCreationSettings::FIELDS,
+            QuotaSettings::FIELDS,
             GroupSettings::FIELDS,
             ConsumerGroupSettings::FIELDS,
             ProducerSettings::FIELDS,
@@ -154,6 +156,7 @@ impl NodeSettings {
             logs: LogSettings::read(values)?,
             cleaner: CleanerSettings::read(values)?,
             topics: TopicCreationSettings::read(values)?,
+            quotas: QuotaSettings::read(values)?,
             groups: GroupSettings::read(values)?,
             consumer_groups: ConsumerGroupSettings::read(values)?,
             producers: ProducerSettings::read(values)?,
@@ -390,6 +393,16 @@ settings! {
         io_buffer_bytes: i32 = "log.cleaner.io.buffer.size",
         load_factor: f64 = "log.cleaner.io.buffer.load.factor",
         backoff_ms: i64 = "log.cleaner.backoff.ms",
+    }
+}
+
+settings! {
+    /// Over which time client quotas are measured.
+    pub struct QuotaSettings {
+        window_num: i32 = "quota.window.num",
+        window_seconds: i32 = "quota.window.size.seconds",
+        controller_window_num: i32 = "controller.quota.window.num",
+        controller_window_seconds: i32 = "controller.quota.window.size.seconds",
     }
 }
 
