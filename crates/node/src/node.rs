@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ottla_coordinators::group::{Assignor, ConsumerSettings, OneGroup, OwnSettings};
+use ottla_coordinators::group::{
+    Assignor, ConsumerSettings, MigrationPolicy, OneGroup, OwnSettings,
+};
 use ottla_coordinators::{GroupSettings, TxnSettings};
 use ottla_metadata::config::{
     BadValue, BrokerConfig, ConsumerGroupSettings, NodeSettings, Standing,
@@ -671,6 +673,7 @@ fn consumer_settings(settings: &ConsumerGroupSettings, image: &Image) -> Consume
             .filter_map(|name| Assignor::from_name(name))
             .collect(),
         regex_refresh_interval_ms: settings.regex_refresh_interval_ms,
+        migration: MigrationPolicy::from_name(&settings.migration_policy),
         own: Arc::new(
             of_groups
                 .map(|group| (Arc::from(&*group.name), own(group)))

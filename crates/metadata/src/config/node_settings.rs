@@ -450,6 +450,7 @@ settings! {
         max_size: i32 = "group.consumer.max.size",
         assignors: Vec<String> = "group.consumer.assignors",
         regex_refresh_interval_ms: i32 = "group.consumer.regex.refresh.interval.ms",
+        migration_policy: String = "group.consumer.migration.policy",
     }
 }
 
