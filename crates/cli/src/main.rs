@@ -1,7 +1,10 @@
 //! The binary `ottla`: parse, run, exit code.
 
+mod advice;
 mod args;
 mod commands;
+mod kafkas;
+mod links;
 mod log;
 mod output;
 mod settings;

@@ -292,7 +292,7 @@ fn bad_requests_get_kafkas_codes() {
     assert_eq!(code(&mut wire, &full), Some(Refusal::GroupMaxSizeReached));
     let newer = with(|it| it.member_epoch = 99);
     assert_eq!(code(&mut wire, &newer), Some(Refusal::FencedMemberEpoch));
-    // Who speaks the classic protocol stays outside while somebody is in.
+    // Who speaks the classic protocol finds no room either.
     let classic = JoinGroupRequest {
         group_id: Text::from_static(GROUP),
         session_timeout_ms: 10_000,
@@ -305,7 +305,7 @@ fn bad_requests_get_kafkas_codes() {
         ..Default::default()
     };
     let outside = wire.ask(&classic, 9).error_code;
-    assert_eq!(outside, Refusal::InconsistentGroupProtocol.code());
+    assert_eq!(outside, Refusal::GroupMaxSizeReached.code());
     node.stop();
 }
 

@@ -3,9 +3,15 @@
 mod harness;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use harness::{Node, PATIENCE};
+use ottla_protocol::header::request_frame;
+use ottla_protocol::messages::{
+    AlterClientQuotasEntityData, AlterClientQuotasOpData, AlterClientQuotasRequest,
+    AlterClientQuotasRequestEntryData,
+};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -297,6 +303,35 @@ fn metrics_show_what_happened() {
     assert!(node.http("/health/live").unwrap().contains("200 OK"));
 }
 
+/// Clients are measured while anybody is limited.
+fn limit_everybody(node: &Node) {
+    let limit = |key: &'static str| AlterClientQuotasOpData {
+        key: key.into(),
+        value: 1e9,
+        remove: false,
+    };
+    let keys = [
+        "producer_byte_rate",
+        "consumer_byte_rate",
+        "request_percentage",
+        "controller_mutation_rate",
+    ];
+    let request = AlterClientQuotasRequest {
+        entries: vec![AlterClientQuotasRequestEntryData {
+            entity: vec![AlterClientQuotasEntityData {
+                entity_type: "user".into(),
+                entity_name: None,
+            }],
+            ops: keys.into_iter().map(limit).collect(),
+        }],
+        validate_only: false,
+    };
+    let mut stream = node.connect();
+    let frame = request_frame(&request, 1, 1, None).unwrap();
+    stream.write_all(&frame).unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+}
+
 /// docs/metrics.md names what a node shows, all of it and nothing else.
 #[test]
 fn every_documented_metric_is_shown() {
@@ -310,6 +345,7 @@ fn every_documented_metric_is_shown() {
         .collect();
     assert!(documented.len() > 50, "{documented:?}");
     let node = Node::start(&[]);
+    limit_everybody(&node);
     create(&node, "shown", 1, &[]);
     send(&producer(&node, &[]), "shown", 0..10);
     // Joining begins with a refusal, MEMBER_ID_REQUIRED: an error to be counted.

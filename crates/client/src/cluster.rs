@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ottla_protocol::messages::{
-    FindCoordinatorRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse,
-    MetadataResponsePartition, MetadataResponseTopic,
+    DescribeClusterRequest, FindCoordinatorRequest, MetadataRequest, MetadataRequestTopic,
+    MetadataResponse, MetadataResponsePartition, MetadataResponseTopic,
 };
 use ottla_protocol::{NodeId, Refusal, Request, Text, TopicPartition, Uuid};
 use tokio::time::{Instant, sleep};
@@ -27,6 +27,14 @@ pub struct Cluster {
     pool: Pool,
     view: Mutex<Arc<View>>,
     coordinators: Mutex<HashMap<String, NodeId>>,
+    doors: Doors,
+}
+
+/// Whose listeners we were given: controllers know no topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doors {
+    Brokers,
+    Controllers,
 }
 
 /// The cluster at one moment. Topics are those that somebody asked for.
@@ -52,6 +60,8 @@ pub struct TopicView {
     /// Why the cluster tells nothing of it.
     pub refusal: Option<Refusal>,
     pub partitions: BTreeMap<i32, PartitionView>,
+    /// Where it stood in the broker's answer.
+    pub place: usize,
     pub seen: Option<Instant>,
 }
 
@@ -89,6 +99,14 @@ impl Cluster {
         bootstrap: Vec<Address>,
         settings: ClientSettings,
     ) -> Result<Arc<Self>, ClientError> {
+        Self::connect_to(Doors::Brokers, bootstrap, settings).await
+    }
+
+    pub async fn connect_to(
+        doors: Doors,
+        bootstrap: Vec<Address>,
+        settings: ClientSettings,
+    ) -> Result<Arc<Self>, ClientError> {
         let settings = Arc::new(settings);
         let cluster = Arc::new(Self {
             pool: Pool::new(Arc::clone(&settings)),
@@ -96,6 +114,7 @@ impl Cluster {
             bootstrap,
             view: Mutex::default(),
             coordinators: Mutex::default(),
+            doors,
         });
         let deadline = Instant::now() + cluster.settings.connect_timeout;
         let mut n = 0;
@@ -120,6 +139,9 @@ impl Cluster {
 
     /// Ask again. Topics that were asked for replace what was known of them; `All` replaces all.
     pub async fn refresh(&self, ask: Ask<'_>) -> Result<Arc<View>, ClientError> {
+        if self.doors == Doors::Controllers {
+            return self.refresh_controllers().await;
+        }
         let (names, allow_auto_topic_creation) = match ask {
             Ask::All => (None, false),
             Ask::Named(names) => (Some(names), false),
@@ -139,6 +161,40 @@ impl Cluster {
         next.take(answer, matches!(ask, Ask::All), Instant::now());
         *view = Arc::new(next);
         Ok(Arc::clone(&view))
+    }
+
+    /// The controllers, of which one leads. It is they who are then called nodes.
+    async fn refresh_controllers(&self) -> Result<Arc<View>, ClientError> {
+        let request = DescribeClusterRequest {
+            endpoint_type: self.endpoint_type(),
+            ..DescribeClusterRequest::default()
+        };
+        let connection = self.any(Lane::Calls).await?;
+        let answer = connection.ask(&request, self.patience()).await?;
+        let message = answer.error_message.as_deref();
+        ClientError::from_code("the controllers are not told", answer.error_code, message)?;
+        let nodes = answer.brokers.into_iter().map(|node| Node {
+            id: node.broker_id,
+            address: Address::told(&node.host, node.port),
+            rack: None,
+        });
+        let next = View {
+            cluster_id: Some(answer.cluster_id.to_string()),
+            controller: answer.controller_id,
+            nodes: nodes.map(|node| (node.id, node)).collect(),
+            topics: BTreeMap::new(),
+        };
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        *view = Arc::new(next);
+        Ok(Arc::clone(&view))
+    }
+
+    /// What DescribeCluster calls those that we are connected to.
+    pub(crate) fn endpoint_type(&self) -> i8 {
+        match self.doors {
+            Doors::Brokers => DescribeClusterRequest::BROKERS,
+            Doors::Controllers => DescribeClusterRequest::CONTROLLERS,
+        }
     }
 
     /// These topics, asked for again only if they are unknown, without a leader, or old news.
@@ -207,7 +263,13 @@ impl Cluster {
         let known = self.coordinators().get(group).copied();
         let id = match known {
             Some(id) => id,
-            None => self.find_coordinator(group).await?,
+            None => {
+                let id = self
+                    .find_coordinator(FindCoordinatorRequest::GROUP, group)
+                    .await?;
+                self.coordinators().insert(group.to_owned(), id);
+                id
+            }
         };
         let connection = self.node(id, lane).await;
         if connection.is_err() {
@@ -258,14 +320,27 @@ impl Cluster {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn find_coordinator(&self, group: &str) -> Result<NodeId, ClientError> {
+    pub(crate) async fn find_transaction_coordinator(
+        &self,
+        id: &str,
+    ) -> Result<NodeId, ClientError> {
+        self.find_coordinator(FindCoordinatorRequest::TRANSACTION, id)
+            .await
+    }
+
+    async fn find_coordinator(&self, key_type: i8, key: &str) -> Result<NodeId, ClientError> {
         let connection = self.any(Lane::Calls).await?;
         let version = connection
             .versions()
             .newest::<FindCoordinatorRequest>(i16::MAX)?;
-        let key = Text::from(group);
+        let what = match key_type {
+            FindCoordinatorRequest::GROUP => format!("group {key}"),
+            _ => format!("transactional id {key}"),
+        };
+        let what = format!("the coordinator of {what} cannot be found");
+        let key = Text::from(key);
         let mut request = FindCoordinatorRequest {
-            key_type: FindCoordinatorRequest::GROUP,
+            key_type,
             ..FindCoordinatorRequest::default()
         };
         if version >= MANY_COORDINATORS_FROM {
@@ -274,7 +349,6 @@ impl Cluster {
             request.key = key;
         }
         let answer = connection.ask(&request, self.patience()).await?;
-        let what = format!("the coordinator of group {group} cannot be found");
         let (code, message, node) = match answer.coordinators.into_iter().next() {
             Some(one) => {
                 let address = Address::told(&one.host, one.port);
@@ -298,7 +372,6 @@ impl Cluster {
         ClientError::from_code(&what, code, message.as_deref())?;
         let (id, address) = node;
         self.learn(id, address);
-        self.coordinators().insert(group.to_owned(), id);
         Ok(id)
     }
 
@@ -361,19 +434,20 @@ impl View {
         if is_all {
             self.topics.clear();
         }
-        for topic in answer.topics {
+        for (place, topic) in answer.topics.into_iter().enumerate() {
             let Some(name) = topic.name.as_deref() else {
                 continue;
             };
             let name = Arc::from(name);
-            self.topics.insert(name, TopicView::of(topic, now));
+            self.topics.insert(name, TopicView::of(topic, place, now));
         }
     }
 }
 
 impl TopicView {
-    fn of(topic: MetadataResponseTopic, now: Instant) -> Self {
+    fn of(topic: MetadataResponseTopic, place: usize, now: Instant) -> Self {
         Self {
+            place,
             id: topic.topic_id,
             is_internal: topic.is_internal,
             refusal: Refusal::from_code(topic.error_code),

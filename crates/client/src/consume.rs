@@ -1,5 +1,5 @@
 //! Consume: know where to read, keep one fetch in flight at every leader, and give records out in
-//! the order of their partitions; as a member of a classic group if there is one.
+//! the order of their partitions; as a member of a group if there is one.
 //!
 //! Everything happens within [`Consumer::poll`], except the heartbeats, which a task of their own
 //! sends. A consumer that is not polled for longer than `max_poll_interval` is not protected from
@@ -8,6 +8,8 @@
 mod assign;
 mod fetch;
 mod member;
+mod membership;
+mod modern;
 mod read;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -23,7 +25,8 @@ use tokio::time::{Instant, sleep_until};
 
 pub use self::assign::{AssignedTo, Subscriber, range, read_assignment};
 use self::fetch::{Fetched, Wanted};
-use self::member::{Member, Pulse};
+use self::member::Pulse;
+use self::membership::Membership;
 use crate::cluster::{Ask, Cluster};
 use crate::error::ClientError;
 use crate::offsets::{At, Committed, Committer, Isolation};
@@ -33,6 +36,9 @@ use crate::settings::pause;
 #[derive(Debug, Clone)]
 pub struct ConsumerSettings {
     pub group: Option<String>,
+    pub protocol: GroupProtocol,
+    /// The assignor that the coordinator is to use, by the consumer protocol.
+    pub remote_assignor: Option<String>,
     /// A static member's name.
     pub instance: Option<String>,
     pub reset: Reset,
@@ -54,6 +60,8 @@ impl Default for ConsumerSettings {
     fn default() -> Self {
         Self {
             group: None,
+            protocol: GroupProtocol::Classic,
+            remote_assignor: None,
             instance: None,
             reset: Reset::Latest,
             isolation: Isolation::ReadUncommitted,
@@ -70,6 +78,13 @@ impl Default for ConsumerSettings {
             allow_auto_create: true,
         }
     }
+}
+
+/// How a group shares out: its members among themselves, or the coordinator (KIP-848).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupProtocol {
+    Classic,
+    Consumer,
 }
 
 /// Where to start without a committed offset, or when the offset is out of range.
@@ -124,7 +139,7 @@ pub struct Consumer {
     cluster: Arc<Cluster>,
     settings: Arc<ConsumerSettings>,
     subscription: Option<Subscription>,
-    member: Option<Member>,
+    member: Option<Membership>,
     partitions: BTreeMap<TopicPartition, Position>,
     fetches: JoinSet<Fetched>,
     busy: HashSet<NodeId>,
@@ -181,7 +196,7 @@ impl Consumer {
     pub fn subscribe(&mut self, subscription: Subscription) {
         self.subscription = Some(subscription);
         if let Some(group) = &self.settings.group {
-            self.member = Some(Member::new(group.clone(), Arc::clone(&self.settings)));
+            self.member = Some(Membership::new(group.clone(), Arc::clone(&self.settings)));
         }
     }
 
@@ -243,7 +258,7 @@ impl Consumer {
         let committer = self
             .member
             .as_ref()
-            .map_or_else(Committer::outsider, Member::committer);
+            .map_or_else(Committer::outsider, Membership::committer);
         let answers = self.cluster.commit(group, &committer, &offsets).await?;
         answers.into_values().collect()
     }
@@ -377,12 +392,14 @@ impl Consumer {
         let Some(member) = &mut self.member else {
             return Ok(());
         };
-        let assigned = member.join(&self.cluster).await?;
-        // The eager protocol: everything was given up, everything is looked up again.
-        self.partitions.clear();
-        self.fetches.abort_all();
-        self.fetches = JoinSet::new();
-        self.busy.clear();
+        let (assigned, is_anew) = member.join(&self.cluster).await?;
+        if is_anew {
+            // The eager protocol: everything was given up, everything is looked up again.
+            self.partitions.clear();
+            self.fetches.abort_all();
+            self.fetches = JoinSet::new();
+            self.busy.clear();
+        }
         self.take_partitions(assigned, None);
         Ok(())
     }
@@ -521,7 +538,7 @@ impl Consumer {
     ) -> Result<Vec<ConsumedRecord>, ClientError> {
         let wake = self.next_event();
         let wake = deadline.map_or(wake, |deadline| deadline.min(wake));
-        let mut pulse = self.member.as_ref().map(Member::watch);
+        let mut pulse = self.member.as_ref().map(Membership::watch);
         let disturbed = async {
             match &mut pulse {
                 Some(pulse) => {

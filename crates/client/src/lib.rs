@@ -38,7 +38,7 @@ pub mod consume;
 pub mod admin;
 
 pub use address::{Address, BadAddress};
-pub use cluster::{Ask, Cluster, Node, PartitionView, TopicView, View, serves};
+pub use cluster::{Ask, Cluster, Doors, Node, PartitionView, TopicView, View, serves};
 pub use connection::{Answer, Connection};
 pub use error::{ClientError, is_retriable};
 pub use handshake::Versions;

@@ -31,6 +31,11 @@ pub enum At {
     Latest,
     /// That of the newest timestamp.
     MaxTimestamp,
+    /// The first on the broker's own disk, the last that lies in remote storage, and the first that
+    /// is yet to go there.
+    EarliestLocal,
+    LatestTiered,
+    EarliestPendingUpload,
     /// The first at or after this time.
     Timestamp(i64),
 }
@@ -41,6 +46,9 @@ impl At {
             Self::Earliest => ListOffsetsRequest::EARLIEST,
             Self::Latest => ListOffsetsRequest::LATEST,
             Self::MaxTimestamp => ListOffsetsRequest::MAX_TIMESTAMP,
+            Self::EarliestLocal => ListOffsetsRequest::EARLIEST_LOCAL,
+            Self::LatestTiered => ListOffsetsRequest::LATEST_TIERED,
+            Self::EarliestPendingUpload => ListOffsetsRequest::EARLIEST_PENDING_UPLOAD,
             Self::Timestamp(time) => time,
         }
     }

@@ -10,6 +10,15 @@ pub(crate) fn below(n: usize) -> usize {
     (number() as usize).checked_rem(n).unwrap_or_default()
 }
 
+/// Enough for a name that nobody else has.
+pub(crate) fn bytes() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for part in bytes.chunks_exact_mut(4) {
+        part.copy_from_slice(&number().to_be_bytes());
+    }
+    bytes
+}
+
 /// Where the system has no chance to give, everybody chooses the same; nothing depends on it.
 fn number() -> u32 {
     getrandom::u32().unwrap_or_default()

@@ -6,6 +6,7 @@
 //! | `image` | what is true because of it: immutable, cheap to clone |
 //! | `controller` | what may change: request + image → records + reply |
 //! | `config` | the catalogue of settings |
+//! | `quotas` | which of the image's client quotas counts for whom |
 //!
 //! The first three hold the same file names, one per subject: topics, nodes, configs, …
 //!
@@ -16,3 +17,4 @@ pub mod records;
 pub mod image;
 pub mod controller;
 pub mod config;
+pub mod quotas;

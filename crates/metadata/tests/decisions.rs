@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ottla_metadata::config::{ConfigChange, ConfigOperation, Overrides, Scope};
 use ottla_metadata::controller::{
     Bootstrap, BrokerHeartbeat, BrokerRegistration, ConfigAlteration, ConfigRules, Controller,
-    ControllerRegistration, Decision, DeleteTarget, NewPartitions, NewTopic, Settings,
+    ControllerRegistration, Decision, DeleteTarget, NewPartitions, NewTopic, Settings, Unmetered,
 };
 use ottla_metadata::image::{Endpoint, FeatureRange, Image, Resource, ResourceKind};
 use ottla_metadata::records::{MetadataVersion, Record};
@@ -262,7 +262,7 @@ fn create(end: i64, topic: NewTopic, last: i64) {
     };
     let mut next_id = || record.topic_id;
     check(
-        controller_at(end).create_topics(&[topic], false, &Anything, &mut next_id),
+        controller_at(end).create_topics(&[topic], false, &Anything, &mut next_id, &mut Unmetered),
         end,
         last,
     );
@@ -399,10 +399,14 @@ fn settings_are_altered() {
 #[test]
 fn a_topic_is_deleted_and_another_grows() {
     let by_name = [DeleteTarget::Name("doomed".into())];
-    check(controller_at(54).delete_topics(&by_name), 54, 54);
+    check(
+        controller_at(54).delete_topics(&by_name, &mut Unmetered),
+        54,
+        54,
+    );
     let id = controller_at(54).image().topics.find("doomed").unwrap().id;
     check(
-        controller_at(54).delete_topics(&[DeleteTarget::Id(id)]),
+        controller_at(54).delete_topics(&[DeleteTarget::Id(id)], &mut Unmetered),
         54,
         54,
     );
@@ -412,7 +416,11 @@ fn a_topic_is_deleted_and_another_grows() {
         count: 4,
         assignments: None,
     };
-    check(controller_at(56).create_partitions(&[more], false), 56, 56);
+    check(
+        controller_at(56).create_partitions(&[more], false, &mut Unmetered),
+        56,
+        56,
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ottla_metadata::config::{ConfigChange, ConfigOperation, Overrides, Scope};
 use ottla_metadata::controller::{
     Bootstrap, BrokerHeartbeat, BrokerRegistration, ConfigAlteration, ConfigReplacement,
     ConfigRules, Controller, Decision, DeleteTarget, InSyncProposal, NewPartitions, NewTopic,
-    Outcome, Settings,
+    Outcome, Settings, Unmetered,
 };
 use ottla_metadata::image::{FeatureRange, Image, RecoveryState, Resource, SUPPORTED};
 use ottla_metadata::records::{MetadataVersion, Record};
@@ -193,9 +193,9 @@ impl Session {
             Uuid::from_u128(last)
         };
         let is_dry = case.args.contains_key("validate");
-        let decision = self
-            .controller
-            .create_topics(&topics, is_dry, &Rules, &mut next_id);
+        let decision =
+            self.controller
+                .create_topics(&topics, is_dry, &Rules, &mut next_id, &mut Unmetered);
         self.next_id = last;
         self.settle(decision, |outcomes| {
             by_name(outcomes, |topic| {
@@ -216,7 +216,7 @@ impl Session {
                 None => DeleteTarget::Name(line.to_owned()),
             })
             .collect();
-        let decision = self.controller.delete_topics(&targets);
+        let decision = self.controller.delete_topics(&targets, &mut Unmetered);
         self.settle(decision, |deleted| {
             let line = |one: &ottla_metadata::controller::DeletedTopic| {
                 let name = one.name.as_deref().unwrap_or("?");
@@ -238,7 +238,9 @@ impl Session {
         };
         let topics: Vec<NewPartitions> = case.input.lines().map(parse).collect();
         let is_dry = case.args.contains_key("validate");
-        let decision = self.controller.create_partitions(&topics, is_dry);
+        let decision = self
+            .controller
+            .create_partitions(&topics, is_dry, &mut Unmetered);
         self.settle(decision, |outcomes| by_name(outcomes, |()| "ok".to_owned()))
     }
 

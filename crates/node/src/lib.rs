@@ -14,6 +14,8 @@
 //! | topics that are made because somebody asked | `on_demand` |
 //! | what happens unasked | `upkeep`, `cleaner` |
 //! | log directories: replicas that move between them, one that fails, what the controller is told | `moves`, `directory_watch`, `assignments` |
+//! | what happens when the level of the metadata rises | `level` |
+//! | how much a client may ask for | `quotas` |
 //! | what is measured and said | `metrics`, `samples`, `log_levels` |
 
 mod node;
@@ -38,7 +40,9 @@ mod cleaner;
 mod moves;
 mod assignments;
 mod directory_watch;
+mod level;
 mod throttle;
+mod quotas;
 mod metrics;
 mod samples;
 mod log_levels;
@@ -86,4 +90,5 @@ pub use partitions::{
     Told, TopicRef, Wanted,
 };
 pub use quorum::{ControllerHandle, ImageFeed};
+pub use quotas::{ConnectionMeter, ConnectionRates, MutationMeter, Quota, Quotas};
 pub use services::{BrokerState, Configured, Services, is_cordoned, random_i32, random_uuid};

@@ -84,6 +84,22 @@ definitions! {
     REQUESTS = Counter "kafka_network_requestmetrics_requests_total" "kafka.network:type=RequestMetrics,name=RequestsPerSec,request=,version=" "Requests by API and version.";
     REQUEST_ERRORS = Counter "kafka_network_requestmetrics_errors_total" "kafka.network:type=RequestMetrics,name=ErrorsPerSec,request=,error=" "Error codes in responses, by API.";
     REQUEST_TIME = Summary "kafka_network_requestmetrics_totaltimems" "kafka.network:type=RequestMetrics,name=TotalTimeMs,request=" "Milliseconds from a request's first byte decided to its answer ready.";
+    PRODUCE_RATE = Gauge "kafka_server_produce_byte_rate" "kafka.server:type=Produce,user=,client-id=,byte-rate" "Bytes of Produce requests a second, by user and client id, while anybody has a producer_byte_rate.";
+    PRODUCE_PAUSE = Gauge "kafka_server_produce_throttle_time" "kafka.server:type=Produce,user=,client-id=,throttle-time" "Milliseconds of the pauses that producer_byte_rate asked for, on average.";
+    PRODUCE_QUEUE = Gauge "kafka_server_produce_queue_size" "kafka.server:type=Produce,queue-size" "Connections that are not read because of producer_byte_rate.";
+    FETCH_RATE = Gauge "kafka_server_fetch_byte_rate" "kafka.server:type=Fetch,user=,client-id=,byte-rate" "Bytes of Fetch answers a second, by user and client id, while anybody has a consumer_byte_rate.";
+    FETCH_PAUSE = Gauge "kafka_server_fetch_throttle_time" "kafka.server:type=Fetch,user=,client-id=,throttle-time" "Milliseconds of the pauses that consumer_byte_rate asked for, on average.";
+    FETCH_QUEUE = Gauge "kafka_server_fetch_queue_size" "kafka.server:type=Fetch,queue-size" "Connections that are not read because of consumer_byte_rate.";
+    REQUEST_RATE = Gauge "kafka_server_request_request_time" "kafka.server:type=Request,user=,client-id=,request-time" "Per cent of one thread that requests take, by user and client id, while anybody has a request_percentage.";
+    REQUEST_PAUSE = Gauge "kafka_server_request_throttle_time" "kafka.server:type=Request,user=,client-id=,throttle-time" "Milliseconds of the pauses that request_percentage asked for, on average.";
+    REQUEST_QUEUE = Gauge "kafka_server_request_queue_size" "kafka.server:type=Request,queue-size" "Connections that are not read because of request_percentage.";
+    REQUEST_EXEMPT = Gauge "kafka_server_request_exempt_request_time" "kafka.server:type=Request,exempt-request-time" "Per cent of one thread that requests take which no quota pauses.";
+    MUTATION_RATE = Gauge "kafka_server_controllermutation_mutation_rate" "kafka.server:type=ControllerMutation,user=,client-id=,mutation-rate" "Partitions made and deleted a second, by user and client id, while anybody has a controller_mutation_rate.";
+    MUTATION_TOKENS = Gauge "kafka_server_controllermutation_tokens" "kafka.server:type=ControllerMutation,user=,client-id=,tokens" "Partitions that may be made or deleted at once.";
+    MUTATION_PAUSE = Gauge "kafka_server_controllermutation_throttle_time" "kafka.server:type=ControllerMutation,user=,client-id=,throttle-time" "Milliseconds of the pauses that controller_mutation_rate asked for, on average.";
+    MUTATION_QUEUE = Gauge "kafka_server_controllermutation_queue_size" "kafka.server:type=ControllerMutation,queue-size" "Connections that are not read because of controller_mutation_rate.";
+    CONNECTIONS_HELD = Gauge "ottla_connections_held_by_rate" "" "Connections that are kept without an answer until they are closed, because their address opens more than its connection_creation_rate.";
+    CONNECTIONS_THROTTLED = Counter "ottla_connections_refused_by_rate_total" "" "Connections that were closed for the same reason.";
     CONNECTIONS = Gauge "kafka_server_socket_server_metrics_connection_count" "kafka.server:type=socket-server-metrics,connection-count" "Open connections.";
     CONNECTIONS_CREATED = Counter "kafka_server_socket_server_metrics_connection_creation_total" "kafka.server:type=socket-server-metrics,connection-creation-total" "Connections accepted.";
     CONNECTIONS_EXPIRED = Counter "kafka_server_socket_server_metrics_expired_connections_killed_count" "kafka.server:type=socket-server-metrics,expired-connections-killed-count" "Connections closed because they were idle for connections.max.idle.ms.";
@@ -274,6 +290,8 @@ const VERSIONS: usize = 32;
 pub struct Metrics {
     pub connections: Gauge,
     pub connections_created: Counter,
+    pub connections_held: Gauge,
+    pub connections_throttled: Counter,
     pub connections_expired: Counter,
     pub requests_in_flight: Gauge,
     pub request_memory_used: Gauge,
@@ -304,6 +322,8 @@ impl Default for Metrics {
         Self {
             connections: Gauge::default(),
             connections_created: Counter::default(),
+            connections_held: Gauge::default(),
+            connections_throttled: Counter::default(),
             connections_expired: Counter::default(),
             requests_in_flight: Gauge::default(),
             request_memory_used: Gauge::default(),
@@ -376,6 +396,11 @@ impl Metrics {
         self.write_topics(page);
         page.plain(CONNECTIONS, self.connections.get() as f64);
         page.plain(CONNECTIONS_CREATED, self.connections_created.get() as f64);
+        page.plain(CONNECTIONS_HELD, self.connections_held.get() as f64);
+        page.plain(
+            CONNECTIONS_THROTTLED,
+            self.connections_throttled.get() as f64,
+        );
         page.plain(CONNECTIONS_EXPIRED, self.connections_expired.get() as f64);
         page.plain(REQUESTS_IN_FLIGHT, self.requests_in_flight.get() as f64);
         page.plain(REQUEST_MEMORY_USED, self.request_memory_used.get() as f64);

@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ottla_coordinators::group::{Assignor, ConsumerSettings, OneGroup, OwnSettings};
+use ottla_coordinators::group::{
+    Assignor, ConsumerSettings, MigrationPolicy, OneGroup, OwnSettings,
+};
 use ottla_coordinators::{GroupSettings, TxnSettings};
 use ottla_metadata::config::{
     BadValue, BrokerConfig, ConsumerGroupSettings, NodeSettings, Standing,
@@ -21,7 +23,7 @@ use ottla_storage::{
     Directories, Directory, Disk, Fault, Found, LoadedLog, Log, NoEvents, OpenDirectories,
 };
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::appends::{Appends, Place};
 use crate::assignments::{self, Assignments};
@@ -36,12 +38,14 @@ use crate::coordinators::{
 use crate::descriptors::Descriptors;
 use crate::directory_watch;
 use crate::group_flush::GroupFlush;
+use crate::level;
 use crate::metrics::Metrics;
 use crate::moves::{self, Moves};
 use crate::on_demand::OnDemand;
 use crate::opening::Opening;
 use crate::partitions::{FetchSessions, Partitions, Surroundings, log_settings};
 use crate::quorum::{self, CannotStart, ImageFeed, Registration, Started, Subscriber};
+use crate::quotas::Quotas;
 use crate::room::Room;
 use crate::services::{BrokerState, Configured, Services, random_uuid};
 use crate::upkeep;
@@ -207,6 +211,8 @@ impl Node {
                 usize::try_from(settings.logs.fetch_session_slots).unwrap_or(0),
             ),
             cleaner: Cleaner::new(&partitions, clock.clone(), settings.cleaner.clone()),
+            levels_changed: Notify::new(),
+            quotas: Arc::new(Quotas::new(&settings.quotas, clock.clone())),
             clock,
             partitions,
             feed,
@@ -252,6 +258,11 @@ impl Node {
         start
             .control
             .spawn(assignments::run(services.clone(), stopping.clone()));
+        start.control.spawn(level::run(
+            node.registration.clone(),
+            services.clone(),
+            stopping.clone(),
+        ));
         start.control.spawn(directory_watch::run(
             services.clone(),
             stopping.clone(),
@@ -306,6 +317,7 @@ impl Node {
         took.await
             .map_err(|panic| StartFailed::Io("take in the metadata", panic.into()))?;
         lead_coordinators(&services, &services.image());
+        services.quotas.take_in(&services.image().quotas);
         let offset = services.image().provenance.end_offset - 1;
         self.registration
             .unfence(&services.controller, epoch, offset)
@@ -663,6 +675,7 @@ fn consumer_settings(settings: &ConsumerGroupSettings, image: &Image) -> Consume
             .filter_map(|name| Assignor::from_name(name))
             .collect(),
         regex_refresh_interval_ms: settings.regex_refresh_interval_ms,
+        migration: MigrationPolicy::from_name(&settings.migration_policy),
         own: Arc::new(
             of_groups
                 .map(|group| (Arc::from(&*group.name), own(group)))
@@ -684,6 +697,12 @@ fn subscribers(services: &Arc<Services>) -> Vec<Subscriber> {
         };
         if published.changes.configs.iter().any(sets_us) {
             refresh_config(&services);
+        }
+        if published.changes.features {
+            services.levels_changed.notify_one();
+        }
+        if published.changes.quotas {
+            services.quotas.take_in(&published.image.quotas);
         }
         services.topic_versions.take_in(published);
         services

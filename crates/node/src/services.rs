@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use ottla_metadata::config::{BrokerConfig, NodeSettings};
-use ottla_metadata::controller::{ByName, CreatedTopic, NewTopic};
+use ottla_metadata::controller::{ByName, CreatedTopic, Decision, Mutations, NewTopic, Unmetered};
 use ottla_metadata::image::Image;
 use ottla_protocol::{NodeId, Refusal, TopicPartition, Uuid};
 use ottla_storage::{Directory, Disk};
+use tokio::sync::Notify;
 
 use crate::assignments::Assignments;
 use crate::cleaner::Cleaner;
@@ -26,6 +27,7 @@ use crate::on_demand::OnDemand;
 use crate::opening::Opening;
 use crate::partitions::{FetchSessions, Partition, Partitions};
 use crate::quorum::{ControllerHandle, ImageFeed};
+use crate::quotas::{MutationMeter, Quotas};
 
 /// `kafka.server:type=KafkaServer,name=BrokerState`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,9 @@ pub struct Services {
     pub(crate) cleaner: Arc<Cleaner>,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) on_demand: OnDemand,
+    pub(crate) quotas: Arc<Quotas>,
+    /// Told when finalized features have changed.
+    pub(crate) levels_changed: Notify,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log_levels: OnceLock<Box<dyn LogLevels>>,
     pub(crate) broker_epoch: AtomicI64,
@@ -135,6 +140,20 @@ impl Services {
 
     pub fn producer_ids(&self) -> &ProducerIds {
         &self.producer_ids
+    }
+
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// What a request that makes or deletes partitions takes of its client's quota.
+    pub fn mutation_meter(&self, client_id: &str, is_strict: bool) -> MutationMeter {
+        MutationMeter {
+            quotas: self.quotas.clone(),
+            client_id: Arc::from(client_id),
+            is_strict,
+            pause: None,
+        }
     }
 
     pub fn fetch_sessions(&self) -> &FetchSessions {
@@ -289,10 +308,33 @@ impl Services {
         topics: Vec<NewTopic>,
         validate_only: bool,
     ) -> Result<ByName<CreatedTopic>, Refusal> {
+        self.create_metered(topics, validate_only, Unmetered)
+            .await
+            .map(|(created, _)| created)
+    }
+
+    /// As [`Self::create_topics`], as far as a client's quota goes; what is left of it comes back.
+    ///
+    /// # Errors
+    /// `NOT_CONTROLLER`
+    pub async fn create_metered<Q: Mutations + Send + 'static>(
+        &self,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+        mut quota: Q,
+    ) -> Result<(ByName<CreatedTopic>, Q), Refusal> {
         let config = self.config();
         self.controller
             .decide(move |ledger, _| {
-                ledger.create_topics(&topics, validate_only, &config, &mut random_uuid)
+                let Decision { batches, reply } = ledger.create_topics(
+                    &topics,
+                    validate_only,
+                    &config,
+                    &mut random_uuid,
+                    &mut quota,
+                );
+                let reply = (reply, quota);
+                Decision { batches, reply }
             })
             .await
     }

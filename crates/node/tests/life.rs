@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_coordinators::{GroupDecision, GroupLedger, GroupReply, Now};
 use ottla_metadata::config::{BrokerConfig, Overrides};
-use ottla_metadata::controller::NewTopic;
+use ottla_metadata::controller::{NewTopic, Unmetered};
 use ottla_metadata::image::Endpoint;
 use ottla_node::{
     Acknowledgement, BrokerState, Disk, DiskCall, DiskFaults, DiskVerdict, GroupTopics, Node, Pace,
@@ -237,7 +237,9 @@ fn dynamic_settings_and_deleted_topics_outlive_a_restart() {
         copy(&there, &aside);
         let dropped = services
             .controller()
-            .decide(|ledger, _| ledger.delete_topics(&[DeleteTarget::Name("drop".to_owned())]))
+            .decide(|ledger, _| {
+                ledger.delete_topics(&[DeleteTarget::Name("drop".to_owned())], &mut Unmetered)
+            })
             .await
             .unwrap();
         assert!(dropped[0].outcome.is_ok());
@@ -470,7 +472,9 @@ fn the_node_serves_while_its_logs_are_being_opened() {
         let gone = services.image().topics.find("gone").unwrap().id;
         let deleted = services
             .controller()
-            .decide(move |ledger, _| ledger.delete_topics(&[DeleteTarget::Id(gone)]))
+            .decide(move |ledger, _| {
+                ledger.delete_topics(&[DeleteTarget::Id(gone)], &mut Unmetered)
+            })
             .await
             .unwrap();
         assert!(deleted[0].outcome.is_ok(), "{deleted:?}");

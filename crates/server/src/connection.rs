@@ -119,7 +119,10 @@ impl Connection {
     pub(crate) async fn run(mut self) -> Outcome {
         match self.serve().await {
             Ok(()) => Outcome::ToDataPlane(Box::new(self)),
-            Err(end) => Outcome::End(end),
+            Err(end) => {
+                self.end_pause(|_| true);
+                Outcome::End(end)
+            }
         }
     }
 
@@ -132,6 +135,8 @@ impl Connection {
             if self.wants_data_plane() {
                 return Ok(());
             }
+            let now = Instant::now();
+            self.end_pause(|until| until <= now);
             self.start_frames()?;
             if self.write_due().await? {
                 active = Instant::now();
@@ -141,6 +146,7 @@ impl Connection {
             }
             let may_read = self.may_read()?;
             let owes = !self.line.is_empty();
+            let pause = self.session.pause.until();
             let is_stopping = *stopping.borrow_and_update();
             if is_stopping && !owes {
                 return Err(End::Stopped);
@@ -170,6 +176,7 @@ impl Connection {
                     }
                     active = Instant::now();
                 }
+                () = reached(pause), if pause.is_some() => {}
                 _ = stopping.changed(), if !is_stopping => {}
                 () = &mut alarm => {
                     self.check_progress()?;
@@ -200,10 +207,18 @@ impl Connection {
         Ok(())
     }
 
+    /// Hears the client again if its pause is over.
+    fn end_pause(&self, is_over: impl FnOnce(Instant) -> bool) {
+        if let Some(kind) = self.session.pause.end(is_over) {
+            self.shared.services.quotas().of(kind).pauses_changed(-1);
+        }
+    }
+
     /// Whether the frame at the front is whole and may be started here and now.
     fn may_start(&self) -> bool {
         let key = self.inbox.front_key();
         self.inbox.has_frame()
+            && self.session.pause.until().is_none()
             && (self.is_data_plane || !dispatch::wants_disk(key))
             && self.line.lets_start(dispatch::overlap(key))
     }
@@ -220,6 +235,10 @@ impl Connection {
             };
         }
         if self.inbox.has_frame() || self.awaited.is_some() {
+            return Ok(false);
+        }
+        // A frame whose memory is held already is read to its end: others may wait for that memory.
+        if self.session.pause.until().is_some() && !self.inbox.holds_memory() {
             return Ok(false);
         }
         let memory = &self.shared.memory;
@@ -299,6 +318,13 @@ impl Connection {
         }
         self.write(out).await?;
         Ok(is_any)
+    }
+}
+
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

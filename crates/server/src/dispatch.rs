@@ -15,6 +15,7 @@ use crate::api::cluster::api_versions;
 use crate::overlap::Overlap;
 use crate::registry::{self, API_VERSIONS, Door};
 use crate::session::{Call, Session};
+use crate::throttle;
 
 /// A request that has its handler and its place in line.
 pub(crate) struct Started {
@@ -61,6 +62,7 @@ pub(crate) fn start(
     }
     let header_version = if is_served { version } else { 0 };
     let is_flexible = is_served && version >= api.flexible_from;
+    let n_bytes = frame.len();
     let mut reader = Reader::new(frame);
     let header = RequestStart::decode(&mut reader)
         .and_then(|start| start.rest(&mut reader, is_flexible))
@@ -72,10 +74,17 @@ pub(crate) fn start(
         key,
         version: header_version,
         correlation_id: header.correlation_id,
+        n_bytes,
+        busy: Default::default(),
     };
     services.metrics().request_came(key, version);
     let answer: Pin<Box<dyn Future<Output = Answer> + Send>> = if is_served {
-        (api.run)(services.clone(), Arc::new(call), body)
+        let call = Arc::new(call);
+        throttle::timed(
+            services,
+            &call,
+            (api.run)(services.clone(), call.clone(), body),
+        )
     } else {
         Box::pin(std::future::ready(api_versions::unsupported_version(&call)))
     };

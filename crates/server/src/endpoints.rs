@@ -108,6 +108,7 @@ mod tests {
             peer: "[::ffff:10.0.0.9]:50000".parse().expect("address"),
             local: "[::ffff:10.0.0.1]:9092".parse().expect("address"),
             undecided: Default::default(),
+            pause: Default::default(),
             last_client_id: Default::default(),
         };
         let registered = Endpoint {

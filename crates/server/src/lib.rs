@@ -10,6 +10,7 @@
 //! | how a request comes in and its answer leaves | `connection`, `dispatch`, `answer`, `session` |
 //! | what memory requests may take | `memory` |
 //! | which requests of a connection overlap | `overlap` |
+//! | how clients above their quota are slowed down | `throttle` |
 //! | what is served | `registry` |
 //! | what a request means | `api/` |
 //! | health and metrics | `http/` |
@@ -20,6 +21,7 @@ mod limits;
 mod connection;
 mod memory;
 mod overlap;
+mod throttle;
 mod dispatch;
 mod registry;
 mod session;

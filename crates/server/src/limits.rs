@@ -1,5 +1,6 @@
 //! Who may connect: `max.connections`, `max.connections.per.ip`, `max.connection.creation.rate`,
-//! broker-wide and per listener. Rules only; the listener waits and closes.
+//! broker-wide and per listener, and the quota `connection_creation_rate` of addresses. Rules only;
+//! the listener waits and closes.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, ToSocketAddrs};
@@ -7,12 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_metadata::config::BrokerConfig;
-use ottla_node::Configured;
+use ottla_node::{Configured, ConnectionMeter, ConnectionRates};
 
 /// What to do with a connection that has just been accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     Admitted,
+    /// Close it after this time: its address opens more a second than it may.
+    Throttled(Duration),
     /// Close it: its address holds as many as it may.
     TooManyOfAddress,
     /// Wait until another closes.
@@ -25,6 +28,9 @@ pub(crate) enum Admission {
 
 /// Who waits looks again after this time at the latest: the limit may have been raised.
 pub(crate) const RECHECK: Duration = Duration::from_secs(1);
+
+/// Addresses whose rate is remembered: an IPv6 network has more of them than memory.
+const ADDRESSES_MAX: usize = 10_000;
 
 /// What the whole node allows, or one listener.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +55,20 @@ pub(crate) struct Allowed {
     pub(crate) listeners: HashMap<String, Limit>,
     pub(crate) per_address: usize,
     pub(crate) per_address_overrides: HashMap<IpAddr, usize>,
+    pub(crate) creation: CreationRates,
+}
+
+/// `connection_creation_rate`: connections a second that addresses may open.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CreationRates {
+    pub(crate) default: Option<f64>,
+    pub(crate) by_address: HashMap<IpAddr, f64>,
+}
+
+impl CreationRates {
+    fn of(&self, ip: IpAddr) -> Option<f64> {
+        self.by_address.get(&ip).copied().or(self.default)
+    }
 }
 
 /// The connections that came through one gate: the node's, or a listener's.
@@ -91,14 +111,26 @@ pub(crate) struct ConnectionLimits {
     by_address: HashMap<IpAddr, usize>,
     node: Gate,
     listeners: HashMap<Arc<str>, Gate>,
+    /// What addresses with a rate have opened lately.
+    opened: HashMap<IpAddr, ConnectionMeter>,
+    meter: ConnectionMeter,
+    start: Instant,
     /// What there are descriptors for, whatever is allowed.
     n_possible: usize,
 }
 
 impl ConnectionLimits {
-    pub(crate) fn new(allowed: Allowed, n_possible: usize) -> Self {
+    pub(crate) fn new(
+        allowed: Allowed,
+        n_possible: usize,
+        meter: ConnectionMeter,
+        start: Instant,
+    ) -> Self {
         Self {
+            start,
             n_possible,
+            opened: HashMap::new(),
+            meter,
             allowed,
             by_address: HashMap::new(),
             node: Gate::default(),
@@ -137,10 +169,34 @@ impl ConnectionLimits {
         if let Some(pause) = pause {
             return Admission::TooFast(pause);
         }
+        if let Some(pause) = self.throttle(ip, now) {
+            return Admission::Throttled(pause);
+        }
+        let gate = self.listeners.entry(listener.clone()).or_default();
         gate.enter();
         self.node.enter();
         *self.by_address.entry(ip).or_default() += 1;
         Admission::Admitted
+    }
+
+    /// For how long a connection is kept waiting whose address opens more than its rate.
+    fn throttle(&mut self, ip: IpAddr, now: Instant) -> Option<Duration> {
+        let rate = self.allowed.creation.of(ip)?;
+        let now_ms = self.ms(now);
+        if self.opened.len() >= ADDRESSES_MAX && !self.opened.contains_key(&ip) {
+            self.opened.retain(|_, meter| meter.rate(now_ms) > 0.0);
+            if self.opened.len() >= ADDRESSES_MAX {
+                self.opened.clear();
+            }
+        }
+        let meter = self.opened.entry(ip).or_insert_with(|| self.meter.clone());
+        let pause_ms = meter.admit(rate, now_ms);
+        (pause_ms > 0).then(|| Duration::from_millis(pause_ms))
+    }
+
+    fn ms(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.start);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// A connection closed.
@@ -162,13 +218,15 @@ impl ConnectionLimits {
 pub(crate) type KnownHosts = HashMap<String, Vec<IpAddr>>;
 
 /// The limits that the settings ask for. A host that has not been looked up yet has none of its own.
-pub(crate) fn allowed(configured: &Configured, known: &KnownHosts) -> Allowed {
+pub(crate) fn allowed(
+    configured: &Configured,
+    rates: &ConnectionRates,
+    known: &KnownHosts,
+) -> Allowed {
     let limits = &configured.settings.connections;
     let mut per_address_overrides = HashMap::new();
     for (host, most) in limits.per_ip_overrides().unwrap_or_default() {
-        let named = host.parse().map(|ip: IpAddr| vec![ip.to_canonical()]);
-        let addresses = named.unwrap_or_else(|_| known.get(&host).cloned().unwrap_or_default());
-        for ip in addresses {
+        for ip in addresses(&host, known) {
             per_address_overrides.insert(ip, count(most));
         }
     }
@@ -183,6 +241,27 @@ pub(crate) fn allowed(configured: &Configured, known: &KnownHosts) -> Allowed {
             .collect(),
         per_address: count(limits.max_per_ip),
         per_address_overrides,
+        creation: creation(rates, known),
+    }
+}
+
+fn creation(rates: &ConnectionRates, known: &KnownHosts) -> CreationRates {
+    let by_host = rates.by_host.iter();
+    let by_address = by_host.flat_map(|(host, rate)| {
+        let addresses = addresses(host, known).into_iter();
+        addresses.map(|ip| (ip, *rate))
+    });
+    CreationRates {
+        default: rates.default,
+        by_address: by_address.collect(),
+    }
+}
+
+/// What a host means: itself if it is an address, else what was looked up.
+fn addresses(host: &str, known: &KnownHosts) -> Vec<IpAddr> {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => vec![ip.to_canonical()],
+        Err(_) => known.get(host).cloned().unwrap_or_default(),
     }
 }
 
@@ -204,12 +283,14 @@ fn count(n: i32) -> usize {
     usize::try_from(n).unwrap_or(0)
 }
 
-/// The hosts of `max.connections.per.ip.overrides` that are names.
-pub(crate) fn host_names(configured: &Configured) -> HashSet<String> {
+/// The hosts of `max.connections.per.ip.overrides` and of quotas that are names.
+pub(crate) fn host_names(configured: &Configured, rates: &ConnectionRates) -> HashSet<String> {
     let limits = &configured.settings.connections;
     let overrides = limits.per_ip_overrides().unwrap_or_default();
     let hosts = overrides.into_iter().map(|(host, _)| host);
+    let limited = rates.by_host.keys().map(|host| host.to_string());
     hosts
+        .chain(limited)
         .filter(|host| host.parse::<IpAddr>().is_err())
         .collect()
 }
@@ -220,7 +301,7 @@ pub(crate) fn look_up(hosts: impl IntoIterator<Item = String>) -> KnownHosts {
         match (host.as_str(), 0).to_socket_addrs() {
             Ok(found) => Some((host, found.map(|found| found.ip().to_canonical()).collect())),
             Err(error) => {
-                tracing::warn!(host, %error, "max.connections.per.ip.overrides names an unknown host");
+                tracing::warn!(host, %error, "max.connections.per.ip.overrides or a quota names an unknown host");
                 None
             }
         }
@@ -243,8 +324,10 @@ mod tests {
             listeners: HashMap::new(),
             per_address,
             per_address_overrides: HashMap::new(),
+            creation: CreationRates::default(),
         };
-        ConnectionLimits::new(allowed, usize::MAX)
+        let meter = ConnectionMeter::new(11, 1);
+        ConnectionLimits::new(allowed, usize::MAX, meter, Instant::now())
     }
 
     #[test]
@@ -310,6 +393,48 @@ mod tests {
     }
 
     #[test]
+    fn an_address_above_its_rate_is_kept_waiting_and_closed() {
+        let (mut limits, a) = (limits(1000, 1000, 1e9), listener("A"));
+        let other: IpAddr = "10.0.0.2".parse().unwrap();
+        let known = KnownHosts::from([("here".to_owned(), vec![IP])]);
+        let rates = ConnectionRates {
+            by_host: [
+                (Arc::from("here"), 1.0),
+                (Arc::from("::ffff:10.0.0.2"), 2.0),
+            ]
+            .into(),
+            default: None,
+        };
+        limits.allowed.creation = creation(&rates, &known);
+        let now = limits.start + Duration::from_secs(100);
+        let mut admitted = |ip| {
+            let admissions = (0..30).map(|_| limits.admit(&a, ip, now));
+            let is_admitted = |admission: &Admission| *admission == Admission::Admitted;
+            admissions.filter(is_admitted).count()
+        };
+        assert_eq!((admitted(IP), admitted(other)), (10, 20));
+        assert_eq!(admitted("10.0.0.3".parse().unwrap()), 30);
+        let Admission::Throttled(pause) = limits.admit(&a, IP, now) else {
+            panic!("a pause");
+        };
+        assert!(pause <= Duration::from_secs(1) && !pause.is_zero());
+        let later = now + Duration::from_secs(11);
+        assert_eq!(limits.admit(&a, IP, later), Admission::Admitted);
+    }
+
+    #[test]
+    fn addresses_without_end_are_forgotten() {
+        let (mut limits, a) = (limits(usize::MAX, 2, 1e9), listener("A"));
+        limits.allowed.creation.default = Some(1.0);
+        for n in 0..2 * ADDRESSES_MAX as u32 {
+            let now = limits.start;
+            let ip = IpAddr::V4(n.into());
+            assert_eq!(limits.admit(&a, ip, now), Admission::Admitted);
+            assert!(limits.opened.len() <= ADDRESSES_MAX);
+        }
+    }
+
+    #[test]
     fn a_listener_has_limits_of_its_own() {
         let (mut limits, a, b) = (limits(100, 100, 1e9), listener("A"), listener("B"));
         let fixed = [
@@ -351,12 +476,13 @@ mod tests {
         let settings = config.node_settings().unwrap();
         let configured = Configured { settings, config };
         let of = |known: &KnownHosts| {
-            let allowed = allowed(&configured, known).per_address_overrides;
+            let rates = ConnectionRates::default();
+            let allowed = allowed(&configured, &rates, known).per_address_overrides;
             ["10.0.0.1", "10.0.0.2", "127.0.0.1"]
                 .map(|ip| allowed.get(&ip.parse::<IpAddr>().unwrap()).copied())
         };
         assert_eq!(of(&KnownHosts::new()), [Some(5), Some(6), None]);
-        let names = host_names(&configured);
+        let names = host_names(&configured, &ConnectionRates::default());
         assert_eq!(names.len(), 2, "{names:?}");
         let known = look_up(names);
         assert_eq!(known.len(), 1, "{known:?}");

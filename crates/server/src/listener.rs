@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_node::{Configured, Metrics, Services};
+use ottla_node::{Configured, ConnectionRates, Metrics, Services};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -77,6 +77,9 @@ fn bind_one(
     Ok(socket.into())
 }
 
+/// Connections that are only kept waiting. They take a descriptor each, so there are not many.
+const HELD_MAX: i64 = 500;
+
 /// The connections that are open, over all listeners, and who waits for one to close.
 pub(crate) struct Connections {
     limits: Mutex<ConnectionLimits>,
@@ -88,22 +91,30 @@ pub(crate) struct Connections {
     runtime: Handle,
 }
 
-/// The settings that the limits were taken from, and the hosts they name.
+/// The settings and quotas that the limits were taken from, and the hosts they name.
 struct Taken {
     configured: Arc<Configured>,
+    rates: Arc<ConnectionRates>,
     known: KnownHosts,
 }
 
 impl Connections {
     pub(crate) fn new(services: Arc<Services>, runtime: Handle) -> Arc<Self> {
         let (known, configured) = (KnownHosts::new(), services.configured());
+        let rates = services.quotas().connection_rates();
         let n_possible = services.descriptors().connections;
         let connections = Arc::new(Self {
             limits: Mutex::new(ConnectionLimits::new(
-                allowed(&configured, &known),
+                allowed(&configured, &rates, &known),
                 n_possible,
+                services.quotas().connection_meter(),
+                Instant::now(),
             )),
-            taken: Mutex::new(Taken { configured, known }),
+            taken: Mutex::new(Taken {
+                configured,
+                rates,
+                known,
+            }),
             closed: Notify::new(),
             metrics: services.metrics_handle(),
             services,
@@ -114,23 +125,29 @@ impl Connections {
     }
 
     /// Puts limits in force that have changed since the last connection.
-    fn refresh(self: &Arc<Self>, configured: Arc<Configured>) {
+    fn refresh(self: &Arc<Self>) {
+        let configured = self.services.configured();
+        let rates = self.services.quotas().connection_rates();
         {
             let mut taken = self.taken.lock();
-            if Arc::ptr_eq(&taken.configured, &configured) {
+            if Arc::ptr_eq(&taken.configured, &configured) && Arc::ptr_eq(&taken.rates, &rates) {
                 return;
             }
             taken.configured = configured;
+            taken.rates = rates;
             self.limits
                 .lock()
-                .allow(allowed(&taken.configured, &taken.known));
+                .allow(allowed(&taken.configured, &taken.rates, &taken.known));
         }
         self.look_up();
     }
 
     /// Looks up the hosts that the settings name; their limits count once that is done.
     fn look_up(self: &Arc<Self>) {
-        let names = host_names(&self.taken.lock().configured);
+        let names = {
+            let taken = self.taken.lock();
+            host_names(&taken.configured, &taken.rates)
+        };
         if names.is_empty() {
             return;
         }
@@ -140,9 +157,9 @@ impl Connections {
             let mut taken = connections.taken.lock();
             // Others may have been looked up meanwhile, for settings that are newer.
             taken.known.extend(known);
-            let named = host_names(&taken.configured);
+            let named = host_names(&taken.configured, &taken.rates);
             taken.known.retain(|host, _| named.contains(host));
-            let allowed = allowed(&taken.configured, &taken.known);
+            let allowed = allowed(&taken.configured, &taken.rates, &taken.known);
             connections.limits.lock().allow(allowed);
             connections.closed.notify_waiters();
         });
@@ -222,8 +239,9 @@ impl Listener {
                         admitted = self.admit(peer) => admitted,
                         _ = stopping.changed() => return,
                     };
-                    if let Some(place) = admitted {
-                        self.open(stream, peer, place);
+                    match admitted {
+                        Ok(place) => self.open(stream, peer, place),
+                        Err(pause) => self.turn_away(stream, pause),
                     }
                 }
                 Err(error) => {
@@ -236,19 +254,19 @@ impl Listener {
     }
 
     /// Waits for a place, as Kafka does at `max.connections` and above the creation rate; none
-    /// if this address has too many connections.
-    async fn admit(&self, peer: SocketAddr) -> Option<Place> {
+    /// if this address has or opens too many connections: for how long to keep it waiting.
+    async fn admit(&self, peer: SocketAddr) -> Result<Place, Duration> {
         let ip = canonical(peer.ip());
         let mut was_told = false;
         loop {
             let closed = self.connections.closed.notified();
-            self.connections.refresh(self.shared.services.configured());
+            self.connections.refresh();
             let admission = self.connections.admit(&self.name, ip);
             match admission {
                 Admission::Admitted => {
                     self.connections.metrics.connections.add(1);
                     self.connections.metrics.connections_created.add(1);
-                    return Some(Place {
+                    return Ok(Place {
                         connections: self.connections.clone(),
                         listener: self.name.clone(),
                         ip,
@@ -256,7 +274,11 @@ impl Listener {
                 }
                 Admission::TooManyOfAddress => {
                     tracing::info!(listener = %self.name, %ip, "connection refused: too many connections from this address (max.connections.per.ip)");
-                    return None;
+                    return Err(Duration::ZERO);
+                }
+                Admission::Throttled(pause) => {
+                    tracing::debug!(listener = %self.name, %ip, "connection kept waiting: its address opens too many a second (connection_creation_rate)");
+                    return Err(pause);
                 }
                 Admission::NoDescriptor => {
                     if !std::mem::replace(&mut was_told, true) {
@@ -274,6 +296,24 @@ impl Listener {
         }
     }
 
+    /// Keeps a connection for a while, so that its client does not come again at once, and closes it.
+    fn turn_away(&self, stream: TcpStream, pause: Duration) {
+        if pause.is_zero() {
+            return;
+        }
+        let metrics = self.connections.metrics.clone();
+        metrics.connections_throttled.add(1);
+        if metrics.connections_held.get() >= HELD_MAX {
+            return;
+        }
+        metrics.connections_held.add(1);
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            drop(stream);
+            metrics.connections_held.sub(1);
+        });
+    }
+
     fn open(&self, stream: TcpStream, peer: SocketAddr, place: Place) {
         let _ = stream.set_nodelay(true);
         if let Some(size) = self.send_buffer {
@@ -288,6 +328,7 @@ impl Listener {
             peer,
             local,
             undecided: Default::default(),
+            pause: Default::default(),
             last_client_id: Default::default(),
         });
         let connection = Connection::new(stream, session, self.shared.clone());

@@ -14,6 +14,7 @@ use crate::answer::Answer;
 use crate::api;
 use crate::overlap::Overlap::{self, Append, BehindFetches, LongPoll, Look};
 use crate::session::Call;
+use crate::throttle;
 
 pub(crate) const API_VERSIONS: i16 = 18;
 
@@ -66,7 +67,8 @@ macro_rules! api {
         api!(@ $request, $served, $door, |services, call, body| Box::pin(async move {
             match decode_request::<$request>(body, call.version) {
                 Ok(request) => {
-                    let response = $handler(&services, &call, request).await;
+                    let mut response = $handler(&services, &call, request).await;
+                    throttle::settle(&services, &call, &mut response);
                     Answer::encode(&call, &response)
                 }
                 Err(malformed) => Answer::malformed(&call, &malformed),
@@ -130,9 +132,15 @@ pub static APIS: &[Api] = &[
     api!(DescribeLogDirsRequest,        1..=5,  Broker, api::config::describe_log_dirs::handle).on_disk(),
     api!(CreatePartitionsRequest,       0..=3,  Both,   api::topic::create_partitions::handle),
     api!(DeleteGroupsRequest,           0..=2,  Broker, api::group::delete_groups::handle),
+    api!(ElectLeadersRequest,           0..=2,  Both,   api::replica::elect_leaders::handle),
     api!(IncrementalAlterConfigsRequest, 0..=1, Both,   api::config::incremental_alter_configs::handle),
+    api!(AlterPartitionReassignmentsRequest, 0..=1, Both, api::replica::alter_partition_reassignments::handle),
+    api!(ListPartitionReassignmentsRequest, 0..=0, Both, api::replica::list_partition_reassignments::handle),
     api!(OffsetDeleteRequest,           0..=0,  Broker, api::group::offset_delete::handle),
+    api!(DescribeClientQuotasRequest,   0..=1,  Broker, api::quota::describe_client_quotas::handle),
+    api!(AlterClientQuotasRequest,      0..=1,  Both,   api::quota::alter_client_quotas::handle),
     api!(DescribeQuorumRequest,         0..=2,  Both,   api::quorum::describe_quorum::handle),
+    api!(UpdateFeaturesRequest,         0..=2,  Both,   api::cluster::update_features::handle),
     api!(DescribeClusterRequest,        0..=2,  Both,   api::cluster::describe_cluster::handle).overlaps(Look),
     api!(DescribeProducersRequest,      0..=0,  Broker, api::data::describe_producers::handle).on_disk(),
     api!(DescribeTransactionsRequest,   0..=0,  Broker, api::txn::describe_transactions::handle),

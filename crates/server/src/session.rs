@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use ottla_metadata::quotas::QuotaKind;
 use ottla_protocol::Text;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 /// One accepted connection. Made once, shared by all its requests.
 #[derive(Debug)]
@@ -19,6 +21,7 @@ pub(crate) struct Session {
     /// address tells this client.
     pub local: SocketAddr,
     pub undecided: Undecided,
+    pub pause: Pause,
     /// The last one that was named: almost always the next, too.
     pub last_client_id: parking_lot::Mutex<Text>,
 }
@@ -31,6 +34,39 @@ impl Session {
             *last = Text::from(&**named);
         }
         last.clone()
+    }
+}
+
+/// Whether a connection is read: a client above its quota is answered, and then not heard for a
+/// while, whether it waits of itself or not.
+#[derive(Debug, Default)]
+pub(crate) struct Pause {
+    until: parking_lot::Mutex<Option<(Instant, QuotaKind)>>,
+}
+
+impl Pause {
+    /// Begins a pause, or makes one longer; whether there was none, and the kind that was.
+    pub(crate) fn extend(&self, until: Instant, kind: QuotaKind) -> Option<QuotaKind> {
+        let mut now = self.until.lock();
+        let before = now.map(|(_, kind)| kind);
+        if now.is_none_or(|(earlier, _)| earlier < until) {
+            *now = Some((until, before.unwrap_or(kind)));
+        }
+        before
+    }
+
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.until.lock().map(|(until, _)| until)
+    }
+
+    /// Ends a pause whose time has come, or any; of which kind it was.
+    pub(crate) fn end(&self, is_over: impl FnOnce(Instant) -> bool) -> Option<QuotaKind> {
+        let mut now = self.until.lock();
+        let (until, kind) = (*now)?;
+        is_over(until).then(|| {
+            *now = None;
+            kind
+        })
     }
 }
 
@@ -75,6 +111,35 @@ impl Undecided {
     }
 }
 
+/// How long a request has been worked on, waiting apart. Only kept while a quota asks for it.
+#[derive(Debug, Default)]
+pub(crate) struct Busy {
+    nanos: AtomicU64,
+    since: parking_lot::Mutex<Option<std::time::Instant>>,
+}
+
+impl Busy {
+    pub(crate) fn begin(&self) {
+        *self.since.lock() = Some(std::time::Instant::now());
+    }
+
+    pub(crate) fn finish(&self) {
+        let nanos = self.nanos();
+        *self.since.lock() = None;
+        self.nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Up to now.
+    pub(crate) fn nanos(&self) -> u64 {
+        let since = self
+            .since
+            .lock()
+            .map_or(0, |since| since.elapsed().as_nanos());
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.nanos.load(Ordering::Relaxed).saturating_add(since)
+    }
+}
+
 /// One request being served.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -83,6 +148,9 @@ pub(crate) struct Call {
     pub key: i16,
     pub version: i16,
     pub correlation_id: i32,
+    /// Of the whole request, its length field apart.
+    pub n_bytes: usize,
+    pub busy: Busy,
 }
 
 impl Call {
@@ -109,6 +177,36 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_pause_is_as_long_as_the_longest_that_was_asked_for() {
+        let pause = Pause::default();
+        let now = Instant::now();
+        let second = std::time::Duration::from_secs(1);
+        assert_eq!(pause.until(), None);
+        assert_eq!(pause.extend(now + 2 * second, QuotaKind::Fetch), None);
+        let before = pause.extend(now + second, QuotaKind::Request);
+        assert_eq!(before, Some(QuotaKind::Fetch));
+        assert_eq!(pause.until(), Some(now + 2 * second));
+        assert_eq!(pause.end(|until| until <= now), None);
+        assert_eq!(
+            pause.end(|until| until <= now + 2 * second),
+            Some(QuotaKind::Fetch)
+        );
+        assert_eq!(pause.until(), None);
+    }
+
+    #[test]
+    fn time_counts_while_a_request_is_worked_on() {
+        let busy = Busy::default();
+        assert_eq!(busy.nanos(), 0);
+        busy.begin();
+        let so_far = busy.nanos();
+        busy.finish();
+        let done = busy.nanos();
+        assert!(done >= so_far);
+        assert_eq!(busy.nanos(), done, "waiting is not work");
+    }
 
     #[test]
     fn nobody_overtakes() {

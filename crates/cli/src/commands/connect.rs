@@ -9,24 +9,77 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use ottla_client::{Address, ClientError, ClientSettings, Cluster};
+use ottla_client::{Address, ClientError, ClientSettings, Cluster, Doors};
 
 use crate::settings::properties;
+use crate::{advice, output};
+
+/// Where one is when nobody says otherwise.
+const HERE: &str = "localhost:9092";
 
 /// Where to connect.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Connect {
-    /// Brokers to ask first, as HOST1:PORT1,HOST2:PORT2
-    #[arg(long, value_name = "SERVERS", default_value = "localhost:9092")]
-    pub(crate) bootstrap_server: String,
+    /// Brokers to ask first, as HOST1:PORT1,HOST2:PORT2 [default: localhost:9092]
+    #[arg(long, value_name = "SERVERS", global = true)]
+    pub(crate) bootstrap_server: Option<String>,
+}
+
+/// The same, where controllers may be asked, too.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ConnectAny {
+    #[command(flatten)]
+    pub(crate) brokers: Connect,
+    /// Controllers to ask instead, as HOST1:PORT1,HOST2:PORT2
+    #[arg(
+        long,
+        value_name = "SERVERS",
+        global = true,
+        conflicts_with = "bootstrap_server"
+    )]
+    pub(crate) bootstrap_controller: Option<String>,
 }
 
 impl Connect {
     pub(crate) async fn cluster(&self, settings: ClientSettings) -> anyhow::Result<Arc<Cluster>> {
-        let addresses = Address::list(&self.bootstrap_server)
-            .with_context(|| "--bootstrap-server is not usable")?;
-        Ok(Cluster::connect(addresses, settings).await?)
+        let servers = match self.bootstrap_server.as_deref() {
+            Some(servers) => servers,
+            // Kafka's scripts assume nothing.
+            None if output::is_kafkas_manner() => {
+                let why = "Missing required argument \"[bootstrap-server]\"".to_owned();
+                return Err(output::Usage(why).into());
+            }
+            None => HERE,
+        };
+        connect(Doors::Brokers, "--bootstrap-server", servers, settings).await
     }
+}
+
+impl ConnectAny {
+    pub(crate) async fn cluster(&self, settings: ClientSettings) -> anyhow::Result<Arc<Cluster>> {
+        match self.bootstrap_controller.as_deref() {
+            Some(servers) => {
+                let flag = "--bootstrap-controller";
+                connect(Doors::Controllers, flag, servers, settings).await
+            }
+            None => self.brokers.cluster(settings).await,
+        }
+    }
+
+    pub(crate) fn is_to_controllers(&self) -> bool {
+        self.bootstrap_controller.is_some()
+    }
+}
+
+async fn connect(
+    doors: Doors,
+    flag: &str,
+    servers: &str,
+    settings: ClientSettings,
+) -> anyhow::Result<Arc<Cluster>> {
+    let addresses = Address::list(servers).with_context(|| format!("{flag} is not usable"))?;
+    advice::remember(&addresses);
+    Ok(Cluster::connect_to(doors, addresses, settings).await?)
 }
 
 /// A client's properties, by Kafka's names.
@@ -64,6 +117,12 @@ impl Properties {
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|written| written.value.as_str())
+    }
+
+    /// Names and values.
+    pub(crate) fn into_pairs(self) -> impl Iterator<Item = (String, String)> {
+        let pairs = self.0.into_iter();
+        pairs.map(|(name, written)| (name, written.value))
     }
 
     /// The property as it was written, and where, for a sentence about it.
@@ -144,7 +203,7 @@ impl Properties {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct CommandConfig {
     /// A file of client properties
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(crate) command_config: Option<PathBuf>,
 }
 

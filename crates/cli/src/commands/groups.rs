@@ -1,16 +1,15 @@
 //! `ottla groups`: list, describe, reset and delete consumer groups; the flags and the layout of
 //! `kafka-consumer-groups.sh`.
 //!
-//! What goes wrong is said on standard error and ends with status 1, where Kafka's tool says it on
-//! standard output with status 0. Groups of the new protocol are listed; described are classic
-//! ones.
+//! What goes wrong is said on standard error and ends with status 1; called by the name of Kafka's
+//! tool, we say it on standard output with status 0, as that does.
 
 mod datetime;
 mod delete;
 mod describe;
 mod plan;
 mod reset;
-mod table;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -19,13 +18,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use ottla_client::Cluster;
 use ottla_client::admin::GroupListing;
+use ottla_client::{ClientError, Cluster};
 use ottla_protocol::TopicPartition;
+use serde_json::json;
 
-use self::table::{Column, Table};
 use super::connect::{CommandConfig, Connect, words};
-use crate::output::{self, Output};
+use super::table::{Column, Table};
+use crate::kafkas;
+use crate::output::{self, Output, Shape};
 
 /// In a column that has no value.
 const MISSING: &str = "-";
@@ -49,6 +50,8 @@ pub(crate) struct Args {
     connect: Connect,
     #[command(flatten)]
     config_file: CommandConfig,
+    #[command(flatten)]
+    shape: Shape,
 
     /// List all consumer groups
     #[arg(long, group = "action")]
@@ -79,17 +82,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TOPIC", conflicts_with_all = ["list", "describe", "delete"])]
     topic: Vec<String>,
     /// All topics of which the group has offsets
-    #[arg(long, requires = "reset_offsets", conflicts_with = "topic")]
+    #[arg(long, conflicts_with_all = ["topic", "list", "describe", "delete", "delete_offsets"])]
     all_topics: bool,
     /// How long to wait for an answer
     #[arg(long, value_name = "MS", default_value_t = 30_000)]
     timeout: u64,
 
     /// Describe the members
-    #[arg(long, requires = "describe", conflicts_with_all = ["offsets", "state"])]
+    #[arg(long, conflicts_with_all = ["offsets", "state", "list", "delete", "reset_offsets", "delete_offsets"])]
     members: bool,
     /// Describe the offsets; this is what is done without a word
-    #[arg(long, requires = "describe", conflicts_with = "state")]
+    #[arg(long, conflicts_with_all = ["state", "list", "delete", "reset_offsets", "delete_offsets"])]
     offsets: bool,
     /// Describe the state; with --list: show the state, or only groups in these states
     #[arg(
@@ -106,28 +109,37 @@ pub(crate) struct Args {
         value_name = "TYPES",
         num_args = 0..=1,
         default_missing_value = "",
-        requires = "list"
+        conflicts_with_all = ["describe", "delete", "reset_offsets", "delete_offsets"]
     )]
     kind: Option<String>,
     /// Tell more
-    #[arg(long, requires = "describe")]
+    #[arg(long, conflicts_with_all = ["list", "delete", "reset_offsets", "delete_offsets"])]
     verbose: bool,
+    /// Describe again and again, every so many seconds, until interrupted
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "2",
+        conflicts_with_all = ["members", "state", "list", "delete", "reset_offsets", "delete_offsets"]
+    )]
+    watch: Option<f64>,
 
     /// Only show what would be set; this is what is done without a word
-    #[arg(long, requires = "reset_offsets", conflicts_with = "execute")]
+    #[arg(long, conflicts_with_all = ["execute", "list", "describe", "delete", "delete_offsets"])]
     dry_run: bool,
     /// Set the offsets
-    #[arg(long, requires = "reset_offsets")]
+    #[arg(long, conflicts_with_all = ["list", "describe", "delete", "delete_offsets"])]
     execute: bool,
     /// Print the offsets as CSV
-    #[arg(long, requires = "reset_offsets")]
+    #[arg(long, conflicts_with_all = ["list", "describe", "delete", "delete_offsets"])]
     export: bool,
     /// Reset to this offset
     #[arg(
         long,
         value_name = "OFFSET",
         group = "reset_to",
-        requires = "reset_offsets"
+        conflicts_with_all = ["list", "describe", "delete", "delete_offsets"]
     )]
     to_offset: Option<i64>,
     /// Reset by so many records, back if negative
@@ -135,7 +147,7 @@ pub(crate) struct Args {
         long,
         value_name = "N",
         group = "reset_to",
-        requires = "reset_offsets",
+        conflicts_with_all = ["list", "describe", "delete", "delete_offsets"],
         allow_negative_numbers = true
     )]
     shift_by: Option<i64>,
@@ -144,7 +156,7 @@ pub(crate) struct Args {
         long,
         value_name = "MOMENT",
         group = "reset_to",
-        requires = "reset_offsets"
+        conflicts_with_all = ["list", "describe", "delete", "delete_offsets"]
     )]
     to_datetime: Option<String>,
     /// Reset to so long ago, as PnDTnHnMnS
@@ -152,24 +164,24 @@ pub(crate) struct Args {
         long,
         value_name = "DURATION",
         group = "reset_to",
-        requires = "reset_offsets"
+        conflicts_with_all = ["list", "describe", "delete", "delete_offsets"]
     )]
     by_duration: Option<String>,
     /// Reset to the earliest offset
-    #[arg(long, group = "reset_to", requires = "reset_offsets")]
+    #[arg(long, group = "reset_to", conflicts_with_all = ["list", "describe", "delete", "delete_offsets"])]
     to_earliest: bool,
     /// Reset to the latest offset
-    #[arg(long, group = "reset_to", requires = "reset_offsets")]
+    #[arg(long, group = "reset_to", conflicts_with_all = ["list", "describe", "delete", "delete_offsets"])]
     to_latest: bool,
     /// Reset to the current offset
-    #[arg(long, group = "reset_to", requires = "reset_offsets")]
+    #[arg(long, group = "reset_to", conflicts_with_all = ["list", "describe", "delete", "delete_offsets"])]
     to_current: bool,
     /// Reset to the offsets in a CSV file, as --export writes it
     #[arg(
         long,
         value_name = "FILE",
         group = "reset_to",
-        requires = "reset_offsets"
+        conflicts_with_all = ["list", "describe", "delete", "delete_offsets"]
     )]
     from_file: Option<PathBuf>,
 }
@@ -181,36 +193,67 @@ enum Done {
     NotAll,
 }
 
-pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let act = async |output: &mut Output| {
-        Ok(match act(&args, output).await? {
-            Done::All => ExitCode::SUCCESS,
-            Done::NotAll => ExitCode::FAILURE,
-        })
-    };
-    let failed = |error: &anyhow::Error| {
-        let why = words(error);
-        complain(format_args!(
-            "Executing consumer group command failed due to {why}"
-        ));
-    };
-    output::command(act, failed).await
+impl Done {
+    fn and(self, other: Self) -> Self {
+        if other == Self::NotAll { other } else { self }
+    }
+
+    /// Kafka's tool has said what failed, and ends as if nothing had.
+    fn code(self) -> ExitCode {
+        match self {
+            Self::NotAll if !output::is_kafkas_manner() => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        }
+    }
 }
 
-fn complain(what: impl std::fmt::Display) {
-    output::note(format_args!("\nError: {what}"));
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let act = async |output: &mut Output| Ok(act(&args, output).await?.code());
+    let failed = |error: &anyhow::Error, output: &mut Output| {
+        let told = error.downcast_ref::<ClientError>();
+        let why = match told {
+            // What was typed is wrong.
+            None if output::is_kafkas_manner() => {
+                output.flush()?;
+                output::error(error);
+                return Ok(ExitCode::FAILURE);
+            }
+            Some(told) if output::is_kafkas_manner() => why_kafka_failed(&args, told),
+            _ => words(error),
+        };
+        complain(
+            output,
+            format_args!("Executing consumer group command failed due to {why}"),
+        )?;
+        output::advise(error);
+        Ok(Done::NotAll.code())
+    };
+    output::command(args.shape, act, failed).await
+}
+
+/// While it resets, Kafka's tool unwraps an exception and leaves its class out.
+fn why_kafka_failed(args: &Args, error: &ClientError) -> String {
+    match error {
+        ClientError::Refused { refused, .. } if args.reset_offsets => {
+            kafkas::words(refused).to_owned()
+        }
+        _ => kafkas::exception(error),
+    }
+}
+
+fn complain(output: &mut Output, what: impl std::fmt::Display) -> std::io::Result<()> {
+    output.complain(format_args!("\nError: {what}"))
 }
 
 async fn act(args: &Args, output: &mut Output) -> anyhow::Result<Done> {
     if let Some(regex) = &args.validate_regex {
-        match regex_lite::Regex::new(regex) {
-            Ok(_) => output.line(format_args!("The regular expression `{regex}` is valid."))?,
-            Err(why) => {
-                output.line(format_args!(
-                    "The regular expression `{regex}` is invalid: {why}."
-                ))?;
-            }
-        }
+        let verdict = regex_lite::Regex::new(regex);
+        let json = json!({ "regex": regex, "isValid": verdict.is_ok() });
+        let sentence = match verdict {
+            Ok(_) => format!("The regular expression `{regex}` is valid."),
+            Err(why) => format!("The regular expression `{regex}` is invalid: {why}."),
+        };
+        output.say(sentence, &json)?;
         return Ok(Done::All);
     }
     if !args.list {
@@ -229,6 +272,8 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<Done> {
     let cluster = args.connect.cluster(settings).await?;
     if args.list {
         list(args, &cluster, output).await
+    } else if let Some(seconds) = args.watch {
+        watch::watch(args, seconds, &cluster, output).await
     } else if args.describe {
         describe::describe(args, &cluster, output).await
     } else if args.delete {
@@ -246,7 +291,11 @@ async fn list(args: &Args, cluster: &Cluster, output: &mut Output) -> anyhow::Re
     let states = chosen(args.state.as_deref(), &STATES, "state")?;
     let kinds = chosen(args.kind.as_deref(), &KINDS, "types")?;
     let groups = consumer_groups(cluster, &states, &kinds).await?;
-    let (shows_kind, shows_state) = (args.kind.is_some(), args.state.is_some());
+    let (shows_kind, shows_state) = if output.is_json() {
+        (true, true)
+    } else {
+        (args.kind.is_some(), args.state.is_some())
+    };
     if !shows_kind && !shows_state {
         groups.iter().try_for_each(|group| output.line(&group.id))?;
         return Ok(Done::All);
@@ -266,7 +315,7 @@ async fn list(args: &Args, cluster: &Cluster, output: &mut Output) -> anyhow::Re
         row.extend(shows_state.then_some(group.state));
         table.push(row);
     }
-    table.lines().try_for_each(|line| output.line(line))?;
+    output.rows(table.lines(), table.objects())?;
     Ok(Done::All)
 }
 

@@ -11,9 +11,10 @@ use anyhow::{bail, ensure};
 use ottla_client::admin::NewTopic;
 use ottla_client::{ClientError, Cluster, TopicView};
 use ottla_protocol::{NodeId, Refusal};
+use serde_json::json;
 
 use super::connect::{CommandConfig, Connect, topic_pattern, words};
-use crate::output::{self, Output};
+use crate::output::{self, Output, Shape};
 
 /// Create, delete, describe, or change a topic
 #[derive(Debug, clap::Args)]
@@ -23,6 +24,8 @@ pub(crate) struct Args {
     connect: Connect,
     #[command(flatten)]
     config_file: CommandConfig,
+    #[command(flatten)]
+    shape: Shape,
 
     /// Create a new topic
     #[arg(long, group = "action", requires = "topic")]
@@ -110,11 +113,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         act(&args, output).await?;
         Ok(ExitCode::SUCCESS)
     };
-    let complain = |error: &anyhow::Error| {
+    let complain = |error: &anyhow::Error, output: &mut Output| {
         let why = words(error);
-        output::note(format_args!("Error while executing topic command : {why}"));
+        output.complain(format_args!("Error while executing topic command : {why}"))?;
+        output::advise(error);
+        Ok(ExitCode::FAILURE)
     };
-    output::command(act, complain).await
+    output::command(args.shape, act, complain).await
 }
 
 async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
@@ -131,7 +136,11 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
         create(args, &cluster, assignment, configs, output).await
     } else if args.list {
         let topics = matching(args, &cluster).await?;
-        topics.iter().try_for_each(|topic| output.line(topic))?;
+        let lines = topics.iter().map(ToString::to_string);
+        output.rows(
+            lines,
+            topics.iter().map(|topic| json!({ "topic": &**topic })),
+        )?;
         Ok(())
     } else if args.describe {
         describe::describe(args, &cluster, output).await
@@ -178,7 +187,10 @@ async fn create(
         configs,
     };
     match cluster.create_topic(&topic).await {
-        Ok(_) => Ok(output.line(format_args!("Created topic {}.", topic.name))?),
+        Ok(id) => {
+            let json = json!({ "topic": topic.name, "topicId": id.to_string() });
+            Ok(output.say(format_args!("Created topic {}.", topic.name), &json)?)
+        }
         Err(error) if args.if_not_exists && exists(&error) => Ok(()),
         Err(error) => Err(error.into()),
     }

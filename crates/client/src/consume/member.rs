@@ -361,7 +361,7 @@ impl Heart {
 }
 
 /// News of the membership; that it is lost is the last there can be.
-fn tell(pulse: &watch::Sender<Pulse>, news: Pulse) {
+pub(super) fn tell(pulse: &watch::Sender<Pulse>, news: Pulse) {
     pulse.send_if_modified(|current| {
         let is_news = *current != Pulse::Lost && *current != news;
         if is_news {

@@ -13,6 +13,7 @@ mod log;
 mod requests;
 mod classic;
 mod assign;
+mod embedded;
 mod topic_hash;
 mod consumer;
 mod offsets;
@@ -35,7 +36,7 @@ pub use offsets::{
     offset_fetch_groups, offset_fetch_refused, offset_fetch_response, txn_offset_commit_response,
 };
 pub use reply::{GroupReply, OtherReply};
-pub use settings::{ConsumerSettings, GroupSettings, OneGroup, OwnSettings};
+pub use settings::{ConsumerSettings, GroupSettings, MigrationPolicy, OneGroup, OwnSettings};
 
 use crate::ledger::{Answer, Batch, Deadline, Decision, Now, Origin, When};
 use crate::uncommitted::Uncommitted;

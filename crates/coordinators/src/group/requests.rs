@@ -27,12 +27,16 @@ impl GroupLedger {
         version: i16,
         client: Client<'_>,
         fresh_id: Uuid,
+        topics: &dyn TopicImage,
         now: Now,
     ) -> GroupDecision {
         if let Err((member_id, refusal)) = self.may_join(request) {
             return self.at_once(join_refused(version, member_id, refusal));
         }
         let request = &with_rebalance_timeout(request, version);
+        if self.has_consumers(&request.group_id) {
+            return self.join_consumers(request, version, client, fresh_id, topics, now);
+        }
         let mut born = Vec::new();
         let is_new = !self.live.contains_key(&*request.group_id);
         if is_new {
@@ -72,14 +76,17 @@ impl GroupLedger {
         {
             return Err(("", Refusal::InconsistentGroupProtocol));
         }
-        let consumers = self.consumers.get(&*request.group_id);
-        if consumers.is_some_and(|group| !group.is_empty()) {
-            return Err(("", Refusal::InconsistentGroupProtocol));
-        }
-        if !member_id.is_empty() && !self.live.contains_key(&*request.group_id) {
+        let is_there = self.live.contains_key(&*request.group_id);
+        if !member_id.is_empty() && !is_there && !self.has_consumers(&request.group_id) {
             return Err((member_id, Refusal::UnknownMemberId));
         }
         Ok(())
+    }
+
+    /// Whether the group is of the consumer protocol and has members.
+    fn has_consumers(&self, group_id: &str) -> bool {
+        let group = self.consumers.get(group_id);
+        group.is_some_and(|group| !group.is_empty())
     }
 
     /// An empty group of another protocol gives its name to a classic one.
@@ -98,6 +105,7 @@ impl GroupLedger {
         &mut self,
         request: &SyncGroupRequest,
         version: i16,
+        topics: &dyn TopicImage,
         now: Now,
     ) -> GroupDecision {
         let names_protocol = request.protocol_type.is_some() && request.protocol_name.is_some();
@@ -106,6 +114,9 @@ impl GroupLedger {
         }
         if request.group_id.is_empty() {
             return self.at_once(sync_refused(Refusal::InvalidGroupId));
+        }
+        if self.has_consumers(&request.group_id) {
+            return self.sync_consumers(request, topics, now);
         }
         match self.on_group(&request.group_id, now, |group, turn| {
             group.sync(request, turn)
@@ -116,13 +127,20 @@ impl GroupLedger {
     }
 
     /// Heartbeat. The reply never waits for the log.
-    pub fn heartbeat(&mut self, request: &HeartbeatRequest, now: Now) -> GroupDecision {
+    pub fn heartbeat(
+        &mut self,
+        request: &HeartbeatRequest,
+        topics: &dyn TopicImage,
+        now: Now,
+    ) -> GroupDecision {
         let beat = |group: &mut ClassicGroup, turn: &mut Turn<'_>| {
             let instance = request.group_instance_id.as_deref();
             group.heartbeat(&request.member_id, instance, request.generation_id, turn)
         };
         let verdict = if request.group_id.is_empty() {
             Err(Refusal::InvalidGroupId)
+        } else if self.consumers.contains_key(&*request.group_id) {
+            self.beat_consumers(request, topics, now)
         } else {
             let beaten = self.on_group(&request.group_id, now, beat);
             beaten.map_or(Err(Refusal::UnknownMemberId), |(verdict, _)| verdict)
@@ -182,7 +200,9 @@ impl GroupLedger {
         let timer = self.timers.pop_due(now)?;
         let outcome = match &timer {
             Timer::Retention => return Some(self.expire(now)),
-            Timer::Session(group_id, member_id) if self.consumers.contains_key(group_id) => {
+            Timer::ConsumerSession(group_id, member_id)
+            | Timer::MemberJoin(group_id, member_id)
+            | Timer::MemberSync(group_id, member_id) => {
                 return Some(self.consumer_timed_out(group_id, member_id, false, topics, now));
             }
             Timer::Rebalance(group_id, member_id) => {

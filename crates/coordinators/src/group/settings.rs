@@ -37,8 +37,43 @@ pub struct ConsumerSettings {
     pub assignors: Vec<Assignor>,
     /// `group.consumer.regex.refresh.interval.ms`
     pub regex_refresh_interval_ms: i32,
+    /// `group.consumer.migration.policy`
+    pub migration: MigrationPolicy,
     /// By group.
     pub own: Arc<BTreeMap<Arc<str>, OwnSettings>>,
+}
+
+/// Whether a group may change its protocol while it has members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// To either protocol.
+    Bidirectional,
+    /// To the consumer protocol only.
+    Upgrade,
+    /// To the classic protocol only.
+    Downgrade,
+    /// No; and no classic member may enter a group of the consumer protocol.
+    Disabled,
+}
+
+impl MigrationPolicy {
+    /// By Kafka's word, in any case; what is no such word disables it.
+    pub fn from_name(name: &str) -> Self {
+        match &*name.to_ascii_lowercase() {
+            "bidirectional" => Self::Bidirectional,
+            "upgrade" => Self::Upgrade,
+            "downgrade" => Self::Downgrade,
+            _ => Self::Disabled,
+        }
+    }
+
+    pub(crate) fn upgrades(self) -> bool {
+        matches!(self, Self::Bidirectional | Self::Upgrade)
+    }
+
+    pub(crate) fn downgrades(self) -> bool {
+        matches!(self, Self::Bidirectional | Self::Downgrade)
+    }
 }
 
 /// What counts for one group.
@@ -92,6 +127,7 @@ impl Default for ConsumerSettings {
             max_size: i32::MAX as usize,
             assignors: vec![Assignor::Uniform, Assignor::Range],
             regex_refresh_interval_ms: 600_000,
+            migration: MigrationPolicy::Bidirectional,
             own: Arc::default(),
         }
     }

@@ -2,8 +2,10 @@
 
 mod host;
 mod script;
+mod mixed;
 mod history;
 mod consumers;
 mod consumer_rules;
 mod consumer_history;
 mod golden;
+mod run;

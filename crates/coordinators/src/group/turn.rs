@@ -1,5 +1,6 @@
 //! One decision in the making: what it may look at, and what has come of it so far.
 
+use super::classic::ClassicGroup;
 use super::records::GroupRecord;
 use super::reply::GroupReply;
 use super::settings::GroupSettings;
@@ -16,12 +17,16 @@ pub(crate) struct Turn<'a> {
     tickets: &'a mut u64,
     records: Vec<GroupRecord>,
     released: Vec<Freed<GroupReply>>,
+    successor: Option<ClassicGroup>,
 }
 
 /// What came of it.
 pub(crate) struct Outcome {
     pub(crate) records: Vec<GroupRecord>,
     pub(crate) released: Vec<Freed<GroupReply>>,
+    /// The classic group that takes the place of one of the consumer protocol, once its record is
+    /// appended.
+    pub(crate) successor: Option<ClassicGroup>,
 }
 
 impl<'a> Turn<'a> {
@@ -40,6 +45,7 @@ impl<'a> Turn<'a> {
             tickets,
             records: Vec::new(),
             released: Vec::new(),
+            successor: None,
         }
     }
 
@@ -65,10 +71,15 @@ impl<'a> Turn<'a> {
         });
     }
 
+    pub(crate) fn succeeded_by(&mut self, group: ClassicGroup) {
+        self.successor = Some(group);
+    }
+
     pub(crate) fn done(self) -> Outcome {
         Outcome {
             records: self.records,
             released: self.released,
+            successor: self.successor,
         }
     }
 }

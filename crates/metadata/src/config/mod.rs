@@ -36,8 +36,8 @@ pub use listeners::{Advertised, Listener, SecurityProtocol};
 pub use markdown::{settings_compatibility_markdown, settings_markdown};
 pub use node_settings::{
     CleanerSettings, ConnectionSettings, ConsumerGroupSettings, GroupSettings, LogSettings,
-    MetadataLogSettings, NodeSettings, OttlaSettings, ProducerSettings, QuorumForm, Roles,
-    TopicCreationSettings, TransactionSettings, Voter,
+    MetadataLogSettings, NodeSettings, OttlaSettings, ProducerSettings, QuorumForm, QuotaSettings,
+    Roles, TopicCreationSettings, TransactionSettings, Voter,
 };
 pub use ottla::OTTLA_PREFIX;
 pub use resolve::{BrokerConfig, Overrides};

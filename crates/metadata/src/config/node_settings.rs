@@ -38,6 +38,7 @@ pub struct NodeSettings {
     pub logs: LogSettings,
     pub cleaner: CleanerSettings,
     pub topics: TopicCreationSettings,
+    pub quotas: QuotaSettings,
     pub groups: GroupSettings,
     pub consumer_groups: ConsumerGroupSettings,
     pub producers: ProducerSettings,
@@ -99,6 +100,7 @@ impl NodeSettings {
             LogSettings::FIELDS,
             CleanerSettings::FIELDS,
             TopicCreationSettings::FIELDS,
+            QuotaSettings::FIELDS,
             GroupSettings::FIELDS,
             ConsumerGroupSettings::FIELDS,
             ProducerSettings::FIELDS,
@@ -154,6 +156,7 @@ impl NodeSettings {
             logs: LogSettings::read(values)?,
             cleaner: CleanerSettings::read(values)?,
             topics: TopicCreationSettings::read(values)?,
+            quotas: QuotaSettings::read(values)?,
             groups: GroupSettings::read(values)?,
             consumer_groups: ConsumerGroupSettings::read(values)?,
             producers: ProducerSettings::read(values)?,
@@ -394,6 +397,16 @@ settings! {
 }
 
 settings! {
+    /// Over which time client quotas are measured.
+    pub struct QuotaSettings {
+        window_num: i32 = "quota.window.num",
+        window_seconds: i32 = "quota.window.size.seconds",
+        controller_window_num: i32 = "controller.quota.window.num",
+        controller_window_seconds: i32 = "controller.quota.window.size.seconds",
+    }
+}
+
+settings! {
     /// What a new topic gets, and whether topics may come and go.
     pub struct TopicCreationSettings {
         num_partitions: i32 = "num.partitions",
@@ -437,6 +450,7 @@ settings! {
         max_size: i32 = "group.consumer.max.size",
         assignors: Vec<String> = "group.consumer.assignors",
         regex_refresh_interval_ms: i32 = "group.consumer.regex.refresh.interval.ms",
+        migration_policy: String = "group.consumer.migration.policy",
     }
 }
 

@@ -14,18 +14,28 @@
 mod topics;
 mod partitions;
 mod in_sync;
+mod elections;
+mod reassign;
+mod features;
 mod place;
 mod nodes;
 mod configs;
+mod quotas;
+mod mutations;
 mod producer_ids;
 mod timers;
 mod bootstrap;
 
 pub use bootstrap::Bootstrap;
 pub use configs::{ConfigAlteration, ConfigReplacement, ConfigRules};
+pub use elections::{Elections, Wanted};
+pub use features::{FeatureUpdate, UpgradeType};
 pub use in_sync::{AlteredPartition, InSyncProposal};
+pub use mutations::{Mutations, Unmetered};
 pub use nodes::{BrokerHeartbeat, BrokerRegistration, ControllerRegistration, HeartbeatReply};
 pub use producer_ids::ProducerIdBlock;
+pub use quotas::QuotaAlteration;
+pub use reassign::{Reassigned, Reassignment};
 pub use timers::Idle;
 pub use topics::{
     ByName, CreatedTopic, DeleteTarget, DeletedTopic, NewPartitions, NewTopic,

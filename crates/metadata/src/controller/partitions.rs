@@ -1,12 +1,14 @@
 //! Leader and in-sync changes: the one place that writes `PartitionChangeRecord`.
 //!
-//! Kafka's rules (its PartitionChangeBuilder), without reassignment: who may lead, when the
-//! in-sync set may become empty, and what is remembered of those who fell out of it (KIP-966).
+//! Kafka's rules (its PartitionChangeBuilder): who may lead, when the in-sync set may become empty,
+//! what is remembered of those who fell out of it (KIP-966), and when a reassignment is complete
+//! (KIP-455).
 
 use ottla_protocol::{NodeId, Refusal, Refused, Uuid};
 
 use super::Controller;
-use crate::image::{Image, Partition, RecoveryState, Resource, Topic};
+use super::place::default_directory;
+use crate::image::{Image, Nodes, Partition, RecoveryState, Resource, Topic};
 use crate::records::{MetadataVersion, PartitionChangeRecord, Record};
 
 const NO_LEADER: NodeId = -1;
@@ -15,6 +17,8 @@ const LEADER_UNCHANGED: NodeId = -2;
 /// Who may be elected when nobody in sync can lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Election {
+    /// The first replica if it can; else as `Online`.
+    Preferred,
     /// Somebody in sync, or nobody.
     Online,
     /// Anybody alive: loses what only others had.
@@ -29,11 +33,16 @@ pub(super) struct Change<'a> {
     level: MetadataVersion,
     has_elr: bool,
     min_in_sync: usize,
-    election: Election,
+    nodes: &'a Nodes,
+    pub(super) election: Election,
     may_lead: &'a dyn Fn(NodeId) -> bool,
     /// Restarted without a clean shutdown: may have lost what it once acknowledged.
     unclean: Option<NodeId>,
+    pub(super) replicas: Vec<NodeId>,
+    pub(super) removing: Vec<NodeId>,
+    pub(super) adding: Vec<NodeId>,
     pub(super) in_sync: Vec<NodeId>,
+    /// Of the replicas that there are now.
     pub(super) directories: Vec<Uuid>,
     pub(super) recovery: RecoveryState,
     eligible: Vec<NodeId>,
@@ -47,6 +56,7 @@ struct Elected {
 impl Change<'_> {
     /// The record that brings it about, or nothing if nothing changes.
     pub(super) fn record(mut self) -> Option<PartitionChangeRecord> {
+        self.complete_reassignment();
         self.find_eligible();
         let mut record = PartitionChangeRecord {
             partition_id: self.index,
@@ -54,13 +64,12 @@ impl Change<'_> {
             ..PartitionChangeRecord::default()
         };
         self.elect(&mut record);
+        self.bump_on_removal(&mut record);
         self.note_eligible(&mut record);
         self.note_in_sync(&mut record);
         self.bump_on_shrink(&mut record);
         self.note_last_leader(&mut record);
-        if self.level.has_directories() && self.directories != self.partition.directories {
-            record.directories = Some(self.directories.clone());
-        }
+        self.note_assignment(&mut record);
         if self.recovery != self.partition.recovery {
             record.leader_recovery_state = self.recovery as i8;
         }
@@ -70,6 +79,53 @@ impl Change<'_> {
             ..PartitionChangeRecord::default()
         };
         (record != nothing).then_some(record)
+    }
+
+    /// Once all that are added are in sync, and with fewer replicas than before all of them, those
+    /// that are to be removed are gone.
+    fn complete_reassignment(&mut self) {
+        if self.removing.is_empty() && self.adding.is_empty() {
+            return;
+        }
+        let stays = |node: &NodeId| !self.removing.contains(node);
+        let staying =
+            |all: &[NodeId]| -> Vec<NodeId> { all.iter().copied().filter(stays).collect() };
+        let (in_sync, replicas) = (staying(&self.in_sync), staying(&self.replicas));
+        let has = |wanted: &[NodeId]| wanted.iter().all(|node| in_sync.contains(node));
+        let is_shrinking = self.adding.len() < self.removing.len();
+        let is_emptied = !self.removing.is_empty() && (in_sync.is_empty() || replicas.is_empty());
+        if is_emptied || !has(&self.adding) || (is_shrinking && !has(&replicas)) {
+            return;
+        }
+        self.in_sync = in_sync;
+        self.replicas = replicas;
+        self.removing.clear();
+        self.adding.clear();
+    }
+
+    /// A new epoch tells a replica that is gone that it is.
+    fn bump_on_removal(&self, record: &mut PartitionChangeRecord) {
+        let mut before = self.partition.replicas.iter();
+        if record.leader == LEADER_UNCHANGED && !before.all(|node| self.replicas.contains(node)) {
+            record.leader = self.leader();
+        }
+    }
+
+    fn note_assignment(&self, record: &mut PartitionChangeRecord) {
+        let partition = self.partition;
+        let directory = |node: &NodeId| {
+            let place = partition.replicas.iter().position(|one| one == node);
+            let known = place.and_then(|place| self.directories.get(place)).copied();
+            known.unwrap_or_else(|| default_directory(self.nodes, *node))
+        };
+        let directories: Vec<Uuid> = self.replicas.iter().map(directory).collect();
+        if self.level.has_directories() && directories != partition.directories {
+            record.directories = Some(directories);
+        }
+        let changed = |now: &[NodeId], before: &[NodeId]| (now != before).then(|| now.to_vec());
+        record.replicas = changed(&self.replicas, &partition.replicas);
+        record.removing_replicas = changed(&self.removing, &partition.removing);
+        record.adding_replicas = changed(&self.adding, &partition.adding);
     }
 
     /// Whoever leaves a set that has become too small stays eligible, unless its last shutdown
@@ -121,20 +177,26 @@ impl Change<'_> {
             leader,
             is_unclean: true,
         };
+        let preferred = self.replicas.first().copied();
+        if let Some(preferred) = preferred.filter(|node| self.is_valid(*node))
+            && self.election == Election::Preferred
+        {
+            return clean(preferred);
+        }
         if self.is_valid(self.leader()) {
             return clean(self.leader());
         }
-        let mut replicas = self.partition.replicas.iter().copied();
+        let mut replicas = self.replicas.iter().copied();
         if let Some(leader) = replicas.find(|node| self.is_valid(*node)) {
             return clean(leader);
         }
         if let Some(leader) = self.last_known_leader() {
             return unclean(leader);
         }
-        let mut replicas = self.partition.replicas.iter().copied();
+        let mut replicas = self.replicas.iter().copied();
         match self.election {
             Election::Unclean => replicas.find(|node| (self.may_lead)(*node)).map(unclean),
-            Election::Online => None,
+            Election::Online | Election::Preferred => None,
         }
         .unwrap_or_else(|| clean(NO_LEADER))
     }
@@ -323,7 +385,7 @@ impl Controller {
     }
 
     pub(super) fn change<'a>(
-        &self,
+        &'a self,
         topic: &Topic,
         index: i32,
         partition: &'a Partition,
@@ -339,6 +401,7 @@ impl Controller {
             partition,
             level: self.level(),
             has_elr: self.image().features.has_elr(),
+            nodes: &self.image().nodes,
             min_in_sync: self.min_in_sync(&topic.name).min(partition.replicas.len()),
             election: if is_unclean {
                 Election::Unclean
@@ -347,6 +410,9 @@ impl Controller {
             },
             may_lead,
             unclean: None,
+            replicas: partition.replicas.clone(),
+            removing: partition.removing.clone(),
+            adding: partition.adding.clone(),
             in_sync: partition.in_sync.clone(),
             directories: partition.directories.clone(),
             recovery: partition.recovery,

@@ -106,7 +106,7 @@ pub(super) fn first_state(nodes: &Nodes, replicas: Vec<NodeId>) -> Option<Partit
 }
 
 /// With one directory there is no choice; with several the broker chooses.
-fn default_directory(nodes: &Nodes, id: NodeId) -> Uuid {
+pub(super) fn default_directory(nodes: &Nodes, id: NodeId) -> Uuid {
     match nodes.broker(id).map(|broker| &broker.directories[..]) {
         None | Some([]) => directory::MIGRATING,
         Some([only]) => *only,

@@ -26,10 +26,10 @@ pub use features::{Features, SUPPORTED, Supported};
 pub use loader::{Loader, Published};
 pub use nodes::{Broker, ControllerNode, Endpoint, FeatureRange, Nodes};
 pub use producer_ids::ProducerIds;
-pub use quotas::{Entity, Quotas};
+pub use quotas::{Entity, EntityFilter, NameFilter, Quotas};
 pub use topics::{Partition, RecoveryState, Topic, Topics, directory};
 
-pub(crate) use features::ELR_VERSION;
+pub(crate) use features::{ELR_VERSION, KRAFT_VERSION};
 pub(crate) use nodes::{broker_endpoint, broker_feature, controller_endpoint, controller_feature};
 
 use ottla_protocol::{LeaderEpoch, Offset, Versioned, decode_body, encode_body};
@@ -65,7 +65,6 @@ impl Image {
             ("access control entries", self.acls.by_id.len()),
             ("SCRAM credentials", self.credentials.scram.len()),
             ("delegation tokens", self.credentials.tokens.len()),
-            ("client quotas", self.quotas.by_entity.len()),
         ];
         all.into_iter().filter(|(_, n)| *n > 0).collect()
     }

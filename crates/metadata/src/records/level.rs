@@ -11,6 +11,9 @@ const NAMES: [&str; 24] = [
     "4.0-IV1", "4.0-IV2", "4.0-IV3", "4.1-IV0", "4.1-IV1", "4.2-IV0", "4.2-IV1", "4.3-IV0",
 ];
 
+/// Levels whose records say what those of the level before could not.
+const GIVES_ROOM: [i16; 9] = [7, 8, 11, 13, 14, 15, 17, 23, 30];
+
 impl MetadataVersion {
     /// The feature's name in records and answers.
     pub const FEATURE: &'static str = "metadata.version";
@@ -50,6 +53,13 @@ impl MetadataVersion {
             .ok()
             .and_then(|position| NAMES.get(position).copied())
             .unwrap_or("unknown")
+    }
+
+    /// Whether going from `newer` down to this level would lose what records say: one of the levels
+    /// in between gave them more room.
+    pub fn loses_records_of(self, newer: Self) -> bool {
+        let gives_room = |level: &i16| GIVES_ROOM.contains(level);
+        (self.0 + 1..=newer.0).any(|level| gives_room(&level))
     }
 
     pub fn has_registration_changes(self) -> bool {
@@ -114,6 +124,16 @@ mod tests {
             MetadataVersion::from_level(17).map(MetadataVersion::name),
             Some("3.7-IV2")
         );
+    }
+
+    #[test]
+    fn a_level_that_gave_records_room_is_not_given_up() {
+        let level = |n| MetadataVersion::from_level(n).unwrap();
+        assert!(level(29).loses_records_of(level(30)));
+        assert!(level(22).loses_records_of(level(26)));
+        assert!(!level(23).loses_records_of(level(29)));
+        assert!(!level(30).loses_records_of(level(7)));
+        assert!(!level(30).loses_records_of(level(30)));
     }
 
     #[test]

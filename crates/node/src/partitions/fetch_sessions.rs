@@ -176,6 +176,14 @@ enum Kind {
 }
 
 impl FetchPlan {
+    /// The session that goes on; 0 if there is none yet, or never.
+    pub fn session_id(&self) -> i32 {
+        match self.kind {
+            Kind::Incremental { id } => id,
+            Kind::Sessionless | Kind::Full { .. } => NO_SESSION,
+        }
+    }
+
     /// Whether an empty incremental answer is normal: only partitions with news are listed.
     pub fn is_incremental(&self) -> bool {
         matches!(self.kind, Kind::Incremental { .. })

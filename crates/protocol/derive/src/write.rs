@@ -75,6 +75,20 @@ fn versioned(schema: &Schema) -> TokenStream {
             }
         }
     });
+    let throttle = schema
+        .fields
+        .iter()
+        .find(|field| field.name == "throttle_time_ms")
+        .map(|_| {
+            quote! {
+                fn throttle_time_ms(&self) -> i32 {
+                    self.throttle_time_ms
+                }
+                fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+                    self.throttle_time_ms = throttle_time_ms;
+                }
+            }
+        });
     quote! {
         #[automatically_derived]
         impl ::ottla_protocol::field::Versioned for #name {
@@ -82,6 +96,7 @@ fn versioned(schema: &Schema) -> TokenStream {
             const NAME: &'static str = #label;
             const VERSIONS: (i16, i16) = (#first, #last);
             const FLEXIBLE_FROM: i16 = #flexible_from;
+            #throttle
         }
         #request
     }

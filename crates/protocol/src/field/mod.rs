@@ -61,6 +61,14 @@ pub trait Versioned: Message {
     /// First flexible version; `i16::MAX` for never.
     const FLEXIBLE_FROM: i16;
 
+    /// How long the client shall wait before it asks again, if the message has room for it.
+    fn throttle_time_ms(&self) -> i32 {
+        0
+    }
+
+    /// Says it, if the message has room for it.
+    fn set_throttle_time_ms(&mut self, _: i32) {}
+
     fn knows(number: i16) -> bool {
         (Self::VERSIONS.0..=Self::VERSIONS.1).contains(&number)
     }

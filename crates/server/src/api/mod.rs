@@ -5,6 +5,8 @@ pub(crate) mod data;
 pub(crate) mod group;
 pub(crate) mod topic;
 pub(crate) mod config;
+pub(crate) mod quota;
+pub(crate) mod replica;
 pub(crate) mod txn;
 pub(crate) mod quorum;
 

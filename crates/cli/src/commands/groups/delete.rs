@@ -6,8 +6,11 @@ use std::sync::Arc;
 use ottla_client::{Ask, ClientError, Cluster};
 use ottla_protocol::{Refusal, TopicPartition};
 
-use super::table::{Column, Table};
+use serde_json::json;
+
 use super::{Args, Done, MISSING, complain, meant, scope};
+use crate::commands::table::{Column, Table};
+use crate::kafkas;
 use crate::output::{self, Output};
 
 pub(super) async fn groups(
@@ -18,10 +21,28 @@ pub(super) async fn groups(
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
     for group in meant(args, cluster).await? {
         match cluster.delete_group(&group).await {
-            Ok(()) => deleted.push(format!("'{group}'")),
+            Ok(()) => deleted.push(group),
             Err(error) => failed.push((group, error)),
         }
     }
+    if output.is_json() {
+        for group in deleted {
+            output.line(json!({ "group": group, "isDeleted": true }))?;
+        }
+        for (group, error) in &failed {
+            let why = error_words(error);
+            output.line(json!({ "group": group, "isDeleted": false, "error": why }))?;
+        }
+        return Ok(if failed.is_empty() {
+            Done::All
+        } else {
+            Done::NotAll
+        });
+    }
+    if output::is_kafkas_manner() {
+        deleted = kafkas::hash_order(deleted);
+    }
+    let deleted: Vec<_> = deleted.iter().map(|group| format!("'{group}'")).collect();
     let deleted = deleted.join(", ");
     if failed.is_empty() {
         output.line(format_args!(
@@ -29,17 +50,20 @@ pub(super) async fn groups(
         ))?;
         return Ok(Done::All);
     }
-    complain("Deletion of some consumer groups failed:");
-    for (group, error) in failed {
-        let why = error_words(&error);
-        output::note(format_args!(
+    complain(output, "Deletion of some consumer groups failed:")?;
+    for (group, error) in &failed {
+        let why = error_words(error);
+        output.complain(format_args!(
             "* Group '{group}' could not be deleted due to: {why}"
-        ));
+        ))?;
     }
     if !deleted.is_empty() {
         output.line(format_args!(
             "\nThese consumer groups were deleted successfully: {deleted}"
         ))?;
+    }
+    if let Some((_, error)) = failed.pop() {
+        output::advise(&error.into());
     }
     Ok(Done::NotAll)
 }
@@ -73,8 +97,11 @@ pub(super) async fn offsets(
         Ok(answers) => {
             if answers.values().any(Result::is_err) {
                 done = Done::NotAll;
-                complain("Encountered some partition-level error, see the follow-up details.");
-            } else {
+                complain(
+                    output,
+                    "Encountered some partition-level error, see the follow-up details.",
+                )?;
+            } else if !output.is_json() {
                 output.line(format_args!(
                     "Request succeeded for deleting offsets from group {group}."
                 ))?;
@@ -83,7 +110,7 @@ pub(super) async fn offsets(
         }
         Err(error) => {
             done = Done::NotAll;
-            complain(error_words(&error));
+            complain(output, top_words(&error))?;
             results.extend(partitions.into_iter().map(|p| (p, Err(error.clone()))));
         }
     }
@@ -92,7 +119,7 @@ pub(super) async fn offsets(
     }
     let columns = vec![
         Column::growing("TOPIC", 15),
-        Column::fixed("PARTITION", 10),
+        Column::fixed("PARTITION", 10).number(),
         Column::fixed("STATUS", 15),
     ];
     let mut table = Table::new(columns);
@@ -107,8 +134,8 @@ pub(super) async fn offsets(
             },
         ]);
     }
-    output.line("")?;
-    table.lines().try_for_each(|line| output.line(line))?;
+    let lines = std::iter::once(String::new()).chain(table.lines());
+    output.rows(lines, table.objects())?;
     Ok(done)
 }
 
@@ -138,10 +165,19 @@ async fn all_of(cluster: &Cluster, topic: &Arc<str>) -> Result<Vec<TopicPartitio
     }
 }
 
-/// What was done to what stands beside it already.
+/// What was done to what stands beside it already. Kafka's tool shows its exception.
 fn error_words(error: &ClientError) -> String {
     match error {
+        _ if output::is_kafkas_manner() => kafkas::exception(error),
         ClientError::Refused { refused, .. } => refused.words().to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// Of all of it at once, it shows the code's words only.
+fn top_words(error: &ClientError) -> String {
+    match error.refusal() {
+        Some(refusal) if output::is_kafkas_manner() => kafkas::default_words(refusal).to_owned(),
+        _ => error_words(error),
     }
 }

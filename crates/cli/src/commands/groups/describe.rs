@@ -8,8 +8,10 @@ use ottla_client::admin::{GroupDescription, MemberDescription};
 use ottla_client::{Ask, At, Cluster, Committed, Isolation};
 use ottla_protocol::{Offset, TopicPartition};
 
-use super::table::{Column, Table};
+use serde_json::{Value, json};
+
 use super::{Args, Done, MISSING, complain, meant};
+use crate::commands::table::{Column, Table};
 use crate::output::{self, Output};
 
 pub(super) async fn describe(
@@ -24,17 +26,17 @@ pub(super) async fn describe(
     for group in meant(args, cluster).await? {
         let described = cluster.describe_group(&group).await?;
         if args.members {
-            done = done.and(say_state(&described, described.members.len()).1);
+            done = done.and(say_state(&described, described.members.len(), output)?.1);
             members(args, &described, output)?;
         } else if args.state.is_some() {
-            let (is_shown, all) = say_state(&described, 1);
+            let (is_shown, all) = say_state(&described, 1, output)?;
             done = done.and(all);
             if is_shown {
                 state(args, cluster, &described, output)?;
             }
         } else {
             let rows = offset_rows(cluster, &described).await?;
-            let (is_shown, all) = say_state(&described, rows.len());
+            let (is_shown, all) = say_state(&described, rows.len(), output)?;
             done = done.and(all);
             if is_shown {
                 offsets(args, &described, rows, output)?;
@@ -44,19 +46,20 @@ pub(super) async fn describe(
     Ok(done)
 }
 
-impl Done {
-    fn and(self, other: Self) -> Self {
-        if other == Self::NotAll { other } else { self }
-    }
-}
-
 /// Say what is special about a group; whether there is something to show, and whether all is well.
-fn say_state(group: &GroupDescription, n_rows: usize) -> (bool, Done) {
+pub(super) fn say_state(
+    group: &GroupDescription,
+    n_rows: usize,
+    output: &mut Output,
+) -> std::io::Result<(bool, Done)> {
     let id = &group.id;
     match group.state.as_str() {
         "Dead" => {
-            complain(format_args!("Consumer group '{id}' does not exist."));
-            return (false, Done::NotAll);
+            complain(
+                output,
+                format_args!("Consumer group '{id}' does not exist."),
+            )?;
+            return Ok((false, Done::NotAll));
         }
         "Empty" => output::note(format_args!(
             "\nConsumer group '{id}' has no active members."
@@ -68,18 +71,28 @@ fn say_state(group: &GroupDescription, n_rows: usize) -> (bool, Done) {
         }
         _ => {}
     }
-    (n_rows > 0, Done::All)
+    Ok((n_rows > 0, Done::All))
 }
 
 /// A partition of a group: what was committed, how long the log is, and who reads it.
-struct Row {
+pub(super) struct Row {
     partition: TopicPartition,
     committed: Option<Committed>,
     end: Option<Offset>,
     reader: Option<MemberDescription>,
 }
 
-async fn offset_rows(cluster: &Cluster, group: &GroupDescription) -> anyhow::Result<Vec<Row>> {
+impl Row {
+    pub(super) fn lag(&self) -> Option<i64> {
+        let offset = self.committed.as_ref()?.offset;
+        Some(self.end? - offset)
+    }
+}
+
+pub(super) async fn offset_rows(
+    cluster: &Cluster,
+    group: &GroupDescription,
+) -> anyhow::Result<Vec<Row>> {
     let committed = cluster.committed(&group.id, None).await?;
     let mut readers = Vec::new();
     for member in &group.members {
@@ -138,7 +151,7 @@ async fn ends(
     found.collect()
 }
 
-fn offsets(
+pub(super) fn offsets(
     args: &Args,
     group: &GroupDescription,
     rows: Vec<Row>,
@@ -147,11 +160,14 @@ fn offsets(
     let mut columns = vec![
         Column::growing("GROUP", 15),
         Column::growing("TOPIC", 15),
-        Column::fixed("PARTITION", 10),
+        Column::fixed("PARTITION", 10).number(),
     ];
-    columns.extend(args.verbose.then(|| Column::fixed("LEADER-EPOCH", 15)));
-    columns
-        .extend(["CURRENT-OFFSET", "LOG-END-OFFSET", "LAG"].map(|title| Column::fixed(title, 15)));
+    columns.extend(
+        args.verbose
+            .then(|| Column::fixed("LEADER-EPOCH", 15).number()),
+    );
+    let numbers = ["CURRENT-OFFSET", "LOG-END-OFFSET", "LAG"];
+    columns.extend(numbers.map(|title| Column::fixed(title, 15).number()));
     columns.extend(["CONSUMER-ID", "HOST"].map(|title| Column::growing(title, 15)));
     columns.push(Column::last("CLIENT-ID"));
     let mut table = Table::new(columns);
@@ -161,7 +177,7 @@ fn offsets(
         let epoch = committed
             .map(|committed| committed.leader_epoch)
             .filter(|epoch| *epoch >= 0);
-        let lag = offset.zip(row.end).map(|(offset, end)| end - offset);
+        let lag = row.lag();
         let number = |number: Option<i64>| or_missing(number.map(|number| number.to_string()));
         let mut cells = vec![
             group.id.clone(),
@@ -176,11 +192,44 @@ fn offsets(
         cells.extend(reader.unwrap_or_else(|| [MISSING; 3].map(str::to_owned)));
         table.push(cells);
     }
-    output.line("")?;
-    Ok(table.lines().try_for_each(|line| output.line(line))?)
+    print(&table, output)
+}
+
+/// Kafka's tools leave a line between what comes before and a table.
+fn print(table: &Table, output: &mut Output) -> anyhow::Result<()> {
+    let lines = std::iter::once(String::new()).chain(table.lines());
+    Ok(output.rows(lines, table.objects())?)
+}
+
+/// A member with all that is known of it.
+fn member_json(group: &GroupDescription, member: &MemberDescription) -> anyhow::Result<Value> {
+    let assignment = |share: &BTreeSet<TopicPartition>| {
+        let topics = by_topic(share).into_iter();
+        let topics =
+            topics.map(|(topic, partitions)| json!({ "topic": topic, "partitions": partitions }));
+        topics.collect::<Vec<_>>()
+    };
+    let target = member.target.as_ref();
+    Ok(json!({
+        "group": group.id,
+        "consumerId": member.id,
+        "groupInstanceId": member.instance,
+        "host": member.host,
+        "clientId": member.client_id,
+        "assignment": assignment(&member.share.partitions()?),
+        "epoch": target.map(|(epoch, _)| epoch),
+        "targetEpoch": group.epochs.map(|epochs| epochs.target),
+        "targetAssignment": target.map(|(_, target)| assignment(target)),
+    }))
 }
 
 fn members(args: &Args, group: &GroupDescription, output: &mut Output) -> anyhow::Result<()> {
+    if output.is_json() {
+        for member in &group.members {
+            output.line(member_json(group, member)?)?;
+        }
+        return Ok(());
+    }
     let has_instances = group.members.iter().any(|member| member.instance.is_some());
     let mut columns = vec![
         Column::growing("GROUP", 15),
@@ -224,23 +273,25 @@ fn members(args: &Args, group: &GroupDescription, output: &mut Output) -> anyhow
         }
         table.push(cells);
     }
-    output.line("")?;
-    Ok(table.lines().try_for_each(|line| output.line(line))?)
+    print(&table, output)
 }
 
 /// `topic:0,1;other:2`
 fn assignment(share: &BTreeSet<TopicPartition>) -> String {
-    let mut topics: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for partition in share {
-        topics
-            .entry(&partition.topic)
-            .or_default()
-            .push(partition.partition.to_string());
-    }
-    let topics = topics
-        .iter()
-        .map(|(topic, numbers)| format!("{topic}:{}", numbers.join(",")));
+    let topics = by_topic(share).into_iter().map(|(topic, numbers)| {
+        let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+        format!("{topic}:{}", numbers.join(","))
+    });
     topics.collect::<Vec<_>>().join(";")
+}
+
+fn by_topic(share: &BTreeSet<TopicPartition>) -> BTreeMap<&str, Vec<i32>> {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for partition in share {
+        let numbers = topics.entry(&partition.topic).or_default();
+        numbers.push(partition.partition);
+    }
+    topics
 }
 
 fn state(
@@ -262,10 +313,10 @@ fn state(
         Column::fixed("STATE", 20),
     ];
     if args.verbose {
-        columns.push(Column::fixed("GROUP-EPOCH", 15));
-        columns.push(Column::fixed("TARGET-ASSIGNMENT-EPOCH", 25));
+        columns.push(Column::fixed("GROUP-EPOCH", 15).number());
+        columns.push(Column::fixed("TARGET-ASSIGNMENT-EPOCH", 25).number());
     }
-    columns.push(Column::last("#MEMBERS"));
+    columns.push(Column::last("#MEMBERS").number());
     let mut table = Table::new(columns);
     let strategy = Some(group.protocol.clone()).filter(|protocol| !protocol.is_empty());
     let mut cells = vec![
@@ -283,8 +334,7 @@ fn state(
     }
     cells.push(group.members.len().to_string());
     table.push(cells);
-    output.line("")?;
-    Ok(table.lines().try_for_each(|line| output.line(line))?)
+    print(&table, output)
 }
 
 fn or_missing(text: Option<String>) -> String {

@@ -8,9 +8,9 @@ use ottla_client::{Ask, At, Cluster, Committed, Committer, Isolation};
 use ottla_protocol::{Offset, Refusal, TopicPartition};
 
 use super::plan::{self, Plan, Reset};
-use super::table::{Column, Table};
 use super::{Args, Done, complain, meant, scope};
 use crate::commands::duration::now_ms;
+use crate::commands::table::{Column, Table};
 use crate::output::{self, Output};
 
 pub(super) async fn reset(
@@ -24,10 +24,13 @@ pub(super) async fn reset(
     for group in meant(args, cluster).await? {
         let plan = match active_state(cluster, &group).await? {
             Some(state) => {
-                complain(format_args!(
-                    "Assignments can only be reset if the group '{group}' is inactive, but the \
-                     current state is {state}."
-                ));
+                complain(
+                    output,
+                    format_args!(
+                        "Assignments can only be reset if the group '{group}' is inactive, but \
+                         the current state is {state}."
+                    ),
+                )?;
                 done = Done::NotAll;
                 Plan::new()
             }
@@ -50,8 +53,8 @@ pub(super) async fn reset(
     let columns = vec![
         Column::growing("GROUP", 15),
         Column::growing("TOPIC", 15),
-        Column::fixed("PARTITION", 10),
-        Column::last("NEW-OFFSET"),
+        Column::fixed("PARTITION", 10).number(),
+        Column::last("NEW-OFFSET").number(),
     ];
     let mut table = Table::new(columns);
     for (group, plan) in &plans {
@@ -65,8 +68,8 @@ pub(super) async fn reset(
             ]);
         }
     }
-    output.line("")?;
-    table.lines().try_for_each(|line| output.line(line))?;
+    let lines = std::iter::once(String::new()).chain(table.lines());
+    output.rows(lines, table.objects())?;
     Ok(done)
 }
 
@@ -224,10 +227,15 @@ async fn since(
     let beyond = plan.iter().filter(|(_, offset)| **offset < 0);
     let beyond: BTreeSet<_> = beyond.map(|(partition, _)| partition.clone()).collect();
     for TopicPartition { topic, partition } in &beyond {
-        output.line(format_args!(
+        let warning = format!(
             "\nWarn: Partition {partition} from topic {topic} is empty. Falling back to latest \
              known offset."
-        ))?;
+        );
+        if output.is_json() {
+            output::note(warning);
+        } else {
+            output.line(warning)?;
+        }
     }
     plan.extend(at(cluster, &beyond, At::Latest).await?);
     Ok(plan)

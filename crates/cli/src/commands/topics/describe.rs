@@ -10,6 +10,7 @@ use ottla_client::admin::{
     ConfigEntry, ConfigSource, PartitionDescription, Reassignment, TopicDescription,
 };
 use ottla_protocol::{NodeId, TopicPartition};
+use serde_json::{Value, json};
 
 use super::Args;
 use crate::output::Output;
@@ -34,6 +35,24 @@ pub(super) async fn describe(
         topic.partitions.sort_by_key(|partition| partition.number);
         let moved = |number| moving.get(&TopicPartition::new(Arc::clone(&topic.name), number));
         let has_own = entries.iter().any(is_own);
+        if output.is_json() {
+            if args.topics_with_overrides && !has_own {
+                continue;
+            }
+            let minimum = min_in_sync(entries);
+            topic.partitions.retain(|partition| {
+                let line = Line {
+                    topic: &topic.name,
+                    partition,
+                    moving: moved(partition.number),
+                };
+                choice.is_everything() || choice.wants(&line, minimum, &live)
+            });
+            if choice.is_everything() || !topic.partitions.is_empty() {
+                output.line(json(&topic, entries))?;
+            }
+            continue;
+        }
         if choice.is_everything() && (!args.topics_with_overrides || has_own) {
             output.line(heading(&topic, entries, moved(0)))?;
         }
@@ -71,6 +90,28 @@ async fn meant(args: &Args, cluster: &Cluster) -> anyhow::Result<Vec<Arc<str>>> 
 
 fn is_own(entry: &ConfigEntry) -> bool {
     entry.source != ConfigSource::DEFAULT
+}
+
+fn json(topic: &TopicDescription, entries: &[ConfigEntry]) -> Value {
+    let own = entries.iter().filter(|entry| is_own(entry));
+    let own = own.map(|entry| (entry.name.clone(), Value::from(entry.value.clone())));
+    let partitions = topic.partitions.iter().map(|partition| {
+        json!({
+            "partition": partition.number,
+            "leader": partition.leader,
+            "replicas": partition.replicas,
+            "isr": partition.in_sync,
+            "elr": partition.eligible,
+            "lastKnownElr": partition.last_known_eligible,
+        })
+    });
+    json!({
+        "topic": &*topic.name,
+        "topicId": topic.id.to_string(),
+        "isInternal": topic.is_internal,
+        "configs": Value::Object(own.collect()),
+        "partitions": partitions.collect::<Vec<_>>(),
+    })
 }
 
 fn min_in_sync(entries: &[ConfigEntry]) -> usize {
@@ -237,6 +278,9 @@ mod tests {
             name: name.to_owned(),
             value: Some("1".to_owned()),
             source: ConfigSource(source),
+            is_sensitive: false,
+            is_read_only: false,
+            synonyms: Vec::new(),
         };
         let entries = [entry("a", 1), entry("b", 5), entry("c", 4)];
         let expected = "Topic: t\tPartitionCount: 1\tReplicationFactor: 2\tConfigs: a=1,c=1";

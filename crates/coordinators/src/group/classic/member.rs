@@ -26,10 +26,10 @@ pub(crate) struct Member {
     pub(crate) instance: Option<Arc<str>>,
     pub(crate) client_id: Arc<str>,
     pub(crate) client_host: Arc<str>,
-    pub(super) rebalance_timeout_ms: i32,
-    pub(super) session_timeout_ms: i32,
+    pub(crate) rebalance_timeout_ms: i32,
+    pub(crate) session_timeout_ms: i32,
     /// In the order of its preference. After a load only the chosen one is known.
-    pub(super) protocols: Vec<(Arc<str>, Bytes)>,
+    pub(crate) protocols: Vec<(Arc<str>, Bytes)>,
     pub(crate) assignment: Bytes,
     pub(super) joining: Option<Parked>,
     pub(super) syncing: Option<Ticket>,
@@ -143,7 +143,7 @@ impl Member {
 
 /// Each protocol once: one that is named twice would have two votes, and would count for two
 /// members that support it.
-pub(super) fn distinct(
+pub(crate) fn distinct(
     protocols: &[JoinGroupRequestProtocol],
 ) -> impl Iterator<Item = &JoinGroupRequestProtocol> {
     let mut seen = HashSet::new();

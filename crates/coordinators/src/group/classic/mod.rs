@@ -10,6 +10,7 @@ mod join;
 mod rebalance;
 mod sync;
 mod leave;
+mod succeed;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use super::timers::Timer;
 use super::turn::Turn;
 use crate::ledger::{Answer, Now, When};
 pub(super) use join::Joining;
-pub(super) use member::Member;
+pub(super) use member::{Member, distinct};
+pub(super) use succeed::Heir;
 
 /// Where a group stands. A group that is deleted is gone; only answers call it "Dead".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -225,6 +227,10 @@ impl ClassicGroup {
     }
 
     // ---- looking ----
+
+    pub(super) fn id(&self) -> &Arc<str> {
+        &self.id
+    }
 
     pub(super) fn state(&self) -> ClassicState {
         self.state

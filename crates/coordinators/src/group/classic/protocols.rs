@@ -47,14 +47,21 @@ impl ClassicGroup {
     /// # Panics
     /// If members have none in common, which `supports` keeps out.
     pub(super) fn select_protocol(&self) -> Arc<str> {
-        let ballots = self
-            .members
-            .values()
-            .map(|member| member.protocols.iter().map(|p| &p.0));
-        let Some(chosen) = elect(ballots) else {
+        let Some(chosen) = self.next_protocol() else {
             panic!("the members of {} have no protocol in common", self.id);
         };
         chosen
+    }
+
+    /// The protocol that members would choose now, if they have one in common.
+    pub(super) fn next_protocol(&self) -> Option<Arc<str>> {
+        let members = self.members.values();
+        elect(members.map(|member| member.protocols.iter().map(|p| &p.0)))
+    }
+
+    /// The protocol of this generation; of the next, if there has been none yet.
+    pub(in crate::group) fn protocol_or_next(&self) -> Option<Arc<str>> {
+        self.protocol.clone().or_else(|| self.next_protocol())
     }
 
     /// The protocol of the next generation if `instance` came with other protocols.

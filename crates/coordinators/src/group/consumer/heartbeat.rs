@@ -10,15 +10,16 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::{Refusal, Text, Uuid};
 
+use super::advance::{Around, Taken};
 use super::check::UnfitRequest;
 use super::member::{AWAY_EPOCH, Held, JOIN_EPOCH};
-use super::pattern::{PatternChange, PatternErrand};
+use super::pattern::PatternErrand;
 use super::reconcile::Step;
-use super::{ConsumerGroup, LookedAt, Member, MemberState};
+use super::{ConsumerGroup, LookedAt, Member};
+use crate::group::Client;
+use crate::group::reply::GroupReply;
 use crate::group::timers::Timer;
-use crate::group::topic_hash::TopicHashes;
 use crate::group::turn::Turn;
-use crate::group::{Client, TopicImage};
 
 /// One request on its way through the rules.
 pub(in crate::group) struct Beat<'a> {
@@ -26,15 +27,12 @@ pub(in crate::group) struct Beat<'a> {
     pub(in crate::group) client: Client<'a>,
     /// Becomes the member's id, if it brings none.
     pub(in crate::group) fresh_id: Uuid,
-    pub(in crate::group) topics: &'a dyn TopicImage,
-    pub(in crate::group) hashes: &'a mut TopicHashes,
-    /// The group's patterns are being resolved elsewhere.
-    pub(in crate::group) is_resolving: bool,
+    pub(in crate::group) around: Around<'a>,
 }
 
 /// What is answered, and what is to be remembered that no record says.
 pub(in crate::group) struct Beaten {
-    pub(in crate::group) response: ConsumerGroupHeartbeatResponse,
+    pub(in crate::group) reply: GroupReply,
     pub(in crate::group) looked_at: Option<LookedAt>,
     pub(in crate::group) errand: Option<PatternErrand>,
     pub(in crate::group) has_new_epoch: bool,
@@ -55,54 +53,41 @@ impl ConsumerGroup {
         };
         let before = self.who(request, member_id, turn)?;
         let mut after = updated(&before, beat);
-        let names_changed = after.topics != before.topics;
-        if after != before {
-            turn.write(self.member_record(&after));
-        }
-        let (pattern, errand) = self.change_pattern(&before, &after, beat, turn)?;
-        let bumps = names_changed || pattern == PatternChange::Resolved;
-        let mut epoch = self.epoch;
-        let mut looked_at = None;
-        if bumps || self.should_look(beat.topics.topics_version()) {
-            epoch = self.look(bumps, &before, &after, beat, turn);
-            looked_at = Some(LookedAt {
-                topics_version: beat.topics.topics_version(),
-                epoch,
-            });
-        }
-        let target = self.update_target(epoch, &before, &after, beat.topics, turn);
-        let wants_other = names_changed || pattern != PatternChange::None;
-        if wants_other || !after.is_reconciled_to(target.epoch) {
-            let step = Step {
-                target: &target,
-                wants_other,
-                owned: request.topic_partitions.as_deref(),
-                topics: beat.topics,
-            };
-            let next = self.step(&after, &step)?;
-            self.keep_reconciled(&after, &next, turn);
-            after = next;
-        }
-        let session = Timer::Session(self.id.clone(), after.id.clone());
+        let taken = self.take_word(&before, &after, &mut beat.around, turn)?;
+        let topics = beat.around.topics;
+        let target = self.update_target(taken.epoch, &before, &after, topics, turn);
+        let step = Step {
+            target: &target,
+            wants_other: taken.wants_other,
+            owned: request.topic_partitions.as_deref(),
+            topics,
+        };
+        after = self.advance(after, &step, turn)?;
+        let session = Timer::ConsumerSession(self.id.clone(), after.id.clone());
         let settings = turn.settings.consumer.of(&self.id);
         turn.timers
             .set(session, turn.now, settings.session_timeout_ms.into());
         let tells = is_full(request) || before.assigned != after.assigned;
-        Ok(Beaten {
-            response: ConsumerGroupHeartbeatResponse {
-                member_id: Some(Text::from(&*after.id)),
-                member_epoch: after.epoch,
-                heartbeat_interval_ms: settings.heartbeat_interval_ms,
-                assignment: tells.then(|| assignment(&after.assigned)),
-                ..ConsumerGroupHeartbeatResponse::default()
-            },
-            looked_at,
-            errand,
-            has_new_epoch: epoch != self.epoch,
-        })
+        let response = ConsumerGroupHeartbeatResponse {
+            member_id: Some(Text::from(&*after.id)),
+            member_epoch: after.epoch,
+            heartbeat_interval_ms: settings.heartbeat_interval_ms,
+            assignment: tells.then(|| assignment(&after.assigned)),
+            ..ConsumerGroupHeartbeatResponse::default()
+        };
+        Ok(self.beaten(GroupReply::ConsumerHeartbeat(response), taken))
     }
 
-    fn check_room(&self, member_id: &str, turn: &Turn<'_>) -> Result<(), UnfitRequest> {
+    pub(super) fn beaten(&self, reply: GroupReply, taken: Taken) -> Beaten {
+        Beaten {
+            reply,
+            looked_at: taken.looked_at,
+            errand: taken.errand,
+            has_new_epoch: taken.epoch != self.epoch,
+        }
+    }
+
+    pub(super) fn check_room(&self, member_id: &str, turn: &Turn<'_>) -> Result<(), UnfitRequest> {
         let most = turn.settings.consumer.max_size;
         if self.members.len() < most || self.members.contains_key(member_id) {
             return Ok(());
@@ -123,7 +108,10 @@ impl ConsumerGroup {
         let known = match request.instance_id.as_deref() {
             None => self.members.get(&member_id),
             Some(instance) if joins => match self.static_member(instance) {
-                Some(holder) => return self.take_over(holder, member_id, turn),
+                Some(holder) => {
+                    check_released(holder)?;
+                    return Ok(self.take_over(holder, member_id, turn));
+                }
                 None => self.members.get(&member_id),
             },
             Some(instance) => Some(self.holder(instance, &member_id)?),
@@ -163,19 +151,12 @@ impl ConsumerGroup {
     }
 
     /// A static member comes back under another id, and finds everything as it left it.
-    fn take_over(
+    pub(super) fn take_over(
         &self,
         holder: &Member,
         member_id: Arc<str>,
         turn: &mut Turn<'_>,
-    ) -> Result<Member, UnfitRequest> {
-        if holder.epoch != AWAY_EPOCH && !holder.speaks_classic() {
-            let why = format!(
-                "The member {} has not left: the instance id is taken.",
-                holder.id
-            );
-            return Err(UnfitRequest::new(Refusal::UnreleasedInstanceId, why));
-        }
+    ) -> Member {
         let member = Member {
             id: member_id,
             epoch: 0,
@@ -189,55 +170,20 @@ impl ConsumerGroup {
         let target = self.target.get(&holder.id).cloned().unwrap_or_default();
         turn.write(self.target_record(&member.id, &target));
         turn.write(self.current_record(&member));
-        Ok(member)
+        member
     }
+}
 
-    /// Whether topics have changed since they were looked at, or nobody knows.
-    fn should_look(&self, topics_version: i64) -> bool {
-        let Some(looked_at) = self.looked_at else {
-            return true;
-        };
-        looked_at.topics_version != topics_version || self.epoch < looked_at.epoch
+/// Of two that speak the consumer protocol the first must have left.
+fn check_released(holder: &Member) -> Result<(), UnfitRequest> {
+    if holder.epoch == AWAY_EPOCH || holder.speaks_classic() {
+        return Ok(());
     }
-
-    /// Compares the topics with those that the group's epoch stands for. The epoch to go on with.
-    fn look(
-        &self,
-        bumps: bool,
-        before: &Member,
-        after: &Member,
-        beat: &mut Beat<'_>,
-        turn: &mut Turn<'_>,
-    ) -> i32 {
-        let subscriptions = self.subscriptions_after(before, after);
-        let hash = beat
-            .hashes
-            .of_group(subscriptions.topics.keys(), beat.topics);
-        let bumps = bumps || hash != self.metadata_hash;
-        let epoch = self.epoch.saturating_add(i32::from(bumps));
-        if bumps {
-            turn.write(self.epoch_record(epoch, hash));
-        }
-        if self.has_topics_record {
-            turn.write(self.topics_tombstone());
-        }
-        epoch
-    }
-
-    fn keep_reconciled(&self, before: &Member, after: &Member, turn: &mut Turn<'_>) {
-        if before == after {
-            return;
-        }
-        turn.write(self.current_record(after));
-        let timer = Timer::Rebalance(self.id.clone(), after.id.clone());
-        match after.state {
-            MemberState::UnrevokedPartitions => {
-                let ms = after.rebalance_timeout_ms.into();
-                turn.timers.set(timer, turn.now, ms);
-            }
-            _ => turn.timers.cancel(&timer),
-        }
-    }
+    let why = format!(
+        "The member {} has not left: the instance id is taken.",
+        holder.id
+    );
+    Err(UnfitRequest::new(Refusal::UnreleasedInstanceId, why))
 }
 
 /// A member's epoch says which of its answers it has seen. The one before the last is good, too, if

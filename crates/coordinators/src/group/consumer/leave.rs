@@ -5,6 +5,7 @@ use ottla_protocol::Text;
 use ottla_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
 use super::check::UnfitRequest;
+use super::downgrade::Change;
 use super::member::AWAY_EPOCH;
 use super::{ConsumerGroup, Member, MemberState};
 use crate::group::TopicImage;
@@ -51,7 +52,8 @@ impl ConsumerGroup {
         turn.write(self.current_record(&away));
     }
 
-    /// Takes members out; what they had goes to others with the next target assignment.
+    /// Takes members out; what they had goes to others with the next target assignment. If those who
+    /// stay speak the classic protocol, the group becomes a classic one.
     pub(in crate::group) fn fence(
         &self,
         members: &[&Member],
@@ -59,15 +61,22 @@ impl ConsumerGroup {
         hashes: &mut TopicHashes,
         turn: &mut Turn<'_>,
     ) {
+        if self.may_downgrade_without(members, turn.settings) {
+            let change = Change {
+                leaving: members,
+                replaced: None,
+                rebalances: true,
+            };
+            if self.downgrade(&change, topics, turn) {
+                return;
+            }
+        }
         let mut left = self.subscriptions();
         for member in members {
             let tombstones = self.member_tombstones(&member.id);
             tombstones.into_iter().for_each(|record| turn.write(record));
             left.lose(self, member);
-            let (group, id) = (self.id.clone(), member.id.clone());
-            turn.timers
-                .cancel(&Timer::Session(group.clone(), id.clone()));
-            turn.timers.cancel(&Timer::Rebalance(group, id));
+            self.stop_clocks_of(&member.id, turn);
         }
         for pattern in self.patterns.keys() {
             if !left.patterns.contains_key(pattern) {
@@ -93,7 +102,7 @@ impl ConsumerGroup {
             .session_timeout_ms
             .into();
         for member in self.members.values() {
-            let session = Timer::Session(self.id.clone(), member.id.clone());
+            let session = Timer::ConsumerSession(self.id.clone(), member.id.clone());
             turn.timers.set_if_absent(session, turn.now, session_ms);
             if self.is_slow(member) {
                 let rebalance = Timer::Rebalance(self.id.clone(), member.id.clone());

@@ -7,7 +7,9 @@
 //! | to know | read |
 //! |---|---|
 //! | what a request must look like | `check` |
-//! | one heartbeat, one decision | `heartbeat`, `subscribe`, `target`, `reconcile` |
+//! | one heartbeat, one decision | `heartbeat`, `advance`, `subscribe`, `target`, `reconcile` |
+//! | members that speak the classic protocol | `classic_members` |
+//! | from a classic group, and back to one | `upgrade`, `downgrade` |
 //! | who may commit and fetch | `commit` |
 //! | who goes: by request, by silence, by being slow | `leave` |
 //! | patterns of topics | `pattern` |
@@ -20,7 +22,11 @@ mod check;
 mod subscribe;
 mod target;
 mod reconcile;
+mod advance;
 mod heartbeat;
+mod classic_members;
+mod upgrade;
+mod downgrade;
 mod leave;
 mod commit;
 mod pattern;
@@ -183,6 +189,18 @@ impl ConsumerGroup {
         self.looked_at = None;
     }
 
+    /// A group of classic members only has been found to fit the topics of this version.
+    pub(super) fn has_looked(&mut self, topics_version: i64) {
+        let is_news = self.should_look(topics_version);
+        if is_news && self.members.values().all(Member::speaks_classic) {
+            let epoch = self.epoch;
+            self.looked_at = Some(LookedAt {
+                topics_version,
+                epoch,
+            });
+        }
+    }
+
     /// The invariants of the struct.
     #[cfg(test)]
     pub(super) fn validate(&self) {
@@ -214,6 +232,17 @@ impl ConsumerGroup {
             self.target.keys().all(|id| self.members.contains_key(id)),
             "targets of members"
         );
+    }
+
+    #[cfg(test)]
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// The group's and the target's.
+    #[cfg(test)]
+    pub(super) fn epochs(&self) -> (i32, i32) {
+        (self.epoch, self.target_epoch)
     }
 
     /// What the records say.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ottla_protocol::Refusal;
 
+use super::advance::Around;
 use super::check::UnfitRequest;
-use super::heartbeat::Beat;
 use super::subscribe::SubscriptionCount;
 use super::{ConsumerGroup, Member, Resolved};
 use crate::group::TopicImage;
@@ -86,7 +86,7 @@ impl ConsumerGroup {
         &self,
         before: &Member,
         after: &Member,
-        beat: &Beat<'_>,
+        around: &Around<'_>,
         turn: &mut Turn<'_>,
     ) -> Result<(PatternChange, Option<PatternErrand>), UnfitRequest> {
         let (old, new) = (before.pattern(), after.pattern());
@@ -108,9 +108,9 @@ impl ConsumerGroup {
             }
         }
         let subscribed = self.patterns_after(old, new);
-        let is_due = !beat.is_resolving
+        let is_due = !around.is_resolving
             && !subscribed.is_empty()
-            && self.is_resolving_due(is_new, subscribed.len(), beat.topics, turn);
+            && self.is_resolving_due(is_new, subscribed.len(), around.topics, turn);
         let errand = is_due.then(|| PatternErrand {
             group: self.id.clone(),
             patterns: subscribed.into_iter().collect(),

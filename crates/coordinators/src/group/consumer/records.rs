@@ -127,7 +127,17 @@ impl ConsumerGroup {
 
     /// Tombstones for all of the group, from the leaves to the root: Kafka loads no other order.
     pub(in crate::group) fn tombstones(&self) -> Vec<GroupRecord> {
-        let ids = || self.members.keys();
+        self.tombstones_renamed(None)
+    }
+
+    /// The same, if a member (the first) stands under another id (the second) by now.
+    pub(super) fn tombstones_renamed(&self, renamed: Option<(&str, &str)>) -> Vec<GroupRecord> {
+        let ids = || {
+            self.members.keys().map(move |id| match renamed {
+                Some((old, new)) if *old == **id => new,
+                _ => &**id,
+            })
+        };
         let patterns = self.resolved.keys();
         let group_id = Text::from(&*self.id);
         let key = ConsumerGroupMetadataKey { group_id };

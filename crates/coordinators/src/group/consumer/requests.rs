@@ -3,21 +3,33 @@
 use std::sync::Arc;
 
 use ottla_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, MemberIdentity, MemberResponse,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest,
+    JoinGroupRequest, MemberIdentity, MemberResponse, SyncGroupRequest,
 };
 use ottla_protocol::{NONE, Refusal, Uuid};
 
+use super::advance::Around;
 use super::check::{UnfitRequest, check};
+use super::classic_members::ClassicJoin;
 use super::heartbeat::{Beat, Beaten};
 use super::member::{AWAY_EPOCH, JOIN_EPOCH, LEAVE_EPOCH};
 use super::pattern::{PatternErrand, ResolvedPatterns};
+use super::upgrade::may_upgrade;
 use super::{ConsumerGroup, Member};
-use crate::group::classic::ClassicState;
+use crate::group::classic::{ClassicState, join_refused, sync_refused};
 use crate::group::offsets::group_tombstone;
 use crate::group::records::GroupRecord;
+use crate::group::topic_hash::TopicHashes;
 use crate::group::turn::{Outcome, Turn};
 use crate::group::{Client, GroupDecision, GroupLedger, GroupReply, TopicImage};
 use crate::ledger::{Answer, Now, When};
+
+/// A group that is not there yet.
+struct Made {
+    group: ConsumerGroup,
+    /// What has to be written before anything of its members is.
+    records: Vec<GroupRecord>,
+}
 
 impl GroupLedger {
     /// ConsumerGroupHeartbeat. `fresh_id` becomes the member id, if the request brings none.
@@ -53,25 +65,111 @@ impl GroupLedger {
     ) -> Result<GroupDecision, UnfitRequest> {
         let group_id = &*request.group_id;
         let joins = request.member_epoch == JOIN_EPOCH;
-        let gone = match self.consumers.contains_key(group_id) {
+        let made = match self.consumers.contains_key(group_id) {
             true => None,
-            false => self.make_consumer_group(group_id, joins)?,
+            false => Some(self.make_consumer_group(group_id, joins, topics)?),
         };
         let is_resolving = self.resolving.contains(group_id);
-        let (beaten, outcome) = self.on_consumer_group(group_id, now, |group, turn, hashes| {
-            gone.into_iter().for_each(|record| turn.write(record));
-            let mut beat = Beat {
-                request,
-                client,
-                fresh_id,
+        let decide = |group: &ConsumerGroup, turn: &mut Turn<'_>, hashes: &mut TopicHashes| {
+            let around = Around {
                 topics,
                 hashes,
                 is_resolving,
             };
+            let mut beat = Beat {
+                request,
+                client,
+                fresh_id,
+                around,
+            };
             group.beat(&mut beat, turn)
-        });
+        };
+        let (beaten, mut outcome) = match made {
+            None => self.on_consumer_group(group_id, now, decide),
+            Some(made) => self.on_made_group(&made, now, decide),
+        };
         let beaten = beaten?;
+        // A classic group that changes its protocol owes its members answers: they come again.
+        let told = self.on_group(group_id, now, |group, turn| {
+            group.refuse_all(Refusal::RebalanceInProgress, turn);
+        });
+        let told = told.into_iter().flat_map(|(_, told)| told.released);
+        outcome.released.extend(told);
         Ok(self.beaten(group_id, beaten, outcome))
+    }
+
+    /// JoinGroup of a group of the consumer protocol that has members.
+    pub(in crate::group) fn join_consumers(
+        &mut self,
+        request: &JoinGroupRequest,
+        version: i16,
+        client: Client<'_>,
+        fresh_id: Uuid,
+        topics: &dyn TopicImage,
+        now: Now,
+    ) -> GroupDecision {
+        let group_id = &*request.group_id;
+        let is_resolving = self.resolving.contains(group_id);
+        let (joined, outcome) = self.on_consumer_group(group_id, now, |group, turn, hashes| {
+            let around = Around {
+                topics,
+                hashes,
+                is_resolving,
+            };
+            let mut join = ClassicJoin {
+                request,
+                version,
+                client,
+                fresh_id,
+                around,
+            };
+            group.join_classic(&mut join, turn)
+        });
+        match joined {
+            Ok(joined) => self.beaten(group_id, joined, outcome),
+            Err(unfit) => self.at_once(join_refused(version, "", unfit.refusal)),
+        }
+    }
+
+    /// SyncGroup of a group of the consumer protocol.
+    pub(in crate::group) fn sync_consumers(
+        &mut self,
+        request: &SyncGroupRequest,
+        topics: &dyn TopicImage,
+        now: Now,
+    ) -> GroupDecision {
+        let group_id = &*request.group_id;
+        let (synced, outcome) = self.on_consumer_group(group_id, now, |group, turn, _| {
+            group.sync_classic(request, topics, turn)
+        });
+        match synced {
+            Ok(response) => self.consumer_decision(group_id, outcome, GroupReply::Sync(response)),
+            Err(refusal) => self.at_once(sync_refused(refusal)),
+        }
+    }
+
+    /// Heartbeat of a member of a group of the consumer protocol.
+    pub(in crate::group) fn beat_consumers(
+        &mut self,
+        request: &HeartbeatRequest,
+        topics: &dyn TopicImage,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let beat = |group: &ConsumerGroup, turn: &mut Turn<'_>, hashes: &mut TopicHashes| {
+            let mut around = Around {
+                topics,
+                hashes,
+                is_resolving: false,
+            };
+            group.beat_classic(request, &mut around, turn)
+        };
+        let (verdict, _) = self.on_consumer_group(&request.group_id, now, beat);
+        if verdict.is_ok()
+            && let Some(group) = self.consumers.get_mut(&*request.group_id)
+        {
+            group.has_looked(topics.topics_version());
+        }
+        verdict
     }
 
     fn beaten(&mut self, group_id: &str, beaten: Beaten, outcome: Outcome) -> GroupDecision {
@@ -85,32 +183,51 @@ impl GroupLedger {
             self.resolving.insert(errand.group.clone());
             self.errands.push_back(errand);
         }
-        let reply = GroupReply::ConsumerHeartbeat(beaten.response);
-        self.consumer_decision(group_id, outcome, reply)
+        self.consumer_decision(group_id, outcome, beaten.reply)
     }
 
-    /// The records of what has to go before a group of this name can be made. A classic group that
-    /// has members keeps its name: members do not change the protocol while they are in.
+    /// A group that is not there yet, and the records that come before its own. A classic group that
+    /// has members takes them along.
     fn make_consumer_group(
-        &self,
+        &mut self,
         group_id: &str,
         joins: bool,
-    ) -> Result<Option<GroupRecord>, UnfitRequest> {
-        let not_found = |why: &str| {
-            let why = format!("Group {group_id} {why}.");
-            Err(UnfitRequest::new(Refusal::GroupIdNotFound, why))
-        };
-        match self.live.get_key_value(group_id) {
-            Some((id, group)) if joins && group.state() == ClassicState::Empty => {
-                Ok(Some(group_tombstone(id)))
+        topics: &dyn TopicImage,
+    ) -> Result<Made, UnfitRequest> {
+        let Self {
+            live,
+            settings,
+            hashes,
+            ..
+        } = self;
+        match live.get_key_value(group_id) {
+            Some((id, group)) if joins && group.state() == ClassicState::Empty => Ok(Made {
+                group: ConsumerGroup::new(id.clone()),
+                records: vec![group_tombstone(id)],
+            }),
+            Some((id, classic)) if joins => {
+                may_upgrade(classic, &settings.consumer)?;
+                let group = ConsumerGroup::of_classic(classic, topics, hashes)?;
+                let mut records = vec![group_tombstone(id)];
+                records.extend(group.founding_records());
+                Ok(Made { group, records })
             }
-            Some(_) if joins => not_found(
-                "is a classic group with members, which cannot become a consumer group here",
-            ),
-            None if joins && !self.others.contains_key(group_id) => Ok(None),
-            None if !self.others.contains_key(group_id) => not_found("not found"),
-            _ => not_found("is not a consumer group"),
+            None if joins && !self.others.contains_key(group_id) => Ok(Made {
+                group: ConsumerGroup::new(group_id.into()),
+                records: Vec::new(),
+            }),
+            _ => Err(self.not_there(group_id)),
         }
+    }
+
+    fn not_there(&self, group_id: &str) -> UnfitRequest {
+        let is_other = self.live.contains_key(group_id) || self.others.contains_key(group_id);
+        let why = match is_other {
+            true => "is not a consumer group",
+            false => "not found",
+        };
+        let why = format!("Group {group_id} {why}.");
+        UnfitRequest::new(Refusal::GroupIdNotFound, why)
     }
 
     fn leave_consumer_group(
@@ -121,7 +238,7 @@ impl GroupLedger {
     ) -> Result<GroupDecision, UnfitRequest> {
         let group_id = &*request.group_id;
         if !self.consumers.contains_key(group_id) {
-            self.make_consumer_group(group_id, false)?;
+            return Err(self.not_there(group_id));
         }
         let (left, outcome) = self.on_consumer_group(group_id, now, |group, turn, hashes| {
             group.leave(request, topics, hashes, turn)
@@ -204,12 +321,12 @@ impl GroupLedger {
         self.errands.pop_front()
     }
 
-    /// Lets `decide` loose on one group, or on a new one, which is there once its records are.
+    /// Lets `decide` loose on one group; one that does not exist has no members.
     fn on_consumer_group<T>(
         &mut self,
         group_id: &str,
         now: Now,
-        decide: impl FnOnce(&ConsumerGroup, &mut Turn<'_>, &mut crate::group::TopicHashes) -> T,
+        decide: impl FnOnce(&ConsumerGroup, &mut Turn<'_>, &mut TopicHashes) -> T,
     ) -> (T, Outcome) {
         let seen = self.seen(group_id);
         let Self {
@@ -218,6 +335,7 @@ impl GroupLedger {
             timers,
             tickets,
             hashes,
+            live,
             ..
         } = self;
         let new;
@@ -230,6 +348,32 @@ impl GroupLedger {
         };
         let mut turn = Turn::new(now, settings, timers, tickets, seen);
         let verdict = decide(group, &mut turn, hashes);
+        let mut outcome = turn.done();
+        if let Some(classic) = outcome.successor.take() {
+            live.insert(classic.id().clone(), classic);
+        }
+        (verdict, outcome)
+    }
+
+    /// Lets `decide` loose on a group that is there once its records are.
+    fn on_made_group<T>(
+        &mut self,
+        made: &Made,
+        now: Now,
+        decide: impl FnOnce(&ConsumerGroup, &mut Turn<'_>, &mut TopicHashes) -> T,
+    ) -> (T, Outcome) {
+        let seen = self.seen(&made.group.id);
+        let Self {
+            settings,
+            timers,
+            tickets,
+            hashes,
+            ..
+        } = self;
+        let mut turn = Turn::new(now, settings, timers, tickets, seen);
+        made.records.iter().for_each(|it| turn.write(it.clone()));
+        made.group.watch_classic(&mut turn);
+        let verdict = decide(&made.group, &mut turn, hashes);
         (verdict, turn.done())
     }
 

@@ -58,14 +58,14 @@ impl ConsumerGroup {
     }
 
     /// A target of unknown age may be replaced at once.
-    fn may_compute(&self, interval_ms: i32, now_ms: i64) -> bool {
+    pub(super) fn may_compute(&self, interval_ms: i32, now_ms: i64) -> bool {
         self.target_at_ms == 0
             || interval_ms == 0
             || now_ms >= self.target_at_ms.saturating_add(interval_ms.into())
     }
 
     /// A static member that is back finds the target of its former id.
-    fn target_of(&self, member: &Member) -> &Partitions {
+    pub(super) fn target_of(&self, member: &Member) -> &Partitions {
         let known_as = match &member.instance {
             None => Some(&member.id),
             Some(instance) => self.statics.get(instance),

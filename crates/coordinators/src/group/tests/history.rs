@@ -169,12 +169,13 @@ impl History {
             protocols: supported.map(protocol).collect(),
             reason: None,
         };
+        let topics = self.host.topics.clone();
         let step = self.host.step(|ledger, now, fresh| {
             let client = Client {
                 id: "c",
                 host: "/::1",
             };
-            ledger.join_group(&request, version, client, fresh, now)
+            ledger.join_group(&request, version, client, fresh, &topics, now)
         });
         self.told(actor, step);
     }
@@ -200,9 +201,10 @@ impl History {
                 .collect(),
             ..SyncGroupRequest::default()
         };
+        let topics = self.host.topics.clone();
         let step = self
             .host
-            .step(|ledger, now, _| ledger.sync_group(&request, 4, now));
+            .step(|ledger, now, _| ledger.sync_group(&request, 4, &topics, now));
         self.told(actor, step);
     }
 
@@ -214,9 +216,10 @@ impl History {
             member_id: me.member.clone(),
             group_instance_id: Self::instance(actor),
         };
+        let topics = self.host.topics.clone();
         let step = self
             .host
-            .step(|ledger, now, _| ledger.heartbeat(&request, now));
+            .step(|ledger, now, _| ledger.heartbeat(&request, &topics, now));
         assert!(
             step.records.is_empty() && step.waits.is_none(),
             "a beat never waits"

@@ -23,6 +23,8 @@ pub(super) struct Host {
     pub(super) log: Vec<(Bytes, Option<Bytes>)>,
     /// Whose each record of the log is.
     origins: Vec<Origin>,
+    /// What has been compacted away.
+    removed: BTreeSet<usize>,
     pub(super) now: Now,
     /// The next append fails like this.
     pub(super) fail: Option<Refusal>,
@@ -51,6 +53,7 @@ impl Host {
             topics: SomeTopics::default(),
             log: Vec::new(),
             origins: Vec::new(),
+            removed: BTreeSet::new(),
             now,
             fail: None,
             fresh: 0,
@@ -174,10 +177,52 @@ impl Host {
         self.step(|ledger, now, _| ledger.loaded(now))
     }
 
+    /// Of everything before `end` the last record of each key stays; a tombstone may go, too, if it
+    /// has stood there for long enough. What belongs to transactions stays, and so does everything
+    /// from the first open one on.
+    pub(super) fn compact(&mut self, end: usize, without_tombstones: bool) {
+        let end = end.min(self.first_open());
+        let mut last: BTreeMap<&Bytes, usize> = BTreeMap::new();
+        let mut in_transactions: BTreeSet<&Bytes> = BTreeSet::new();
+        for (at, (key, _)) in self.log.iter().enumerate().take(end) {
+            if self.origins[at] != Origin::Plain {
+                in_transactions.insert(key);
+            } else if let Some(before) = last.insert(key, at) {
+                self.removed.insert(before);
+            }
+        }
+        for (key, at) in last {
+            let is_gone = self.log[at].1.is_none() && !in_transactions.contains(key);
+            if is_gone && without_tombstones {
+                self.removed.insert(at);
+            }
+        }
+    }
+
+    /// Where the first transaction begins that has not ended.
+    fn first_open(&self) -> usize {
+        let mut open: BTreeMap<i64, usize> = BTreeMap::new();
+        for (at, origin) in self.origins.iter().enumerate() {
+            match origin {
+                Origin::Transactional { producer, .. } => {
+                    open.entry(*producer).or_insert(at);
+                }
+                Origin::Marker { producer, .. } => {
+                    open.remove(producer);
+                }
+                Origin::Plain => {}
+            }
+        }
+        open.into_values().min().unwrap_or(self.log.len())
+    }
+
     /// A ledger that has read this log.
     pub(super) fn reload(&self) -> GroupLedger {
         let mut ledger = GroupLedger::new(self.settings.clone());
         for (offset, (key, value)) in self.log.iter().enumerate() {
+            if self.removed.contains(&offset) {
+                continue;
+            }
             let origin = self.origins[offset];
             let loaded = ledger.load(offset as Offset, origin, Some(key), value.as_ref());
             assert_eq!(loaded, Ok(()), "what we wrote can be loaded");

@@ -20,6 +20,9 @@ use ottla_protocol::messages::{
 use ottla_protocol::{Refusal, Text, Uuid};
 
 use super::host::{Host, Step, To};
+use super::mixed::{
+    Reads, assignment, beat_shown, given, given_shown, reads, record_shown, subscription,
+};
 use crate::group::records::GroupRecord;
 use crate::group::{Client, GroupReply, GroupSettings};
 use crate::ledger::Ticket;
@@ -34,14 +37,15 @@ fn stories() {
 }
 
 #[derive(Default, Clone)]
-struct Actor {
-    member: String,
-    generation: i32,
+pub(super) struct Actor {
+    pub(super) member: String,
+    pub(super) generation: i32,
+    pub(super) reads: Reads,
 }
 
-struct Story {
-    host: Host,
-    actors: BTreeMap<String, Actor>,
+pub(super) struct Story {
+    pub(super) host: Host,
+    pub(super) actors: BTreeMap<String, Actor>,
     waiting: BTreeMap<Ticket, String>,
 }
 
@@ -63,6 +67,9 @@ impl Story {
             "settings" => self.settings(&mut args),
             "pass" => self.pass(&mut args),
             "restart" => self.restart(),
+            "beat" => self.beat(&mut args),
+            "describe-consumers" => self.describe_consumers(&mut args),
+            "topic" => self.topic(&mut args),
             "join" => self.join(&mut args),
             "sync" => self.sync(&mut args),
             "heartbeat" => self.heartbeat(&mut args),
@@ -94,6 +101,7 @@ impl Story {
         if let Some(minutes) = args.number("retention-minutes") {
             settings.offsets_retention_ms = minutes * 60_000;
         }
+        self.consumer_settings(args);
         self.host.ledger.change_settings(self.host.settings.clone());
         String::new()
     }
@@ -121,10 +129,11 @@ impl Story {
         }
         let metadata = args.take("metadata").unwrap_or_default();
         let topics = args.take("topics");
+        let owned = actor.reads.clone();
         let protocol = |name: &str| JoinGroupRequestProtocol {
             name: Text::from(name),
             metadata: match &topics {
-                Some(topics) => subscription(topics),
+                Some(topics) => subscription(topics, &owned),
                 None => Bytes::from(metadata.clone()),
             },
         };
@@ -144,12 +153,13 @@ impl Story {
             reason: None,
         };
         let version = args.version(9);
+        let topics = self.host.topics.clone();
         let step = self.host.step(|ledger, now, fresh| {
             let client = Client {
                 id: &name,
                 host: "/127.0.0.1",
             };
-            ledger.join_group(&request, version, client, fresh, now)
+            ledger.join_group(&request, version, client, fresh, &topics, now)
         });
         self.outcome(&name, step)
     }
@@ -158,12 +168,15 @@ impl Story {
         let name = args.name();
         let actor = self.actors.get(&name).cloned().unwrap_or_default();
         let assignments = args.take("assign").unwrap_or_default();
-        let assignment = |one: &str| {
+        let given_to = |one: &str| {
             let (who, what) = one.split_once('.').unwrap_or((one, ""));
             let member = self.actors.get(who).map(|actor| actor.member.clone());
             SyncGroupRequestAssignment {
                 member_id: Text::from(member.unwrap_or(who.into())),
-                assignment: Bytes::from(what.to_owned()),
+                assignment: match what.contains('_') {
+                    true => assignment(&reads(what)),
+                    false => Bytes::from(what.to_owned()),
+                },
             }
         };
         let request = SyncGroupRequest {
@@ -176,13 +189,14 @@ impl Story {
             assignments: assignments
                 .split(',')
                 .filter(|a| !a.is_empty())
-                .map(assignment)
+                .map(given_to)
                 .collect(),
         };
         let version = args.version(5);
+        let topics = self.host.topics.clone();
         let step = self
             .host
-            .step(|ledger, now, _| ledger.sync_group(&request, version, now));
+            .step(|ledger, now, _| ledger.sync_group(&request, version, &topics, now));
         self.outcome(&name, step)
     }
 
@@ -195,9 +209,10 @@ impl Story {
             member_id: Text::from(actor.member),
             group_instance_id: args.take("instance").map(Text::from),
         };
+        let topics = self.host.topics.clone();
         let step = self
             .host
-            .step(|ledger, now, _| ledger.heartbeat(&request, now));
+            .step(|ledger, now, _| ledger.heartbeat(&request, &topics, now));
         self.outcome(&name, step)
     }
 
@@ -305,8 +320,8 @@ impl Story {
     fn txn_commit(&mut self, args: &mut Args) -> String {
         let name = args.name();
         let actor = self.actors.get(&name).cloned().unwrap_or(Actor {
-            member: String::new(),
             generation: -1,
+            ..Actor::default()
         });
         let generation = args.number("generation").map(|number| number as i32);
         let metadata = "m".repeat(args.number("metadata-len").unwrap_or_default() as usize);
@@ -433,7 +448,7 @@ impl Story {
 
     // ---- what came of it ----
 
-    fn outcome(&mut self, asker: &str, step: Step) -> String {
+    pub(super) fn outcome(&mut self, asker: &str, step: Step) -> String {
         let mut told = String::new();
         for (key, value) in &step.records {
             let _ = writeln!(told, "log: {}", record(key, value.as_ref()));
@@ -456,6 +471,12 @@ impl Story {
     }
 
     fn learn(&mut self, name: &str, reply: &GroupReply) {
+        if let GroupReply::Sync(response) = reply
+            && response.error_code == 0
+            && let Some(actor) = self.actors.get_mut(name)
+        {
+            actor.reads = given(&response.assignment).unwrap_or_default();
+        }
         if let GroupReply::Join(response) = reply {
             let actor = self.actors.entry(name.into()).or_default();
             match Refusal::from_code(response.error_code) {
@@ -496,7 +517,7 @@ impl Story {
                 )
             }
             GroupReply::Sync(r) if r.error_code != 0 => error(r.error_code),
-            GroupReply::Sync(r) => format!("assigned {:?}", r.assignment),
+            GroupReply::Sync(r) => format!("assigned {}", given_shown(&r.assignment)),
             GroupReply::Heartbeat(r) => error(r.error_code),
             GroupReply::Leave(r) => {
                 let members: Vec<String> = r
@@ -506,7 +527,7 @@ impl Story {
                     .collect();
                 format!("{} [{}]", error(r.error_code), members.join(", "))
             }
-            GroupReply::ConsumerHeartbeat(r) => format!("{r:?}"),
+            GroupReply::ConsumerHeartbeat(r) => beat_shown(r, &self.host.topics),
             GroupReply::CommitOffsets(r) => {
                 let all = r.topics.iter().flat_map(|topic| &topic.partitions);
                 all.map(|partition| error(partition.error_code))
@@ -566,7 +587,10 @@ fn record(key: &Bytes, value: Option<&Bytes>) -> String {
                     format!(
                         "{}={}",
                         short(&m.member_id),
-                        String::from_utf8_lossy(&m.assignment)
+                        match m.assignment.first() {
+                            Some(0) => given_shown(&m.assignment),
+                            _ => String::from_utf8_lossy(&m.assignment).into(),
+                        }
                     )
                 })
                 .collect();
@@ -580,19 +604,20 @@ fn record(key: &Bytes, value: Option<&Bytes>) -> String {
                 members.join(" "),
             )
         }
+        Ok(Ok(GroupRecord::Consumer(record))) => record_shown(&record),
         other => format!("{other:?}"),
     }
 }
 
 /// Fresh ids are small numbers here.
-fn short(member_id: &str) -> String {
+pub(super) fn short(member_id: &str) -> String {
     match member_id.split_once("-00000000-0000-0000-0000-") {
         Some((prefix, number)) => format!("{prefix}#{}", number.trim_start_matches('0')),
         None => format!("{member_id:?}"),
     }
 }
 
-fn error(code: i16) -> String {
+pub(super) fn error(code: i16) -> String {
     match Refusal::from_code(code) {
         None => "ok".into(),
         Some(refusal) => refusal.name().into(),
@@ -602,18 +627,4 @@ fn error(code: i16) -> String {
 fn refusal_named(name: &str) -> Refusal {
     let found = Refusal::ALL.iter().find(|refusal| refusal.name() == name);
     *found.unwrap_or_else(|| panic!("no such error: {name}"))
-}
-
-/// Metadata as consumers send it.
-fn subscription(topics: &str) -> Bytes {
-    let names: Vec<&str> = topics.split(',').collect();
-    let mut bytes = vec![0, 1];
-    bytes.extend((names.len() as u32).to_be_bytes());
-    for name in names {
-        bytes.extend((name.len() as u16).to_be_bytes());
-        bytes.extend(name.as_bytes());
-    }
-    bytes.extend((-1i32).to_be_bytes());
-    bytes.extend(0u32.to_be_bytes());
-    bytes.into()
 }

@@ -118,7 +118,7 @@ impl Controller {
         })
     }
 
-    fn check_assignment(
+    pub(in crate::controller) fn check_assignment(
         &self,
         replicas: &[NodeId],
         replication_factor: Option<usize>,

@@ -7,7 +7,9 @@ use ottla_protocol::{NodeId, Refusal, Refused, Uuid};
 
 use super::{ByName, by_name, check_topic_name, duplicates, refuse_all, too_many_records};
 use crate::config::{ConfigChange, ConfigOperation, Overrides, Scope};
-use crate::controller::{ConfigRules, Controller, Decision, Outcome, RECORDS_PER_REQUEST_MAX};
+use crate::controller::{
+    ConfigRules, Controller, Decision, Mutations, Outcome, RECORDS_PER_REQUEST_MAX,
+};
 use crate::image::Resource;
 use crate::records::{Record, TopicRecord};
 
@@ -64,6 +66,7 @@ impl Controller {
         validate_only: bool,
         rules: &dyn ConfigRules,
         next_id: &mut dyn FnMut() -> Uuid,
+        quota: &mut dyn Mutations,
     ) -> Decision<ByName<CreatedTopic>> {
         let (once, twice) = by_name(topics, |topic| &topic.name);
         let similar = self.similar_names(&once);
@@ -73,7 +76,12 @@ impl Controller {
             Ok(()) => once
                 .iter()
                 .map(|topic| {
-                    let outcome = self.create_topic(topic, &similar, rules, next_id, &mut records);
+                    let planned = self.create_topic(topic, &similar, rules, next_id);
+                    let outcome = planned.and_then(|(created, planned)| {
+                        quota.take(usize::try_from(created.num_partitions).unwrap_or(0))?;
+                        records.extend(planned);
+                        Ok(created)
+                    });
                     (topic.name.clone(), outcome)
                 })
                 .collect(),
@@ -114,8 +122,8 @@ impl Controller {
         similar: &SimilarNames,
         rules: &dyn ConfigRules,
         next_id: &mut dyn FnMut() -> Uuid,
-        records: &mut Vec<Record>,
-    ) -> Outcome<CreatedTopic> {
+    ) -> Outcome<(CreatedTopic, Vec<Record>)> {
+        let mut records = Vec::new();
         self.check_new_name(&topic.name, similar)?;
         let overrides = new_overrides(topic, rules)?;
         let id = next_id();
@@ -140,11 +148,11 @@ impl Controller {
             .overrides
             .iter()
             .map(|(name, value)| (name, Some(value)));
-        self.push_configs(&resource, set, records);
+        self.push_configs(&resource, set, &mut records);
         for (index, partition) in (0..).zip(&partitions) {
             records.push(partition.to_record(id, index, self.level()).into());
         }
-        Ok(created)
+        Ok((created, records))
     }
 
     fn check_new_name(&self, name: &str, similar: &SimilarNames) -> Result<(), Refused> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ottla_protocol::{Refusal, Refused, Uuid};
 
 use super::too_many_records;
-use crate::controller::{Controller, Decision, Outcome, RECORDS_PER_REQUEST_MAX};
+use crate::controller::{Controller, Decision, Mutations, Outcome, RECORDS_PER_REQUEST_MAX};
 use crate::records::RemoveTopicRecord;
 
 /// How a topic to be deleted is named.
@@ -28,7 +28,11 @@ pub struct DeletedTopic {
 impl Controller {
     /// Each topic named by name or id, once. Kafka shuffles the answers; here names that came
     /// twice are last. A topic named both ways is not deleted, and answered by its name only.
-    pub fn delete_topics(&self, targets: &[DeleteTarget]) -> Decision<Vec<DeletedTopic>> {
+    pub fn delete_topics(
+        &self,
+        targets: &[DeleteTarget],
+        quota: &mut dyn Mutations,
+    ) -> Decision<Vec<DeletedTopic>> {
         let mut counts: BTreeMap<&DeleteTarget, usize> = BTreeMap::new();
         for target in targets {
             *counts.entry(target).or_default() += 1;
@@ -43,7 +47,11 @@ impl Controller {
             if matches!(target, DeleteTarget::Id(id) if both.contains(id)) {
                 continue;
             }
-            let deleted = self.delete_topic(target, &both);
+            let mut deleted = self.delete_topic(target, &both);
+            if deleted.outcome.is_ok() {
+                let topic = self.image().topics.find_by_id(deleted.id);
+                deleted.outcome = quota.take(topic.map_or(0, |topic| topic.partitions.len()));
+            }
             if deleted.outcome.is_ok() {
                 records.push(
                     RemoveTopicRecord {

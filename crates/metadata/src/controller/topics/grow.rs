@@ -5,7 +5,7 @@ use ottla_protocol::{NodeId, Refusal, Refused};
 use super::assign::bad_assignment;
 use super::create::PARTITIONS_PER_REQUEST_MAX;
 use super::{ByName, by_name, duplicates, refuse_all, too_many_records};
-use crate::controller::{Controller, Decision, Outcome, RECORDS_PER_REQUEST_MAX};
+use crate::controller::{Controller, Decision, Mutations, Outcome, RECORDS_PER_REQUEST_MAX};
 use crate::records::Record;
 
 /// One topic of a CreatePartitions request.
@@ -23,12 +23,14 @@ impl Controller {
         &self,
         topics: &[NewPartitions],
         validate_only: bool,
+        quota: &mut dyn Mutations,
     ) -> Decision<ByName<()>> {
         let (once, twice) = by_name(topics, |new| &new.topic);
         let mut records = Vec::new();
         let mut reply: ByName<()> = Vec::new();
         for new in &once {
-            reply.push((new.topic.clone(), self.add_partitions(new, &mut records)));
+            let outcome = self.add_partitions(new, quota, &mut records);
+            reply.push((new.topic.clone(), outcome));
             // Nothing more is planned: a short request could name thousands of topics.
             if records.len() > RECORDS_PER_REQUEST_MAX {
                 records.clear();
@@ -43,7 +45,12 @@ impl Controller {
         self.decide(records, reply)
     }
 
-    fn add_partitions(&self, new: &NewPartitions, records: &mut Vec<Record>) -> Outcome<()> {
+    fn add_partitions(
+        &self,
+        new: &NewPartitions,
+        quota: &mut dyn Mutations,
+        records: &mut Vec<Record>,
+    ) -> Outcome<()> {
         let topic = self
             .image()
             .topics
@@ -54,6 +61,7 @@ impl Controller {
         if i64::from(additional) > PARTITIONS_PER_REQUEST_MAX {
             return Err(too_many_records());
         }
+        quota.take(usize::try_from(additional).unwrap_or(0))?;
         let replication_factor = topic.partition(0).map_or(0, |first| first.replicas.len());
         let planned = match &new.assignments {
             None => self.plan_more(topic, present, additional, replication_factor)?,

@@ -79,7 +79,7 @@ fn refuse_all<T, R>(all: &[&T], name: impl Fn(&T) -> &String, refused: &Refused)
         .collect()
 }
 
-fn too_many_records() -> Refused {
+pub(super) fn too_many_records() -> Refused {
     Refused::new(
         Refusal::PolicyViolation,
         "Unable to perform excessively large batch operation.",

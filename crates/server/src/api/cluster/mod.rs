@@ -5,3 +5,4 @@ pub(crate) mod metadata;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_topic_partitions;
 mod picture;
+pub(crate) mod update_features;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ottla_metadata::quotas::QuotaKind;
 use ottla_node::{Ask, FetchPlan, FileSlice, Partition, Services, Told, TopicRef, Waiter, Wanted};
 use ottla_node::{Isolation, ReadFrom};
 use ottla_protocol::messages::{
@@ -17,6 +18,7 @@ use ottla_protocol::{NONE, Offset, Refusal, Text, Uuid};
 use crate::answer::Answer;
 use crate::api::leader_hint;
 use crate::session::Call;
+use crate::throttle;
 
 const TOPIC_IDS_SINCE: i16 = 13;
 const READ_COMMITTED: i8 = 1;
@@ -40,7 +42,7 @@ pub(crate) async fn handle(
     call: Arc<Call>,
     request: FetchRequest,
 ) -> Answer {
-    let terms = terms(&services, &request);
+    let terms = terms(&services, &call, &request);
     let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
     let deadline = tokio::time::Instant::now() + wait;
     let plan = match services
@@ -81,25 +83,67 @@ pub(crate) async fn handle(
             }
         }
     }
+    if let Some(throttled) = throttled(&services, &call, &plan, &outcomes) {
+        return Answer::fetch(&call, &throttled);
+    }
     count(&services, &call, &outcomes);
     Answer::fetch(&call, &respond(&services, &call, &plan, outcomes))
 }
 
-fn terms(services: &Services, request: &FetchRequest) -> Terms {
+/// The empty answer of a client that must pause. What it would have got does not count, and its
+/// session has not been told of it.
+fn throttled(
+    services: &Services,
+    call: &Call,
+    plan: &FetchPlan,
+    outcomes: &[Outcome],
+) -> Option<FetchResponse<FileSlice>> {
+    /// What an answer, and a partition in it, takes besides records: near enough for a rate.
+    const ANSWER_BYTES: usize = 30;
+    const PARTITION_BYTES: usize = 60;
+    let quotas = services.quotas();
+    let fetch = quotas.of(QuotaKind::Fetch);
+    let of_request = throttle::of_request(services, call);
+    let mut of_bytes = 0;
+    if fetch.is_enabled() {
+        let (client, now_ms) = (call.client(), quotas.now_ms());
+        let records = |outcome: &Outcome| outcome.data.records.as_ref().map_or(0, FileSlice::len);
+        let sizes = outcomes.iter().map(records).filter(|n_bytes| *n_bytes > 0);
+        let n_bytes: usize = sizes.map(|n_bytes| n_bytes + PARTITION_BYTES).sum();
+        let n_bytes = (ANSWER_BYTES + n_bytes) as f64;
+        of_bytes = fetch.record(client, n_bytes, now_ms);
+        if of_bytes.max(of_request) > 0 {
+            fetch.take_back(client, n_bytes, now_ms);
+        }
+    }
+    let throttle_time_ms = throttle::pause(services, call, QuotaKind::Fetch, of_bytes, of_request);
+    (throttle_time_ms > 0).then(|| FetchResponse {
+        throttle_time_ms,
+        session_id: plan.session_id(),
+        ..Default::default()
+    })
+}
+
+fn terms(services: &Services, call: &Call, request: &FetchRequest) -> Terms {
     let (replica, _) = request.replica();
     let isolation = if request.isolation_level == READ_COMMITTED {
         Isolation::LastStable
     } else {
         Isolation::HighWatermark
     };
+    let quotas = services.quotas();
+    let fetch = quotas.of(QuotaKind::Fetch);
+    let at_once = fetch.most_at_once(call.client(), quotas.now_ms());
+    let bytes_max = request
+        .max_bytes
+        .min(services.configured().settings.logs.fetch_max_bytes)
+        .min(at_once as i32)
+        .max(0);
     Terms {
         isolation,
         is_follower: replica >= 0,
-        bytes_min: i64::from(request.min_bytes),
-        bytes_max: request
-            .max_bytes
-            .min(services.configured().settings.logs.fetch_max_bytes)
-            .max(0) as usize,
+        bytes_min: i64::from(request.min_bytes.min(bytes_max)),
+        bytes_max: bytes_max as usize,
     }
 }
 

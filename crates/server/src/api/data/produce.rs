@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_metadata::quotas::QuotaKind;
 use ottla_node::{
     Acknowledgement, AppendRefused, Appended, JoinAs, Joined, Joining, JoiningProducer, Partition,
     Questions, Services, Verified, Waiter,
@@ -23,6 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::answer::Answer;
 use crate::api::leader_hint;
 use crate::session::Call;
+use crate::throttle;
 
 /// Kafka's own admin tools may write to internal topics; nobody else.
 const ADMIN_CLIENT: &str = "__admin_client";
@@ -99,7 +101,13 @@ pub(crate) async fn handle(
         topics.push((topic, outcomes));
     }
     drop(turn);
+    // Counted, and the pause begun, before the disk is waited for: those behind are not read.
+    let quotas = services.quotas();
+    let produce = quotas.of(QuotaKind::Produce);
+    let of_bytes = produce.record(call.client(), call.n_bytes as f64, quotas.now_ms());
+    let mut told = throttle::pause(&services, &call, QuotaKind::Produce, of_bytes, 0);
     if acks == 0 {
+        quotas.record_exempt(call.busy.nanos());
         return match first_error(&topics) {
             None => Answer::Nothing,
             Some(error) => Answer::Close(format!(
@@ -110,7 +118,13 @@ pub(crate) async fn handle(
     if acks == -1 {
         acknowledge(&mut topics, deadline).await;
     }
-    Answer::encode(&call, &respond(&services, &call, topics))
+    let of_request = throttle::of_request(&services, &call);
+    if of_request >= of_bytes {
+        told = throttle::pause(&services, &call, QuotaKind::Request, of_request, 0);
+    }
+    let mut response = respond(&services, &call, topics);
+    response.throttle_time_ms = told;
+    Answer::encode(&call, &response)
 }
 
 fn prepare(

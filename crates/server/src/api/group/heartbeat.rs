@@ -15,10 +15,11 @@ pub(crate) async fn handle(
     request: HeartbeatRequest,
 ) -> HeartbeatResponse {
     let group_id = request.group_id.clone();
+    let topics = services.groups().topics();
     let beaten = services
         .groups()
         .decide(&group_id, Pace::AtOnce, move |ledger, now| {
-            ledger.heartbeat(&request, now)
+            ledger.heartbeat(&request, &topics, now)
         });
     let response = beaten.await.unwrap_or_else(refused);
     count_errors(services, call, [response.error_code].into_iter());

@@ -33,6 +33,7 @@ async fn join(services: &Services, call: &Call, request: JoinGroupRequest) -> Jo
     let group_id = request.group_id.clone();
     let (version, fresh_id) = (call.version, random_uuid());
     let (id, host) = (call.client().to_owned(), call.client_host());
+    let topics = services.groups().topics();
     let joined = services
         .groups()
         .decide(&group_id, Pace::InLine, move |ledger, now| {
@@ -40,7 +41,7 @@ async fn join(services: &Services, call: &Call, request: JoinGroupRequest) -> Jo
                 id: &id,
                 host: &host,
             };
-            ledger.join_group(&request, version, client, fresh_id, now)
+            ledger.join_group(&request, version, client, fresh_id, &topics, now)
         });
     joined.await.unwrap_or_else(refused)
 }

@@ -19,10 +19,11 @@ pub(crate) async fn handle(
     let response = match check(&request, call.version) {
         Ok(()) => {
             let (group_id, version) = (request.group_id.clone(), call.version);
+            let topics = services.groups().topics();
             let synced = services
                 .groups()
                 .decide(&group_id, Pace::InLine, move |ledger, now| {
-                    ledger.sync_group(&request, version, now)
+                    ledger.sync_group(&request, version, &topics, now)
                 });
             synced.await.unwrap_or_else(refused)
         }

@@ -1,7 +1,7 @@
 //! CreatePartitions (key 37, versions 0-3): give topics more partitions.
-//! v2 flexible. The count is the total afterwards.
+//! v2 flexible · v3 quotas refuse. The count is the total afterwards.
 
-use ottla_metadata::controller::NewPartitions;
+use ottla_metadata::controller::{Decision, NewPartitions};
 use ottla_node::Services;
 use ottla_protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
@@ -11,6 +11,9 @@ use ottla_protocol::{Refused, Text};
 
 use crate::api::{code, count_errors, within};
 use crate::session::Call;
+
+/// Older clients do not know that a quota can refuse.
+const STRICT_SINCE: i16 = 3;
 
 pub(crate) async fn handle(
     services: &Services,
@@ -24,15 +27,22 @@ pub(crate) async fn handle(
         .collect();
     let new: Vec<NewPartitions> = request.topics.into_iter().map(new_partitions).collect();
     let validate_only = request.validate_only;
-    let created = services
-        .controller()
-        .decide(move |ledger, _| ledger.create_partitions(&new, validate_only));
+    let mut meter = services.mutation_meter(call.client(), call.version >= STRICT_SINCE);
+    let created = services.controller().decide(move |ledger, _| {
+        let Decision { batches, reply } = ledger.create_partitions(&new, validate_only, &mut meter);
+        let reply = (reply, meter);
+        Decision { batches, reply }
+    });
+    let mut throttle_time_ms = 0;
     let results: Vec<CreatePartitionsTopicResult> = match within(request.timeout_ms, created).await
     {
-        Ok(created) => created
-            .into_iter()
-            .map(|(name, outcome)| result(name.into(), outcome))
-            .collect(),
+        Ok((created, meter)) => {
+            throttle_time_ms = meter.pause_ms();
+            created
+                .into_iter()
+                .map(|(name, outcome)| result(name.into(), outcome))
+                .collect()
+        }
         Err(refusal) => names
             .into_iter()
             .map(|name| result(name, Err(refusal.into())))
@@ -40,8 +50,8 @@ pub(crate) async fn handle(
     };
     count_errors(services, call, results.iter().map(|topic| topic.error_code));
     CreatePartitionsResponse {
+        throttle_time_ms,
         results,
-        ..Default::default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! CreateTopics (key 19, versions 2-7): make topics.
-//! v4 -1 takes the default · v5 flexible, size and settings of what was made · v7 topic ids.
+//! v4 -1 takes the default · v5 flexible, size and settings of what was made · v6 quotas refuse ·
+//! v7 topic ids.
 
 use ottla_metadata::config::{BrokerConfig, Described, Overrides};
 use ottla_metadata::controller::{CreatedTopic, NewTopic};
@@ -13,6 +14,9 @@ use ottla_protocol::{Refused, Text};
 use crate::api::{code, count_errors, within, words};
 use crate::session::Call;
 
+/// Older clients do not know that a quota can refuse.
+const STRICT_SINCE: i16 = 6;
+
 pub(crate) async fn handle(
     services: &Services,
     call: &Call,
@@ -24,13 +28,18 @@ pub(crate) async fn handle(
         .map(|topic| topic.name.clone())
         .collect();
     let new = request.topics.into_iter().map(new_topic).collect();
-    let created = services.create_topics(new, request.validate_only);
+    let meter = services.mutation_meter(call.client(), call.version >= STRICT_SINCE);
+    let created = services.create_metered(new, request.validate_only, meter);
     let config = services.config();
+    let mut throttle_time_ms = 0;
     let topics: Vec<CreatableTopicResult> = match within(request.timeout_ms, created).await {
-        Ok(created) => created
-            .into_iter()
-            .map(|(name, outcome)| result(&config, name.into(), outcome))
-            .collect(),
+        Ok((created, meter)) => {
+            throttle_time_ms = meter.pause_ms();
+            created
+                .into_iter()
+                .map(|(name, outcome)| result(&config, name.into(), outcome))
+                .collect()
+        }
         Err(refusal) => {
             let refused = |name| result(&config, name, Err(refusal.into()));
             names.into_iter().map(refused).collect()
@@ -38,8 +47,8 @@ pub(crate) async fn handle(
     };
     count_errors(services, call, topics.iter().map(|topic| topic.error_code));
     CreateTopicsResponse {
+        throttle_time_ms,
         topics,
-        ..Default::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! DeleteTopics (key 20, versions 1-6): remove topics.
-//! v3 TOPIC_DELETION_DISABLED · v4 flexible · v5 error messages · v6 topics by name or by id.
+//! v3 TOPIC_DELETION_DISABLED · v4 flexible · v5 error messages, quotas refuse · v6 topics by name or by id.
 
-use ottla_metadata::controller::{DeleteTarget, DeletedTopic};
+use ottla_metadata::controller::{Decision, DeleteTarget, DeletedTopic};
 use ottla_node::Services;
 use ottla_protocol::messages::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
@@ -12,6 +12,8 @@ use crate::api::{code, count_errors, within, words};
 use crate::session::Call;
 
 const DISABLED_SINCE: i16 = 3;
+/// Older clients do not know that a quota can refuse.
+const STRICT_SINCE: i16 = 5;
 
 pub(crate) async fn handle(
     services: &Services,
@@ -19,8 +21,11 @@ pub(crate) async fn handle(
     request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
     let asked = asked(&request);
+    let mut throttle_time_ms = 0;
     let responses = if services.configured().settings.topics.delete_enable {
-        delete(services, asked, request.timeout_ms).await
+        let (responses, pause_ms) = delete(services, call, asked, request.timeout_ms).await;
+        throttle_time_ms = pause_ms;
+        responses
     } else {
         let refusal = match call.version {
             ..DISABLED_SINCE => Refusal::InvalidRequest,
@@ -37,8 +42,8 @@ pub(crate) async fn handle(
         responses.iter().map(|topic| topic.error_code),
     );
     DeleteTopicsResponse {
+        throttle_time_ms,
         responses,
-        ..Default::default()
     }
 }
 
@@ -52,25 +57,30 @@ fn asked(request: &DeleteTopicsRequest) -> Vec<DeleteTopicState> {
     named.chain(request.topics.iter().cloned()).collect()
 }
 
+/// The answers, and for how long the client must pause.
 async fn delete(
     services: &Services,
+    call: &Call,
     asked: Vec<DeleteTopicState>,
     timeout_ms: i32,
-) -> Vec<DeletableTopicResult> {
+) -> (Vec<DeletableTopicResult>, i32) {
     let (targets, mut responses) = targets(&asked);
-    let deleted = services
-        .controller()
-        .decide(move |ledger, _| ledger.delete_topics(&targets));
+    let mut meter = services.mutation_meter(call.client(), call.version >= STRICT_SINCE);
+    let deleted = services.controller().decide(move |ledger, _| {
+        let Decision { batches, reply } = ledger.delete_topics(&targets, &mut meter);
+        let reply = (reply, meter);
+        Decision { batches, reply }
+    });
     match within(timeout_ms, deleted).await {
-        Ok(deleted) => responses.extend(deleted.into_iter().map(result)),
+        Ok((deleted, meter)) => {
+            responses.extend(deleted.into_iter().map(result));
+            (responses, meter.pause_ms())
+        }
         Err(refusal) => {
-            return asked
-                .into_iter()
-                .map(|topic| refused(topic, refusal))
-                .collect();
+            let refused = |topic| refused(topic, refusal);
+            (asked.into_iter().map(refused).collect(), 0)
         }
     }
-    responses
 }
 
 /// What goes to the controller, and what is wrong at first sight.

@@ -1,0 +1,102 @@
+//! Leaders that an administrator asks for: the preferred one, or anybody alive.
+
+use ottla_protocol::{Refusal, Refused};
+
+use super::partitions::Election;
+use super::topics::too_many_records;
+use super::{Controller, Decision, Outcome, RECORDS_PER_REQUEST_MAX};
+use crate::image::{Partition, Topic};
+use crate::records::Record;
+
+/// Which leader is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The first of the replicas.
+    Preferred,
+    /// Anybody alive, where nobody leads; what only others had is lost.
+    Unclean,
+}
+
+/// By topic, what became of each partition.
+pub type Elections = Vec<(String, Vec<(i32, Outcome<()>)>)>;
+
+impl Controller {
+    /// Elections in the named partitions, or in all of them: then those that need none are not told.
+    pub fn elect_leaders(
+        &self,
+        wanted: Wanted,
+        partitions: Option<&[(String, Vec<i32>)]>,
+    ) -> Decision<Elections> {
+        let mut records = Vec::new();
+        let mut elect = |topic: &str, index: i32| {
+            let outcome = self.elect_leader(wanted, topic, index);
+            outcome.map(|record| records.push(record))
+        };
+        let mut elections: Elections = match partitions {
+            Some(named) => named
+                .iter()
+                .map(|(topic, indexes)| {
+                    let indexes = indexes.iter();
+                    let elected = indexes.map(|index| (*index, elect(topic, *index)));
+                    (topic.clone(), elected.collect())
+                })
+                .collect(),
+            None => {
+                let is_told = |outcome: &Outcome<()>| !matches!(outcome, Err(refused) if refused.refusal == Refusal::ElectionNotNeeded);
+                let topics = self.image().topics.iter();
+                topics
+                    .map(|topic| {
+                        let indexes = topic.partitions.keys();
+                        let elected = indexes.map(|index| (*index, elect(&topic.name, *index)));
+                        let told = elected.filter(|(_, outcome)| is_told(outcome));
+                        (topic.name.to_string(), told.collect())
+                    })
+                    .collect()
+            }
+        };
+        if records.len() > RECORDS_PER_REQUEST_MAX {
+            records.clear();
+            for (_, outcome) in elections.iter_mut().flat_map(|(_, outcomes)| outcomes) {
+                *outcome = Err(too_many_records());
+            }
+        }
+        self.decide(records, elections)
+    }
+
+    fn elect_leader(&self, wanted: Wanted, topic: &str, index: i32) -> Result<Record, Refused> {
+        let (topic, partition) = self.find_for_election(topic, index)?;
+        let is_led = match wanted {
+            Wanted::Preferred => {
+                partition.leader.is_some()
+                    && partition.leader == partition.replicas.first().copied()
+            }
+            Wanted::Unclean => partition.leader.is_some(),
+        };
+        if is_led {
+            return Err(Refusal::ElectionNotNeeded.into());
+        }
+        let may_lead = |node| self.may_lead(partition, node);
+        let mut change = self.change(topic, index, partition, &may_lead);
+        change.election = match wanted {
+            Wanted::Preferred => Election::Preferred,
+            Wanted::Unclean => Election::Unclean,
+        };
+        change.record().map(Record::from).ok_or_else(|| {
+            match wanted {
+                Wanted::Preferred => Refusal::PreferredLeaderNotAvailable,
+                Wanted::Unclean => Refusal::EligibleLeadersNotAvailable,
+            }
+            .into()
+        })
+    }
+
+    fn find_for_election(&self, topic: &str, index: i32) -> Result<(&Topic, &Partition), Refused> {
+        let unknown = |why| Refused::new(Refusal::UnknownTopicOrPartition, why);
+        let found = self.image().topics.find(topic);
+        let found = found.ok_or_else(|| unknown(format!("No such topic as {topic}")))?;
+        let partition = found.partition(index);
+        let partition =
+            partition.ok_or_else(|| unknown(format!("No such partition as {topic}-{index}")))?;
+        Ok((found, partition))
+    }
+}
