@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 pub use self::relocate::{NotSwapped, Swap};
 use crate::checkpoint::Offsets;
 use crate::directory::{Checkpoints, Directory, Shutdown, lock};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, random};
 use crate::error::Fault;
 use crate::events::LogEvents;
 use crate::file_names::{
@@ -615,7 +615,7 @@ impl Directories {
         let (mut renamed, mut partitions) = (Vec::new(), Vec::new());
         for log in logs {
             let partition = log.partition().clone();
-            let target = directory.path().join(name(&partition, unique()));
+            let target = directory.path().join(name(&partition, self.disk.unique()));
             self.disk.rename(&log.release(), &target)?;
             directory.count_logs(-1);
             renamed.push(target);
@@ -779,14 +779,8 @@ fn check_unique(waiting: &[(Arc<Directory>, OpenLog)]) -> Result<(), Fault> {
 /// An id for a directory.
 pub fn new_id() -> Uuid {
     loop {
-        if let Some(id) = Uuid::random(unique().to_be_bytes()) {
+        if let Some(id) = Uuid::random(random().to_be_bytes()) {
             return id;
         }
     }
-}
-
-fn unique() -> u128 {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the system has random numbers");
-    u128::from_be_bytes(bytes)
 }

@@ -36,6 +36,12 @@ pub trait DiskFaults: Send + Sync {
 
     /// For who must know what a power cut can take back.
     fn after(&self, _change: DiskChange<'_>) {}
+
+    /// A number for a name that nobody has used; `None`: a random one. For who must see the same names
+    /// each time.
+    fn unique(&self) -> Option<u128> {
+        None
+    }
 }
 
 /// What was changed, or made to last.
@@ -293,6 +299,12 @@ impl Disk {
             .map_err(|e| Fault::io("look at", path, e))
     }
 
+    /// A number for a name that nobody has used.
+    pub(crate) fn unique(&self) -> u128 {
+        let told = self.0.faults.as_ref().and_then(|faults| faults.unique());
+        told.unwrap_or_else(random)
+    }
+
     /// When a file was last written, in milliseconds since 1970.
     pub(crate) fn modified_ms(&self, path: &Path) -> Result<i64, Fault> {
         fs::metadata(path)
@@ -382,6 +394,12 @@ impl Disk {
             None => DiskVerdict::Proceed,
         }
     }
+}
+
+pub(crate) fn random() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    u128::from_be_bytes(bytes)
 }
 
 const NOTHING: &str = "/dev/null";

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ottla_protocol::{Offset, TopicPartition, Uuid};
 
 use super::fate::{Fate, Found as FateFound, fate};
-use super::{Directories, Found, Grave, open_log, unique};
+use super::{Directories, Found, Grave, open_log};
 use crate::directory::{Checkpoints, Directory};
 use crate::error::Fault;
 use crate::file_names::{delete_directory, future_directory, partition_directory};
@@ -46,7 +46,7 @@ impl Directories {
         config: LogConfig,
         now_ms: i64,
     ) -> Result<Log, Fault> {
-        let Some(name) = future_directory(partition, unique()) else {
+        let Some(name) = future_directory(partition, self.disk.unique()) else {
             let why = "the topic's name is too long for a copy".to_owned();
             let path = directory.path().join(partition_directory(partition));
             return Err(Fault::Foreign { path, why });
@@ -105,7 +105,7 @@ impl Directories {
     ) -> Result<(), Fault> {
         let grave = directory
             .path()
-            .join(delete_directory(&how.partition, unique()));
+            .join(delete_directory(&how.partition, self.disk.unique()));
         self.disk.rename(&how.directory, &grave)?;
         self.disk.sync_directory(directory.path())?;
         let due_ms = now_ms.saturating_add(how.config.file_delete_delay_ms);
@@ -135,7 +135,7 @@ impl Directories {
         let id = future.partition().clone();
         let names = Names {
             log: current.directory().to_owned(),
-            grave: source.path().join(delete_directory(&id, unique())),
+            grave: source.path().join(delete_directory(&id, self.disk.unique())),
             copy: future.directory().to_owned(),
             home: target.path().join(partition_directory(&id)),
         };

@@ -81,6 +81,8 @@ struct State {
     folders: HashMap<u64, Folder>,
     inodes: HashMap<u64, Inode>,
     n_folders: u64,
+    /// How many names were asked for.
+    n_unique: u128,
     troubles: Troubles,
     chance: Chance,
     totals: Totals,
@@ -105,6 +107,7 @@ impl SimulatedDisk {
             folders: HashMap::from([(ROOT, Folder::default())]),
             inodes: HashMap::new(),
             n_folders: 1,
+            n_unique: 0,
             troubles: Troubles::default(),
             chance,
             totals: Totals::default(),
@@ -455,6 +458,13 @@ impl State {
 }
 
 impl DiskFaults for SimulatedDisk {
+    /// Files are looked at in the order of their names, and a seed must find the same ones each time.
+    fn unique(&self) -> Option<u128> {
+        let mut state = self.state();
+        state.n_unique += 1;
+        Some(state.n_unique)
+    }
+
     fn before(&self, call: DiskCall, _path: &Path, n_bytes: usize) -> DiskVerdict {
         self.state().verdict(call, n_bytes)
     }

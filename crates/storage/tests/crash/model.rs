@@ -1,6 +1,6 @@
 //! What a log must hold, kept the simple way: all batches ever appended, one behind the other.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
@@ -254,7 +254,7 @@ pub(crate) struct Writer {
 /// What is remembered of who wrote.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Remembered {
-    pub(crate) writers: HashMap<i64, Writer>,
+    pub(crate) writers: BTreeMap<i64, Writer>,
     pub(crate) aborted: Vec<AbortedTransaction>,
     /// First offset → offset of the marker, of transactions that ended.
     pub(crate) ended: BTreeMap<i64, i64>,
