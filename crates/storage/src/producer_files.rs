@@ -59,8 +59,14 @@ impl ProducerFiles {
         }
         let file = LazyFile::closed(&self.disk, self.path(offset));
         let open = file.get_or_create()?;
-        open.set_length(0)?;
-        open.write_all_at(&snapshot::encode(producers), 0)?;
+        let written = open
+            .set_length(0)
+            .and_then(|()| open.write_all_at(&snapshot::encode(producers), 0));
+        if let Err(fault) = written {
+            // If it stays all the same, it does not read, and the next start deletes it.
+            self.disk.remove(&self.path(offset)).ok();
+            return Err(fault);
+        }
         self.offsets.insert(offset);
         Ok(Some(file))
     }

@@ -447,10 +447,8 @@ impl Opening<'_> {
     }
 
     fn producers_at(&mut self, start: Offset, end: Offset) -> Result<Producers, Fault> {
-        let bases: Vec<Offset> = self.segments.iter().map(|segment| segment.base()).collect();
-        self.files.delete_strays(&bases)?;
-        self.files.delete_above(end)?;
         let is_old = self.how.is_clean && self.files.is_empty();
+        self.files.delete_above(end)?;
         let mut producers = match self.producers.take() {
             Some(producers) => producers,
             // Shut down in order by something that knew no snapshots: there were no producers.
@@ -461,6 +459,10 @@ impl Opening<'_> {
             }
         };
         producers.set_end_offset(end);
+        // IMPORTANT: now, when the newest is known to read well. A write that failed leaves one that does
+        // not, and it would take the place of the one that was needed.
+        let bases: Vec<Offset> = self.segments.iter().map(|segment| segment.base()).collect();
+        self.files.delete_strays(&bases)?;
         let snapshot = self.files.take(&producers)?;
         self.snapshots.extend(snapshot);
         Ok(producers)

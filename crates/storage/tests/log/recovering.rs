@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
 use ottla_protocol::compress::Codec;
@@ -737,6 +737,54 @@ fn a_broken_producer_snapshot_is_replaced_from_the_log() {
             59,
             "clean: {is_clean}"
         );
+    }
+}
+
+#[test]
+fn a_snapshot_that_was_not_written_costs_no_producers() {
+    let place = tempfile::tempdir().unwrap();
+    let full = Arc::new(FullForSnapshots::default());
+    let disk = Disk::breakable(Arc::clone(&full) as Arc<dyn DiskFaults>);
+    let mut log = Log::open(how(place.path(), one_segment(), disk)).unwrap();
+    fill_as_producer(&mut log, 60);
+    full.0.store(true, Ordering::Relaxed);
+    log.recovery_plan().unwrap_err();
+    let left = files_ending(place.path(), ".snapshot");
+    assert!(left.is_empty(), "{left:?}");
+    full.0.store(false, Ordering::Relaxed);
+    log.truncate(30, NOW).unwrap();
+    log.close().unwrap();
+    let written = files_ending(place.path(), ".snapshot");
+    assert_eq!(written.len(), 1, "{written:?}");
+    // Or the process was killed before it could take the file away.
+    for left_at in [20, 60] {
+        let broken = place.path().join(format!("{left_at:020}.snapshot"));
+        for is_clean in [true, false] {
+            fs::write(&broken, b"").unwrap();
+            let how = OpenLog {
+                is_clean,
+                recovery_point: 30,
+                ..how(place.path(), one_segment(), Disk::new())
+            };
+            let log = Log::open(how).unwrap();
+            let known = log.producers().get(1).map(|it| it.last_sequence());
+            assert_eq!(known, Some(29), "{left_at}, clean: {is_clean}");
+            assert_eq!(files_ending(place.path(), ".snapshot"), written);
+        }
+    }
+}
+
+/// No snapshot can be written.
+#[derive(Default)]
+struct FullForSnapshots(AtomicBool);
+
+impl DiskFaults for FullForSnapshots {
+    fn before(&self, call: DiskCall, path: &std::path::Path, _: usize) -> DiskVerdict {
+        let is_snapshot = path.extension().is_some_and(|e| e == "snapshot");
+        match is_snapshot && call == DiskCall::Write && self.0.load(Ordering::Relaxed) {
+            true => DiskVerdict::Fail(std::io::ErrorKind::StorageFull),
+            false => DiskVerdict::Proceed,
+        }
     }
 }
 
