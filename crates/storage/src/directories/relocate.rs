@@ -12,6 +12,7 @@ use ottla_protocol::{Offset, TopicPartition, Uuid};
 
 use super::fate::{Fate, Found as FateFound, fate};
 use super::{Directories, Found, Grave, open_log};
+use crate::checkpoint::Offsets;
 use crate::directory::{Checkpoints, Directory};
 use crate::error::Fault;
 use crate::file_names::{delete_directory, future_directory, partition_directory};
@@ -77,8 +78,14 @@ impl Directories {
     }
 
     /// Opens a copy that was found at the start.
-    pub fn open_future(&self, directory: &Arc<Directory>, how: OpenLog) -> Result<Log, Fault> {
-        let log = open_log(directory, how)?;
+    pub fn open_future(&self, directory: &Arc<Directory>, mut how: OpenLog) -> Result<Log, Fault> {
+        let mut log = open_log(directory, how.clone())?;
+        if how.is_clean && how.recovery_point < log.end() {
+            // The process before did not come to it, and has not closed it with the others.
+            drop(log);
+            how.is_clean = false;
+            log = open_log(directory, how)?;
+        }
         directory.count_logs(1);
         Ok(log)
     }
@@ -135,7 +142,9 @@ impl Directories {
         let id = future.partition().clone();
         let names = Names {
             log: current.directory().to_owned(),
-            grave: source.path().join(delete_directory(&id, self.disk.unique())),
+            grave: source
+                .path()
+                .join(delete_directory(&id, self.disk.unique())),
             copy: future.directory().to_owned(),
             home: target.path().join(partition_directory(&id)),
         };
@@ -207,6 +216,27 @@ impl Directories {
         }
     }
 
+    /// A log that was not shut down in order may have lost what its copy still has, and not only at its
+    /// end. IMPORTANT: that is written down before the log is opened and flushed, since the copy may be
+    /// looked at much later, by another process even.
+    fn doubt(&self, found: &Found, directory: &Directory, copy: &mut OpenLog) -> Result<(), Fault> {
+        let mut logs = found.waiting.iter().map(|(_, log)| log);
+        let Some(log) = logs.find(|log| log.partition == copy.partition && !log.is_clean) else {
+            return Ok(());
+        };
+        copy.is_clean = false;
+        let sure = if log.is_point_ours {
+            log.recovery_point
+        } else {
+            0
+        };
+        if sure < copy.recovery_point {
+            directory.lower_recovery_points(&Offsets::from([(copy.partition.clone(), sure)]))?;
+            copy.recovery_point = sure;
+        }
+        Ok(())
+    }
+
     /// Decides what becomes of the copies that were found.
     pub(super) fn judge_futures(
         &self,
@@ -243,7 +273,10 @@ impl Directories {
             };
             let path = how.directory.display().to_string();
             match fate(facts) {
-                Fate::Continues => found.futures.push((directory, how)),
+                Fate::Continues => match self.doubt(found, &directory, &mut how) {
+                    Ok(()) => found.futures.push((directory, how)),
+                    Err(fault) => self.fail(&directory, &fault),
+                },
                 Fate::Waits => {
                     tracing::warn!(
                         "{path}: an unfinished move of {}, whose log is in no directory that is online",

@@ -137,10 +137,11 @@ impl Log {
         Ok(())
     }
 
-    /// Cuts what the other log does not have: it may have lost its tail in a crash and have gone on
-    /// with other records. Whether there was something.
+    /// Cuts what the other log does not have, or may not have: it may have lost its tail in a crash,
+    /// or something in the middle, and have gone on with other records. Whether there was something.
     pub fn cut_to(&mut self, source: &LogView, now_ms: i64) -> Result<bool, Fault> {
-        // What was not synced may have holes after a crash, and a hole may pass for compaction's.
+        // What was not synced may have holes after a crash, and a hole may pass for compaction's. That
+        // goes for both: a copy that is found counts as flushed no further than its log did.
         let agreed = self.agreed_end(source).min(self.flushed());
         if agreed >= self.end() {
             return Ok(false);

@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
+use ottla_protocol::batch::batches;
 use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
 use ottla_protocol::{TopicPartition, Uuid};
 use ottla_storage::producer::Appender;
 use ottla_storage::{
-    Directories, Directory, Disk, DiskCall, DiskFaults, DiskVerdict, Isolation, Log, LogConfig,
-    MetaProperties, NoEvents, NotSwapped, OpenDirectories, ReadFrom, Swap,
+    Directories, Directory, Disk, DiskCall, DiskFaults, DiskVerdict, Isolation, LoadedLog, Log,
+    LogConfig, MetaProperties, NoEvents, NotSwapped, Offsets, OpenDirectories, OpenLog, Progress,
+    ReadFrom, Swap,
 };
 
 use crate::stand::*;
@@ -90,6 +92,24 @@ impl Place {
         // The old one must give its locks back first.
         self.directories = open(&[path], &self.disk);
         self.directories = open(&self.paths, &self.disk);
+    }
+
+    /// What a start finds: the log, opened as one that is compacted, and its copy.
+    fn find_both(&self) -> (Log, (Arc<Directory>, OpenLog)) {
+        let config = LogConfig {
+            cleanup_compact: true,
+            ..small()
+        };
+        let found = self
+            .directories
+            .find(&|_| config.clone(), &|_, _| true, NOW);
+        let mut found = found.unwrap();
+        let copy = found.take_futures().remove(0);
+        let opened = Mutex::new(None);
+        let tell = |log: Result<LoadedLog, _>| *opened.lock().unwrap() = log.ok();
+        let progress = Progress::default();
+        self.directories.open_found(found, 1, &progress, &tell);
+        (opened.into_inner().unwrap().unwrap().log, copy)
     }
 
     fn names(&self, n: usize) -> Vec<String> {
@@ -297,6 +317,71 @@ fn a_copy_is_cut_where_its_log_lost_a_tail_and_went_on() {
     log.start_anew(200, NOW).unwrap();
     assert!(future.cut_to(&log.view(), NOW).unwrap());
     assert_eq!((future.start(), future.end()), (200, 200));
+}
+
+#[test]
+fn what_a_crash_took_from_the_middle_does_not_come_back_with_the_copy() {
+    // Before anybody looks at the copy, the log is flushed with its hole, and the node killed or stopped.
+    for between in [&[][..], &[false], &[true], &[false, true]] {
+        let mut place = Place::new();
+        let n_kept = with_copy_and_torn(&place);
+        place.restart();
+        for is_clean in between {
+            let (mut log, copy) = place.find_both();
+            drop(copy);
+            settle(&mut log);
+            let home = place.directory(0);
+            let point = Offsets::from([(id(), log.end())]);
+            home.write_recovery_points(&point).unwrap();
+            if *is_clean {
+                home.write_closed(&[(id(), log.close().unwrap())]).unwrap();
+                for directory in place.directories.all() {
+                    directory.write_clean_shutdown(1).unwrap();
+                }
+            } else {
+                drop(log);
+            }
+            drop(home);
+            place.restart();
+        }
+        let (mut log, (target, how)) = place.find_both();
+        let at_first = offsets(&log);
+        assert_eq!((log.end(), at_first.len()), (150, n_kept), "{between:?}");
+        log.flush().unwrap();
+        let mut future = place.directories.open_future(&target, how).unwrap();
+        assert!(future.cut_to(&log.view(), NOW).unwrap(), "{between:?}");
+        copy_all(&log, &mut future);
+        assert_eq!(offsets(&future), at_first, "{between:?}");
+    }
+}
+
+/// A log of 150 records, flushed up to 45, with a copy that was about to take its place; then a power
+/// cut took the end of a segment. How many records are left.
+fn with_copy_and_torn(place: &Place) -> usize {
+    let mut log = place.create(0, small());
+    fill(&mut log, 45);
+    settle(&mut log);
+    let point = Offsets::from([(id(), log.recovery_point())]);
+    place.directory(0).write_recovery_points(&point).unwrap();
+    fill(&mut log, 150);
+    let mut future = place.future(1, small());
+    copy_all(&log, &mut future);
+    settle(&mut future);
+    let target = place.directory(1);
+    let prepared = place.directories.prepare_swap(&target, &future, None);
+    prepared.unwrap();
+    let home = place.paths[0].join("t-0");
+    let segments = files_ending(&home, ".log");
+    let (torn, bytes) = segments.iter().nth_back(1).unwrap();
+    assert!(torn.as_str() > "00000000000000000045.log");
+    let sizes: Vec<usize> = batches(bytes).map(|it| it.unwrap().size()).collect();
+    fs::write(home.join(torn), &bytes[..sizes[0]]).unwrap();
+    150 - 3 * (sizes.len() - 1)
+}
+
+fn offsets(log: &Log) -> Vec<i64> {
+    let records = read_all(&log.view(), Isolation::LogEnd);
+    records.into_iter().map(|(offset, _)| offset).collect()
 }
 
 #[test]
