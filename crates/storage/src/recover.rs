@@ -125,7 +125,9 @@ fn open(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Early> {
     for (at, (base, files)) in listed.segments.iter().enumerate() {
         let is_unflushed = at >= first_unflushed;
         let state = match (is_unflushed, at + 1 == bases.len()) {
-            (false, _) => State::Flushed,
+            (false, _) => State::Flushed {
+                is_last: !how.is_clean && !how.is_point_ours && at + 1 == first_unflushed,
+            },
             (true, is_last) => State::Unflushed { is_last },
         };
         let is_cut = opening.open_segment(*base, *files, state)?;
@@ -141,8 +143,13 @@ fn open(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Early> {
 /// What is to be believed of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Flushed,
-    Unflushed { is_last: bool },
+    /// The last one below a point of Kafka's may have been completed afterwards, as above.
+    Flushed {
+        is_last: bool,
+    },
+    Unflushed {
+        is_last: bool,
+    },
 }
 
 struct Opening<'a> {
@@ -190,7 +197,8 @@ impl Opening<'_> {
         files: SegmentFiles,
         state: State,
     ) -> Result<bool, Early> {
-        let is_unflushed = state != State::Flushed;
+        let is_unflushed = matches!(state, State::Unflushed { .. });
+        let is_last_flushed = state == State::Flushed { is_last: true };
         let (disk, now_ms) = (&self.how.disk, self.how.now_ms);
         let segment = Segment::open(disk, &self.how.directory, base, files.lengths, now_ms)?;
         let segment = Arc::new(segment);
@@ -198,6 +206,7 @@ impl Opening<'_> {
             self.resume(&segment, files, is_last)?
         } else if files.has_offsets
             && segment.has_sound_indexes(files.lengths)?
+            && (!is_last_flushed || segment.has_true_last_time()?)
             && segment.has_indexes_below(self.base_behind(base).unwrap_or(Offset::MAX))?
         {
             if !files.has_times {

@@ -364,14 +364,7 @@ impl Segment {
             self.first_timestamp
                 .store(head.max_timestamp, Ordering::Relaxed);
         }
-        let mut largest = self.largest()?;
-        if head.max_timestamp > largest.timestamp {
-            largest = TimestampOffset {
-                timestamp: head.max_timestamp,
-                offset: head.last_offset,
-            };
-            *self.largest.lock() = Some(largest);
-        }
+        let largest = self.note_largest(&head)?;
         let mut since = self.since_entry.load(Ordering::Relaxed);
         if since > config.index_interval_bytes {
             self.offsets.append(head.last_offset, position)?;
@@ -382,6 +375,19 @@ impl Segment {
         self.since_entry
             .store(since.saturating_add(head.size), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The largest timestamp, this batch included.
+    fn note_largest(&self, head: &Head) -> Result<TimestampOffset, Fault> {
+        let mut largest = self.largest()?;
+        if head.max_timestamp > largest.timestamp {
+            largest = TimestampOffset {
+                timestamp: head.max_timestamp,
+                offset: head.last_offset,
+            };
+            *self.largest.lock() = Some(largest);
+        }
+        Ok(largest)
     }
 
     fn mark(&self) -> Result<Mark, Fault> {
@@ -611,6 +617,9 @@ impl Segment {
             return Ok(None);
         }
         let mut position = indexed.map_or(0, |entry| entry.position);
+        if !self.learn_largest_below(position)? {
+            return Ok(None);
+        }
         let mut before = self.base - 1;
         for head in self.heads(position) {
             let head = match head {
@@ -627,7 +636,10 @@ impl Segment {
             }
             before = head.last_offset;
             match indexed.filter(|entry| entry.position == head.position) {
-                Some(_) => self.since_entry.store(head.size, Ordering::Relaxed),
+                Some(_) => {
+                    self.note_largest(&head)?;
+                    self.since_entry.store(head.size, Ordering::Relaxed);
+                }
                 None => self.index_batch(head, head.position, config)?,
             }
             position += head.size;
@@ -637,6 +649,35 @@ impl Segment {
         self.txns.truncate(end)?;
         // What is left is new, or torn, or nothing: scanning tells.
         Ok(self.has_marker_of_last_abort()?.then_some((position, end)))
+    }
+
+    /// Learns the largest timestamp of the batches before `position`: a time index that was full may
+    /// lack that of some between its last entry and the last one of the offset index. False: there is
+    /// something that is no batch.
+    fn learn_largest_below(&self, position: u32) -> Result<bool, Fault> {
+        let indexed = self.largest()?;
+        for head in self.heads(self.index_position(indexed.offset)?) {
+            match head {
+                Err(Fault::Corrupt { .. }) => return Ok(false),
+                Ok(head) if head.position >= position => break,
+                head => self.note_largest(&head?)?,
+            };
+        }
+        Ok(true)
+    }
+
+    /// Whether the last entry of the time index is of the batch that holds its offset. (Brokers before
+    /// 4.0 name the record, not the end of the batch.)
+    pub(crate) fn has_true_last_time(&self) -> Result<bool, Fault> {
+        if self.times.n_entries() == 0 {
+            return Ok(true);
+        }
+        let last = self.times.last()?;
+        match self.find(last.offset) {
+            Err(Fault::Corrupt { .. }) | Ok(None) => Ok(false),
+            Ok(Some(head)) => Ok(head.max_timestamp == last.timestamp),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Whether the newest aborted transaction was ended where its entry says. Those before it are

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
 use ottla_protocol::compress::Codec;
 use ottla_storage::producer::Appender;
-use ottla_storage::{Disk, DiskCall, DiskFaults, DiskVerdict, Log, OpenLog};
+use ottla_storage::{
+    Disk, DiskCall, DiskFaults, DiskVerdict, Isolation, Log, LogConfig, OffsetQuery, OpenLog,
+};
 
 use crate::stand::*;
 
@@ -876,4 +878,62 @@ fn a_gap_before_a_follower_s_batch_starts_a_segment_in_reach() {
     drop(log);
     let log = open(place.path(), small());
     assert_eq!((log.n_segments(), log.end()), (2, base + 3));
+}
+
+#[test]
+fn the_largest_timestamp_is_known_though_the_time_index_was_full() {
+    let config = LogConfig {
+        segment_index_bytes: 36,
+        index_interval_bytes: 1,
+        ..small()
+    };
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), config.clone());
+    // In one piece, so that nothing rolls in between.
+    let batches: Vec<u8> = (0..6)
+        .flat_map(|n| {
+            let mut batch = records(3 * n, 3).to_vec();
+            ottla_protocol::batch::stamp(&mut batch, 3 * n, 0);
+            batch
+        })
+        .collect();
+    log.append_as_follower(&batches, 0, NOW).unwrap().unwrap();
+    settle(&mut log);
+    drop(log);
+    let n_entries =
+        |ending, width| fs::read(last_file(place.path(), ending)).unwrap().len() / width;
+    assert!(
+        n_entries(".timeindex", 12) < n_entries(".index", 8),
+        "it was full"
+    );
+    let log = Log::open(OpenLog {
+        recovery_point: 18,
+        ..how(place.path(), config, Disk::new())
+    })
+    .unwrap();
+    let view = log.view();
+    let newest = view.find_offset(OffsetQuery::MaxTimestamp, Isolation::LogEnd);
+    assert_eq!(newest.unwrap().unwrap().offset, 17);
+}
+
+#[test]
+fn a_time_index_that_was_completed_behind_a_point_of_kafka_s_is_looked_at() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), small());
+    fill(&mut log, 150);
+    settle(&mut log);
+    drop(log);
+    let before = files_ending(place.path(), ".timeindex");
+    let (name, bytes) = before.iter().rev().nth(1).unwrap();
+    let torn = [&bytes[..bytes.len() - 12], &[0; 12]].concat();
+    fs::write(place.path().join(name), torn).unwrap();
+    let stem = last_file(place.path(), ".log");
+    let base: i64 = stem.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let log = Log::open(OpenLog {
+        recovery_point: base,
+        is_point_ours: false,
+        ..how(place.path(), small(), Disk::new())
+    });
+    assert_eq!(log.unwrap().end(), 150);
+    assert_eq!(&files_ending(place.path(), ".timeindex")[name], bytes);
 }
