@@ -54,7 +54,7 @@ fn a_tail_torn_at_any_byte_is_cut() {
 
 #[test]
 fn an_epoch_starts_where_it_did_though_its_first_batches_were_compacted_away() {
-    let config = ottla_storage::LogConfig {
+    let config = LogConfig {
         cleanup_compact: true,
         ..small()
     };
@@ -197,8 +197,8 @@ fn what_lies_below_the_recovery_point_is_not_read() {
 }
 
 /// One segment with an index entry for every few batches.
-fn one_segment() -> ottla_storage::LogConfig {
-    ottla_storage::LogConfig {
+fn one_segment() -> LogConfig {
+    LogConfig {
         index_interval_bytes: 200,
         ..Default::default()
     }
@@ -438,7 +438,7 @@ fn a_batch_at_the_recovery_point_that_lost_its_front_is_cut() {
             let mut bytes = fs::read(&path).unwrap();
             bytes[tail_starts..tail_starts + n_lost].fill(0);
             fs::write(&path, bytes).unwrap();
-            let config = ottla_storage::LogConfig {
+            let config = LogConfig {
                 index_interval_bytes,
                 ..one_segment()
             };
@@ -548,7 +548,7 @@ fn a_recovery_point_does_not_outlive_a_truncation() {
 #[test]
 fn after_a_clean_shutdown_no_data_is_read() {
     let place = tempfile::tempdir().unwrap();
-    let config = ottla_storage::LogConfig::default();
+    let config = LogConfig::default();
     let mut log = open(place.path(), config.clone());
     for first in (0..3000).step_by(100) {
         let builder = BatchBuilder::data(Codec::None).producer(1, 0, first as i32);
@@ -580,7 +580,7 @@ fn after_a_clean_shutdown_no_data_is_read() {
 #[test]
 fn what_a_clean_stop_trims_is_synced() {
     let place = tempfile::tempdir().unwrap();
-    let config = ottla_storage::LogConfig {
+    let config = LogConfig {
         preallocate: true,
         segment_bytes: 100_000,
         // Each batch has an entry: the stop has no last words for an index.
