@@ -582,34 +582,6 @@ impl Segment {
         Ok(())
     }
 
-    /// The largest timestamp up to the batch of an offset index entry, given the last one of the time
-    /// index, which may have been full before; `None` if there is no walking from there.
-    fn largest_up_to(
-        &self,
-        indexed: Option<OffsetPosition>,
-        mut largest: TimestampOffset,
-    ) -> Result<Option<TimestampOffset>, Fault> {
-        let Some(indexed) = indexed.filter(|entry| entry.offset > largest.offset) else {
-            return Ok(Some(largest));
-        };
-        for head in self.heads(self.index_position(largest.offset)?) {
-            let head = match head {
-                Err(Fault::Corrupt { .. }) => return Ok(None),
-                head => head?,
-            };
-            if head.position > indexed.position {
-                break;
-            }
-            if head.max_timestamp > largest.timestamp {
-                largest = TimestampOffset {
-                    timestamp: head.max_timestamp,
-                    offset: head.last_offset,
-                };
-            }
-        }
-        Ok(Some(largest))
-    }
-
     /// Where the batch at `point` starts (or would start), and the offset behind the last one below
     /// it, if the indexes can be believed. They keep what they know of batches below, and nothing else; if `None`, they are as before,
     /// or to be made anew.
@@ -636,6 +608,7 @@ impl Segment {
         if n_times > 0 && !self.has_batch_of(largest)? {
             return Ok(None);
         }
+        *self.largest.lock() = Some(largest);
         self.since_entry.store(0, Ordering::Relaxed);
         let indexed = self.offsets.last()?;
         if let Some(entry) = indexed
@@ -643,10 +616,6 @@ impl Segment {
         {
             return Ok(None);
         }
-        let Some(largest) = self.largest_up_to(indexed, largest)? else {
-            return Ok(None);
-        };
-        *self.largest.lock() = Some(largest);
         let mut position = indexed.map_or(0, |entry| entry.position);
         if !self.learn_largest_below(position)? {
             return Ok(None);

@@ -4,7 +4,6 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use ottla_protocol::batch::stamp;
 use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
 use ottla_protocol::compress::Codec;
 use ottla_storage::producer::Appender;
@@ -69,7 +68,7 @@ fn an_epoch_starts_where_it_did_though_its_first_batches_were_compacted_away() {
         let mut log = open(place.path(), config.clone());
         for (offset, epoch) in [(3, 0), (6, 0), (20, 1), (23, 1)] {
             let mut batch = records(0, 3).to_vec();
-            stamp(&mut batch, offset, epoch);
+            ottla_protocol::batch::stamp(&mut batch, offset, epoch);
             log.append_as_follower(&batch, epoch, NOW).unwrap().unwrap();
         }
         drop(log);
@@ -744,40 +743,6 @@ fn a_broken_producer_snapshot_is_replaced_from_the_log() {
 }
 
 #[test]
-fn a_time_index_that_is_full_gets_its_last_word_also_after_a_crash() {
-    let place = tempfile::tempdir().unwrap();
-    let config = ottla_storage::LogConfig {
-        // Room for four entries, and the last one.
-        segment_index_bytes: 60,
-        index_interval_bytes: 0,
-        ..Default::default()
-    };
-    let mut log = open(place.path(), config.clone());
-    let mut bytes = Vec::new();
-    for first in (0..60).step_by(3) {
-        let mut batch = records(first, 3).to_vec();
-        stamp(&mut batch, first, 0);
-        bytes.extend_from_slice(&batch);
-    }
-    log.append_as_follower(&bytes, 0, NOW).unwrap();
-    settle(&mut log);
-    let times = place.path().join("00000000000000000000.timeindex");
-    assert_eq!(fs::metadata(&times).unwrap().len(), 48);
-    let recovery_point = log.recovery_point();
-    drop(log);
-    let mut log = Log::open(OpenLog {
-        recovery_point,
-        ..how(place.path(), config, Disk::new())
-    })
-    .unwrap();
-    assert_eq!(log.end(), 60);
-    log.roll(NOW).unwrap();
-    let entries = fs::read(&times).unwrap();
-    assert_eq!(entries.len(), 60);
-    assert_eq!(entries[48..56], (NOW + 59).to_be_bytes());
-}
-
-#[test]
 fn a_snapshot_that_was_not_written_costs_no_producers() {
     let place = tempfile::tempdir().unwrap();
     let full = Arc::new(FullForSnapshots::default());
@@ -907,7 +872,7 @@ fn a_gap_before_a_follower_s_batch_starts_a_segment_in_reach() {
     fill(&mut log, 3);
     let mut far = records(0, 3).to_vec();
     let base = i64::from(i32::MAX) * 3;
-    stamp(&mut far, base, 0);
+    ottla_protocol::batch::stamp(&mut far, base, 0);
     log.append_as_follower(&far, 0, NOW).unwrap().unwrap();
     assert_eq!((log.n_segments(), log.end()), (2, base + 3));
     drop(log);
