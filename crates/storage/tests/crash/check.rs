@@ -773,7 +773,14 @@ fn aborted_in(
         end = batch.last + 1;
     }
     for aborted in &model.remembered.aborted {
-        let touches = aborted.last_offset >= offset && aborted.first_offset < end;
+        // Where compaction took its first records, a copy of the log says that it began later.
+        let range = aborted.first_offset..=aborted.last_offset;
+        let touches = visible.iter().any(|batch| {
+            (offset..end).contains(&batch.last)
+                && range.contains(&batch.base)
+                && !batch.is_control
+                && (batch.producer).is_some_and(|(id, ..)| id == aborted.producer_id)
+        });
         let is_listed = found.iter().any(|it| {
             (it.producer_id, it.last_offset) == (aborted.producer_id, aborted.last_offset)
         });
