@@ -773,31 +773,22 @@ fn aborted_in(
         end = batch.last + 1;
     }
     for aborted in &model.remembered.aborted {
-        // Where compaction took its first records, a copy of the log says that it began later.
-        let range = aborted.first_offset..=aborted.last_offset;
-        let touches = visible.iter().any(|batch| {
-            (offset..end).contains(&batch.last)
-                && range.contains(&batch.base)
-                && !batch.is_control
-                && (batch.producer).is_some_and(|(id, ..)| id == aborted.producer_id)
-        });
-        let is_listed = found.iter().any(|it| {
-            (it.producer_id, it.last_offset) == (aborted.producer_id, aborted.last_offset)
-        });
         // Compaction takes its first batches, and a copy knows it from those that are left.
-        let is_compacted = aborted.first_offset < model.compacted;
+        let range = aborted.first_offset..aborted.last_offset;
         let mut read = visible.iter().take_while(|batch| batch.base < end);
-        let is_read = read.any(|batch| {
+        let is_due = read.any(|batch| {
             !batch.is_control
                 && !batch.records.is_empty()
                 && batch.is_transactional
                 && batch.producer.is_some_and(|it| it.0 == aborted.producer_id)
-                && (aborted.first_offset..aborted.last_offset).contains(&batch.base)
+                && range.contains(&batch.base)
         });
-        let is_due = touches && (is_read || !is_compacted);
+        let is_listed = found.iter().any(|it| {
+            (it.producer_id, it.last_offset) == (aborted.producer_id, aborted.last_offset)
+        });
         assert!(
             is_listed || !is_due || aborted.first_offset < model.deepest_start,
-            "{aborted:?} touches [{offset}, {end}) and is not listed in {found:?}"
+            "{aborted:?} has batches in [{offset}, {end}) and is not listed in {found:?}"
         );
     }
     for it in found {
