@@ -10,7 +10,9 @@ case $version in
   4.0.*) log4j=2.25.3 jackson=2.19.4 ;;
 esac
 mkdir -p "$dir"; dir=$(cd "$dir" && pwd)
-[ ! -e "$dir/complete-$version" ] || exit 0
+# With a number that grows when a tree gets more than it had.
+complete=$dir/complete-$version-2
+[ ! -e "$complete" ] || exit 0
 for need in java mvn; do command -v $need > /dev/null || { echo "kafka-tree.sh: $need is needed to lay out Apache Kafka; or name a tree in KAFKA_HOME" >&2; exit 1; }; done
 mkdir -p "$dir/bin" "$dir/config" "$dir/libs"
 
@@ -55,6 +57,15 @@ kafka-log-dirs org.apache.kafka.tools.LogDirsCommand
 kafka-get-offsets org.apache.kafka.tools.GetOffsetShell
 kafka-metadata-quorum org.apache.kafka.tools.MetadataQuorumCommand
 kafka-metadata-shell org.apache.kafka.shell.MetadataShell
+kafka-features org.apache.kafka.tools.FeatureCommand
+kafka-leader-election org.apache.kafka.tools.LeaderElectionCommand
+kafka-reassign-partitions org.apache.kafka.tools.reassign.ReassignPartitionsCommand
+kafka-client-metrics org.apache.kafka.tools.ClientMetricsCommand
+kafka-transactions org.apache.kafka.tools.TransactionsCommand
+kafka-delete-records org.apache.kafka.tools.DeleteRecordsCommand
+kafka-cluster org.apache.kafka.tools.ClusterTool
+kafka-groups org.apache.kafka.tools.GroupsCommand
+kafka-broker-api-versions org.apache.kafka.tools.BrokerApiVersionsCommand
 TOOLS
 cat > "$dir/bin/kafka-server-start.sh" <<'SH'
 #!/bin/sh
@@ -69,4 +80,4 @@ logging() {   # STREAM LEVEL
 }
 logging SYSTEM_ERR WARN > "$dir/config/tools.yaml"
 logging SYSTEM_OUT INFO > "$dir/config/server.yaml"
-touch "$dir/complete-$version"
+touch "$complete"
