@@ -12,6 +12,7 @@ parser = argparse.ArgumentParser()
 for name in ("ottla", "kafka", "suite", "bootstrap", "work"):
     parser.add_argument("--" + name, required=True)
 parser.add_argument("--only", default="")
+parser.add_argument("--ours-only", action="store_true", help="leave out the steps of scripts that Ottla does not stand for: quick, but what later steps find is another")
 parser.add_argument("--show", action="store_true", help="print what differs")
 args = parser.parse_args()
 ottla, kafka, suite, work = map(os.path.abspath, (args.ottla, args.kafka, args.suite, args.work))
@@ -45,6 +46,20 @@ def steps(ours):
     return found
 
 
+def without_others(chosen):
+    """A copy of the suite with these steps only."""
+    copy = os.path.join(work, "suite")
+    shutil.rmtree(copy, ignore_errors=True)
+    os.makedirs(copy)
+    for name in ("run.sh", "tools.py"):
+        shutil.copy(os.path.join(suite, name), copy)
+    text = open(os.path.join(suite, "cli.txt")).read().split("\n### ")
+    kept = [part for part in text[1:] if "cli/" + part.split("\n", 1)[0] in chosen]
+    with open(os.path.join(copy, "cli.txt"), "w") as file:
+        file.write("\n### ".join(text[:1] + kept) + "\n")
+    return copy
+
+
 def differences(name):
     """What differs in status or standard output, from the end of the step's log."""
     path = os.path.join(work, "logs", name.replace("/", "-") + ".log")
@@ -62,6 +77,8 @@ top, ours = tree()
 chosen = steps(ours)
 if args.only:
     chosen = [name for name in chosen if any(part in name for part in args.only.split(","))]
+if args.ours_only:
+    suite = without_others(chosen)
 print("%d steps of %d scripts" % (len(chosen), len(ours)), flush=True)
 subprocess.run([os.path.join(suite, "run.sh"), "--bootstrap", args.bootstrap, "--work", work, "--kafka", top, "--only", args.only and ",".join(chosen) or "cli/*"],
                stdout=open(os.path.join(work, "run.log"), "w"))

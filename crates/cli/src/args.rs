@@ -8,7 +8,7 @@ use crate::{commands, links, output};
 
 /// An event streaming platform that is Apache Kafka to everything that touches it.
 #[derive(Debug, Parser)]
-#[command(name = "ottla", version, about)]
+#[command(name = "ottla", version, about, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -134,7 +134,7 @@ impl Progress {
 
     pub(crate) fn new() -> Self {
         Self {
-            is_shown: io::stderr().is_terminal(),
+            is_shown: io::stderr().is_terminal() && !is_kafkas_manner(),
             // What is done at once needs no progress.
             next: Instant::now() + Self::PAUSE,
             is_written: false,
@@ -152,13 +152,18 @@ impl Progress {
             self.is_written = true;
         }
     }
+
+    /// Make room for what is printed where the line stands.
+    pub(crate) fn clear(&mut self) {
+        if std::mem::take(&mut self.is_written) {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.is_written {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
+        self.clear();
     }
 }
 

@@ -303,6 +303,73 @@ fn groups_are_listed_and_watched() {
 }
 
 #[test]
+fn a_group_by_the_consumer_protocol_and_what_it_leaves_behind() {
+    let node = Node::start(&[
+        "offsets.topic.num.partitions=1",
+        "group.consumer.min.heartbeat.interval.ms=100",
+        "group.consumer.heartbeat.interval.ms=100",
+    ]);
+    said(&mut tool(&node, "topics --create --topic t --partitions 2"));
+    publish(&node, "t", "one\ntwo\nthree\n");
+    let read = "consume --topic t --group modern --from-beginning --max-messages 3 --json \
+                --command-property group.protocol=consumer --command-property group.remote.assignor=range";
+    let records = said(&mut tool(&node, read));
+    assert_eq!(records.lines().count(), 3);
+    assert!(records.contains("\"value\":\"two\""), "{records}");
+    let listed = said(&mut tool(&node, "list-groups --list --json"));
+    assert_eq!(
+        listed,
+        "{\"group\":\"modern\",\"protocol\":\"consumer\",\"type\":\"Consumer\"}\n"
+    );
+    let state = said(&mut tool(
+        &node,
+        "groups --describe --group modern --state --json",
+    ));
+    assert!(
+        state.contains("\"state\":\"Empty\"") && state.contains("\"members\":0"),
+        "the member has left: {state}"
+    );
+    let offsets = said(&mut tool(&node, "groups --describe --group modern --json"));
+    assert_eq!(offsets.matches("\"lag\":0").count(), 2, "{offsets}");
+
+    let internal = "consume --topic __consumer_offsets --from-beginning --timeout-ms 2000 \
+                    --formatter org.apache.kafka.tools.consumer.OffsetsMessageFormatter";
+    let committed = said(&mut tool(&node, internal));
+    assert!(
+        committed.contains("{\"key\":{\"type\":1,\"data\":{\"group\":\"modern\",\"topic\":\"t\","),
+        "{committed}"
+    );
+
+    let odd = "consume --topic t --group odd --timeout-ms 5000 --command-property group.protocol=consumer \
+               --command-property group.remote.assignor=lottery";
+    let (code, _, err) = run(&mut tool(&node, odd));
+    assert_eq!(code, 1);
+    assert!(err.contains("lottery"), "{err}");
+    let (code, _, err) = run(&mut tool(
+        &node,
+        "consume --topic t --command-property group.protocol=neither",
+    ));
+    assert_eq!(code, 1);
+    assert!(err.contains("group.protocol=neither"), "{err}");
+}
+
+#[test]
+fn an_advertised_address_that_nobody_answers_is_told_as_such() {
+    let nowhere = harness::free_port();
+    let advertised = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{nowhere}");
+    let node = Node::start(&[&advertised]);
+    let file = node.directory.path().join("client.properties");
+    std::fs::write(&file, "default.api.timeout.ms=500\n").expect("a file");
+    let words = format!("log-dirs --describe --command-config {}", file.display());
+    let (code, _, err) = run(&mut tool(&node, &words));
+    assert_eq!(code, 1);
+    assert!(
+        err.contains(&format!("127.0.0.1:{nowhere}")) && err.contains("advertised.listeners"),
+        "{err}"
+    );
+}
+
+#[test]
 fn what_belongs_beside_the_binary_is_written() {
     let directory = tempfile::tempdir().expect("a directory");
     let man = directory.path().join("man1");

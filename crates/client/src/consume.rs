@@ -158,6 +158,19 @@ struct Position {
     start: Option<Start>,
     /// Of the last record that was given out.
     leader_epoch: i32,
+    /// Where records that may be read end, as the last fetch told it.
+    end: Option<Offset>,
+}
+
+impl Position {
+    fn starting(start: Option<Start>) -> Self {
+        Self {
+            next: None,
+            start,
+            leader_epoch: -1,
+            end: None,
+        }
+    }
 }
 
 impl Consumer {
@@ -181,14 +194,9 @@ impl Consumer {
 
     /// Read just these, whoever else does.
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = (TopicPartition, Start)>) {
-        let position = |start| Position {
-            next: None,
-            start: Some(start),
-            leader_epoch: -1,
-        };
         let partitions = partitions.into_iter();
         self.partitions = partitions
-            .map(|(partition, start)| (partition, position(start)))
+            .map(|(partition, start)| (partition, Position::starting(Some(start))))
             .collect();
     }
 
@@ -213,6 +221,15 @@ impl Consumer {
 
     pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         self.partitions.get(partition)?.next
+    }
+
+    /// How many records are yet to be read, as far as fetches have told.
+    pub fn lag(&self) -> i64 {
+        let each = self.partitions.values().filter_map(|position| {
+            let left = position.end? - position.next?;
+            Some(left.max(0))
+        });
+        each.sum()
     }
 
     /// The records that came next, or none if none came in time.
@@ -367,11 +384,7 @@ impl Consumer {
         for partition in now {
             self.partitions
                 .entry(partition)
-                .or_insert_with(|| Position {
-                    next: None,
-                    start: reset.and_then(Reset::start),
-                    leader_epoch: -1,
-                });
+                .or_insert_with(|| Position::starting(reset.and_then(Reset::start)));
         }
     }
 
@@ -595,6 +608,10 @@ impl Consumer {
                 None => {
                     let read = read::records(&asked, &answer, &self.settings)?;
                     position.next = Some(read.next);
+                    position.end = Some(match self.settings.isolation {
+                        Isolation::ReadUncommitted => answer.high_watermark,
+                        Isolation::ReadCommitted => answer.last_stable_offset,
+                    });
                     position.leader_epoch = read.leader_epoch.unwrap_or(position.leader_epoch);
                     records.extend(read.records);
                 }
@@ -606,11 +623,7 @@ impl Consumer {
                         asked.offset,
                         asked.partition
                     );
-                    *position = Position {
-                        next: None,
-                        start: Some(start),
-                        leader_epoch: -1,
-                    };
+                    *position = Position::starting(Some(start));
                 }
                 Some(refusal) if crate::error::is_retriable(refusal) => is_stale = true,
                 Some(refusal) => {

@@ -1,7 +1,9 @@
 //! Patterns that strangers send: they must match a name from its first to its last character.
 //!
-//! Kafka uses RE2 for Java. `regex-lite` knows the same language but for two things: classes of
-//! Unicode properties (`\pL`), which no name of a topic can use, and `\C`; both are refused.
+//! Kafka uses RE2 for Java. `regex-lite` knows the same language but for three things: quotes and
+//! classes of Unicode properties (`\pL`), which are put in its words, and `\C`, which is refused.
+
+mod classes;
 
 use regex_lite::{Regex, RegexBuilder};
 
@@ -20,7 +22,8 @@ pub(crate) fn whole_name(pattern: &str) -> Result<Regex, String> {
             .build()
             .map_err(|why| why.to_string())
     };
-    let pattern = &without_quotes(pattern);
+    let pattern = classes::spelled_out(&without_quotes(pattern));
+    let pattern = &pattern.ok_or("no such class of characters")?;
     // By itself first: "a)|(b" is no pattern, though it would be one between two brackets.
     compile(pattern)?;
     compile(&format!("\\A(?:{pattern})\\z"))

@@ -4,6 +4,7 @@
 //! ends the command with status 1; called by the name of Kafka's tool, with 0, as that does.
 
 mod format;
+mod group_records;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,9 +20,10 @@ use ottla_protocol::{Offset, TopicPartition};
 use tokio::time::{Instant, timeout_at};
 
 use self::format::RecordFormat;
+use self::group_records::GroupRecords;
 use super::connect::{Connect, Properties, topic_pattern};
 use super::stop::{Stop, Stopped};
-use crate::output::{self, Output};
+use crate::output::{self, Output, Progress, Shape};
 
 /// How long one wait for records is, where the user sets no end to it.
 const POLL: Duration = Duration::from_secs(60);
@@ -31,6 +33,8 @@ const POLL: Duration = Duration::from_secs(60);
 pub(crate) struct Args {
     #[command(flatten)]
     connect: Connect,
+    #[command(flatten)]
+    shape: Shape,
 
     /// The topic to read
     #[arg(long, required_unless_present = "include", conflicts_with = "include")]
@@ -85,7 +89,8 @@ pub(crate) struct Args {
     /// A file of such properties
     #[arg(long, value_name = "FILE", alias = "consumer.config")]
     command_config: Option<PathBuf>,
-    /// The formatter's class: DefaultMessageFormatter or NoOpMessageFormatter
+    /// The formatter's class: DefaultMessageFormatter or NoOpMessageFormatter; for
+    /// __consumer_offsets, OffsetsMessageFormatter or GroupMetadataMessageFormatter
     #[arg(long, value_name = "CLASS")]
     formatter: Option<String>,
     /// The class that reads keys
@@ -117,6 +122,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         skips_errors: args.skip_message_on_error,
         n: 0,
         limit: args.max_messages.unwrap_or(u64::MAX),
+        progress: Progress::new(),
     };
     let ended = read(&args, &mut consumer, &mut printed, &mut stop).await;
     let closed = tokio::select! {
@@ -124,6 +130,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         // Asked twice, we go at once.
         _ = stop.wait() => Ok(()),
     };
+    printed.progress.clear();
     let flushed = printed.output.flush();
     output::note(format_args!("Processed a total of {} messages", printed.n));
     let ended = match ended {
@@ -189,17 +196,41 @@ async fn read(
     Ok(None)
 }
 
+/// What is printed of a record.
+enum Format {
+    Record(RecordFormat),
+    Group(GroupRecords),
+    Json,
+}
+
+impl Format {
+    fn write(&self, record: &ConsumedRecord, out: &mut Vec<u8>) -> anyhow::Result<()> {
+        match self {
+            Self::Record(format) => format.write(record, out),
+            Self::Group(kind) => kind.write(record, out),
+            Self::Json => {
+                out.extend(format::json(record).to_string().into_bytes());
+                out.push(b'\n');
+                Ok(())
+            }
+        }
+    }
+}
+
 struct Printed {
     output: Output,
-    format: RecordFormat,
+    format: Format,
     skips_errors: bool,
     n: u64,
     limit: u64,
+    /// Where somebody looks: how many there are still to come.
+    progress: Progress,
 }
 
 impl Printed {
     /// Print records up to the limit. What is not printed has not been read: the group goes on there.
     fn print(&mut self, consumer: &mut Consumer, records: &[ConsumedRecord]) -> anyhow::Result<()> {
+        self.progress.clear();
         let mut line = Vec::new();
         let mut unread: Vec<(TopicPartition, Offset)> = Vec::new();
         let mut failure = None;
@@ -229,7 +260,13 @@ impl Printed {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        Ok(self.output.flush()?)
+        self.output.flush()?;
+        if self.progress.is_due() {
+            let lag = consumer.lag();
+            self.progress
+                .show(format_args!("{} records, lag {lag}", self.n));
+        }
+        Ok(())
     }
 }
 
@@ -377,7 +414,7 @@ fn reset(args: &Args, properties: &Properties) -> anyhow::Result<Reset> {
     }
 }
 
-fn record_format(args: &Args) -> anyhow::Result<RecordFormat> {
+fn record_format(args: &Args) -> anyhow::Result<Format> {
     let mut typed = Vec::new();
     let classes = [
         ("key.deserializer", &args.key_deserializer),
@@ -393,11 +430,16 @@ fn record_format(args: &Args) -> anyhow::Result<RecordFormat> {
         .as_deref()
         .map(|class| class.rsplit('.').next().unwrap_or(class))
     {
-        None | Some("DefaultMessageFormatter") => RecordFormat::from_properties(&properties),
-        Some("NoOpMessageFormatter") => Ok(RecordFormat::nothing()),
+        None if args.shape.json => Ok(Format::Json),
+        None | Some("DefaultMessageFormatter") => {
+            RecordFormat::from_properties(&properties).map(Format::Record)
+        }
+        Some("NoOpMessageFormatter") => Ok(Format::Record(RecordFormat::nothing())),
+        Some("OffsetsMessageFormatter") => Ok(Format::Group(GroupRecords::Offsets)),
+        Some("GroupMetadataMessageFormatter") => Ok(Format::Group(GroupRecords::Metadata)),
         Some(other) => bail!(
-            "--formatter {other} is not available: DefaultMessageFormatter and \
-             NoOpMessageFormatter are"
+            "--formatter {other} is not available: DefaultMessageFormatter, NoOpMessageFormatter, \
+             OffsetsMessageFormatter and GroupMetadataMessageFormatter are"
         ),
     }
 }

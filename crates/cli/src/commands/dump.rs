@@ -5,9 +5,9 @@
 //! 0. Nothing here changes a file.
 
 mod batches;
-mod groups;
+pub(super) mod groups;
 mod index;
-mod json;
+pub(super) mod json;
 mod log;
 mod metadata;
 mod producers;

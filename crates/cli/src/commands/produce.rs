@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ottla_client::ClientError;
-use ottla_client::produce::{Acks, Delivery, Producer, ProducerSettings};
+use ottla_client::produce::{Acks, Delivery, Placed, Producer, ProducerSettings};
 use ottla_protocol::Refusal;
 use ottla_protocol::compress::{Codec, Compression};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -25,7 +26,7 @@ use self::lines::LineFormat;
 use super::connect::{Connect, Properties, words};
 use super::duration::now_ms;
 use super::stop::{Stop, Stopped};
-use crate::output;
+use crate::output::{self, Output, Progress, Shape};
 
 /// Lines read ahead of what is sent.
 const LINES_AHEAD: usize = 256;
@@ -37,6 +38,8 @@ const DELIVERIES_AHEAD: usize = 64 << 10;
 pub(crate) struct Args {
     #[command(flatten)]
     connect: Connect,
+    #[command(flatten)]
+    shape: Shape,
 
     /// The topic to produce to
     #[arg(long)]
@@ -128,14 +131,16 @@ async fn produce(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::new()?;
     let producer = Producer::start(cluster, settings);
     let topic: Arc<str> = Arc::from(args.topic.as_str());
-    let (deliveries, watch) = watch_deliveries(Arc::clone(&topic));
+    let (deliveries, watch) = watch_deliveries(Arc::clone(&topic), args.shape);
     let sending = Sending {
         producer: &producer,
         topic: &topic,
         format: &format,
         deliveries,
         is_sync: args.sync,
+        output: Output::shaped(args.shape),
         n_lost: 0,
+        progress: Progress::new(),
     };
     let ended = sending.all(&mut stop).await;
     // Whatever went wrong, what was read before it goes out.
@@ -158,7 +163,9 @@ struct Sending<'a> {
     format: &'a LineFormat,
     deliveries: mpsc::Sender<Delivery>,
     is_sync: bool,
+    output: Output,
     n_lost: usize,
+    progress: Progress,
 }
 
 impl Sending<'_> {
@@ -178,6 +185,9 @@ impl Sending<'_> {
             n += 1;
             self.one(&line.context("standard input cannot be read")?, n)
                 .await?;
+            if !output::is_interactive() {
+                self.progress.show(format_args!("{n} lines read"));
+            }
         }
     }
 
@@ -194,13 +204,22 @@ impl Sending<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        if self.is_sync {
-            delivery.wait().await?;
-        } else {
-            self.deliveries.send(delivery).await?;
+        if !self.is_sync {
+            return Ok(self.deliveries.send(delivery).await?);
         }
-        Ok(())
+        let placed = delivery.wait().await?;
+        Ok(tell_placed(&mut self.output, self.topic, placed)?)
     }
+}
+
+/// In JSON, where each record went.
+fn tell_placed(output: &mut Output, topic: &str, placed: Placed) -> std::io::Result<()> {
+    if !output.is_json() {
+        return Ok(());
+    }
+    let Placed { partition, offset } = placed;
+    output.line(json!({ "topic": topic, "partition": partition, "offset": offset }))?;
+    output.flush()
 }
 
 fn say_lost(topic: &str, error: ClientError) {
@@ -304,14 +323,20 @@ fn without_end(mut line: Vec<u8>) -> Vec<u8> {
 }
 
 /// Say what was lost as it is lost; the number of lost records in the end.
-fn watch_deliveries(topic: Arc<str>) -> (mpsc::Sender<Delivery>, JoinHandle<usize>) {
+fn watch_deliveries(topic: Arc<str>, shape: Shape) -> (mpsc::Sender<Delivery>, JoinHandle<usize>) {
     let (sender, mut deliveries) = mpsc::channel::<Delivery>(DELIVERIES_AHEAD);
     let watch = tokio::spawn(async move {
+        let mut output = Output::shaped(shape);
         let mut n_lost = 0;
         let mut last: Option<ClientError> = None;
         while let Some(delivery) = deliveries.recv().await {
-            let Err(error) = delivery.wait().await else {
-                continue;
+            let error = match delivery.wait().await {
+                Ok(placed) => {
+                    // Who does not read where they went does not lose the records.
+                    let _ = tell_placed(&mut output, &topic, placed);
+                    continue;
+                }
+                Err(error) => error,
             };
             n_lost += 1;
             // A batch fails as a whole; its reason is told once.

@@ -60,6 +60,9 @@ pub struct MemberDescription {
     pub share: Share,
     /// Of a member of the consumer protocol: its epoch, and what it is to have.
     pub target: Option<(i32, BTreeSet<TopicPartition>)>,
+    /// In a group of the consumer protocol: whether the member speaks that, too, or still the
+    /// classic one.
+    pub is_upgraded: Option<bool>,
 }
 
 /// What a member has.
@@ -172,6 +175,11 @@ impl Cluster {
             host: member.client_host.to_string(),
             share: Share::Partitions(partitions(&member.assignment)),
             target: Some((member.member_epoch, partitions(&member.target_assignment))),
+            is_upgraded: match member.member_type {
+                0 => Some(false),
+                1 => Some(true),
+                _ => None,
+            },
         });
         Ok(GroupDescription {
             id: group.to_owned(),
@@ -209,6 +217,7 @@ impl Cluster {
             host: member.client_host.to_string(),
             share: Share::Embedded(member.member_assignment),
             target: None,
+            is_upgraded: None,
         });
         Ok(GroupDescription {
             id: group.to_owned(),

@@ -1,8 +1,11 @@
 //! A record as text, as Kafka's `DefaultMessageFormatter` prints it.
 
 use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ottla_client::consume::ConsumedRecord;
 use ottla_protocol::batch::TimestampKind;
+use serde_json::{Value, json};
 
 use crate::commands::connect::Properties;
 
@@ -118,6 +121,35 @@ impl RecordFormat {
             None => Ok(self.null_literal.clone()),
             Some(bytes) => reading.text(bytes),
         }
+    }
+}
+
+/// A record with all that is known of it. Text that is no UTF-8 is base64, and said to be.
+pub(super) fn json(record: &ConsumedRecord) -> Value {
+    let headers = record.headers.iter().map(|(key, value)| {
+        json!({ "key": String::from_utf8_lossy(key), "value": text(value.as_deref()) })
+    });
+    let kind = match record.timestamp_kind {
+        TimestampKind::CreateTime => "CreateTime",
+        TimestampKind::LogAppendTime => "LogAppendTime",
+    };
+    json!({
+        "topic": &*record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp,
+        "timestampType": kind,
+        "headers": headers.collect::<Vec<_>>(),
+        "key": text(record.key.as_deref()),
+        "value": text(record.value.as_deref()),
+    })
+}
+
+fn text(bytes: Option<&[u8]>) -> Value {
+    match bytes.map(std::str::from_utf8) {
+        None => Value::Null,
+        Some(Ok(text)) => Value::from(text),
+        Some(Err(_)) => json!({ "base64": STANDARD.encode(bytes.unwrap_or_default()) }),
     }
 }
 
@@ -240,6 +272,13 @@ mod tests {
             "Offset:42;",
         );
         check(&["print.value=false"], "");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_base64_in_json() {
+        assert_eq!(text(Some(b"a")), "a");
+        assert_eq!(text(Some(&[0xff]))["base64"], "/w==");
+        assert!(text(None).is_null());
     }
 
     #[test]

@@ -18,28 +18,60 @@ const TOMBSTONE: &str = "<DELETE>";
 
 type Shown = (Option<String>, Option<String>);
 
+/// A record that could be read: its type, its key, and its value with the version it is written in.
+#[derive(Debug)]
+pub(in crate::commands) struct Known {
+    pub(in crate::commands) kind: i16,
+    pub(in crate::commands) key: Json,
+    pub(in crate::commands) value: Option<(i16, Json)>,
+}
+
 /// Key and payload, as far as they can be read.
 pub(super) fn record(key: Option<&[u8]>, value: Option<&[u8]>, offset: i64) -> Shown {
-    let Some((number, key)) = key.and_then(numbered) else {
-        return (
-            Some(format!("Error at offset {offset}, skipping. it has no key")),
-            None,
-        );
-    };
-    let Ok(kind) = RecordKind::from_id(number) else {
-        let why = format!("Unknown record type {number} at offset {offset}, skipping.");
-        return (Some(why), None);
-    };
-    match kinds(kind, key, value) {
-        Ok((key, value)) => {
-            let key = Json::object([("type", Json::Text(number.to_string())), ("data", key)]);
-            (Some(key.to_string()), Some(value))
+    let known = match read(key, value) {
+        Ok(Some(known)) => known,
+        Ok(None) => {
+            let number = key.and_then(numbered).map_or(0, |(number, _)| number);
+            let why = format!("Unknown record type {number} at offset {offset}, skipping.");
+            return (Some(why), None);
         }
-        Err(why) => (
-            Some(format!("Error at offset {offset}, skipping. {why}")),
-            None,
-        ),
-    }
+        Err(why) => {
+            return (
+                Some(format!("Error at offset {offset}, skipping. {why}")),
+                None,
+            );
+        }
+    };
+    let key = Json::object([
+        ("type", Json::Text(known.kind.to_string())),
+        ("data", known.key),
+    ]);
+    let value = match known.value {
+        None => TOMBSTONE.to_owned(),
+        Some((version, mut data)) => {
+            open_members(&mut data);
+            let version = Json::Text(version.to_string());
+            Json::object([("version", version), ("data", data)]).to_string()
+        }
+    };
+    (Some(key.to_string()), Some(value))
+}
+
+/// `None` for a type that is not known.
+pub(in crate::commands) fn read(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Result<Option<Known>, String> {
+    let (number, key) = key.and_then(numbered).ok_or("it has no key")?;
+    let Ok(kind) = RecordKind::from_id(number) else {
+        return Ok(None);
+    };
+    let (key, value) = kinds(kind, key, value)?;
+    Ok(Some(Known {
+        kind: number,
+        key,
+        value,
+    }))
 }
 
 macro_rules! shown_as {
@@ -50,7 +82,9 @@ macro_rules! shown_as {
     };
 }
 
-fn kinds(kind: RecordKind, key: Bytes, value: Option<&[u8]>) -> Result<(Json, String), String> {
+type Both = (Json, Option<(i16, Json)>);
+
+fn kinds(kind: RecordKind, key: Bytes, value: Option<&[u8]>) -> Result<Both, String> {
     use consumer::*;
     use share::*;
     use streams::*;
@@ -81,7 +115,7 @@ fn kinds(kind: RecordKind, key: Bytes, value: Option<&[u8]>) -> Result<(Json, St
     }
 }
 
-fn both<K, V>(key: Bytes, value: Option<&[u8]>) -> Result<(Json, String), String>
+fn both<K, V>(key: Bytes, value: Option<&[u8]>) -> Result<Both, String>
 where
     K: Versioned + Debug,
     V: Versioned + Debug,
@@ -89,14 +123,11 @@ where
     let key: K = decode_body(key, KEY_VERSION).map_err(|malformed| malformed.to_string())?;
     let key = shown::json(&key, KEY_VERSION);
     let Some(value) = value else {
-        return Ok((key, TOMBSTONE.to_owned()));
+        return Ok((key, None));
     };
     let (version, body) = numbered(value).ok_or("its value has no version")?;
     let value: V = decode_body(body, version).map_err(|malformed| malformed.to_string())?;
-    let mut data = shown::json(&value, version);
-    open_members(&mut data);
-    let value = Json::object([("version", Json::Text(version.to_string())), ("data", data)]);
-    Ok((key, value.to_string()))
+    Ok((key, Some((version, shown::json(&value, version)))))
 }
 
 /// Members of a group of consumers speak a protocol that we can read.

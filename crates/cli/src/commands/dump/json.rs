@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Json {
+pub(in crate::commands) enum Json {
     Null,
     /// A number or a truth, as it is written.
     Plain(String),
@@ -19,7 +19,9 @@ pub(super) enum Json {
 }
 
 impl Json {
-    pub(super) fn object(fields: impl IntoIterator<Item = (&'static str, Self)>) -> Self {
+    pub(in crate::commands) fn object(
+        fields: impl IntoIterator<Item = (&'static str, Self)>,
+    ) -> Self {
         let fields = fields.into_iter();
         Self::Object(
             fields
@@ -28,11 +30,11 @@ impl Json {
         )
     }
 
-    pub(super) fn number(number: impl fmt::Display) -> Self {
+    pub(in crate::commands) fn number(number: impl fmt::Display) -> Self {
         Self::Plain(number.to_string())
     }
 
-    pub(super) fn field_mut(&mut self, wanted: &str) -> Option<&mut Self> {
+    pub(in crate::commands) fn field_mut(&mut self, wanted: &str) -> Option<&mut Self> {
         match self {
             Self::Object(fields) => {
                 let found = fields.iter_mut().find(|(name, _)| name == wanted)?;

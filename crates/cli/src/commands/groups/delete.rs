@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Args, Done, MISSING, complain, meant, scope};
 use crate::commands::table::{Column, Table};
 use crate::kafkas;
-use crate::output::{self, Output};
+use crate::output::{self, Output, Progress};
 
 pub(super) async fn groups(
     args: &Args,
@@ -19,12 +19,16 @@ pub(super) async fn groups(
     output: &mut Output,
 ) -> anyhow::Result<Done> {
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
-    for group in meant(args, cluster).await? {
+    let groups = meant(args, cluster).await?;
+    let (mut progress, n_all) = (Progress::new(), groups.len());
+    for (n, group) in groups.into_iter().enumerate() {
+        progress.show(format_args!("{n} of {n_all} groups"));
         match cluster.delete_group(&group).await {
             Ok(()) => deleted.push(group),
             Err(error) => failed.push((group, error)),
         }
     }
+    drop(progress);
     if output.is_json() {
         for group in deleted {
             output.line(json!({ "group": group, "isDeleted": true }))?;

@@ -219,6 +219,7 @@ fn member_json(group: &GroupDescription, member: &MemberDescription) -> anyhow::
         "assignment": assignment(&member.share.partitions()?),
         "epoch": target.map(|(epoch, _)| epoch),
         "targetEpoch": group.epochs.map(|epochs| epochs.target),
+        "isUpgraded": member.is_upgraded,
         "targetAssignment": target.map(|(_, target)| assignment(target)),
     }))
 }
@@ -230,6 +231,11 @@ fn members(args: &Args, group: &GroupDescription, output: &mut Output) -> anyhow
         }
         return Ok(());
     }
+    let has = |is_upgraded| {
+        let mut members = group.members.iter();
+        members.any(|member| member.is_upgraded == Some(is_upgraded))
+    };
+    let is_migrating = has(true) && has(false);
     let has_instances = group.members.iter().any(|member| member.instance.is_some());
     let mut columns = vec![
         Column::growing("GROUP", 15),
@@ -243,6 +249,7 @@ fn members(args: &Args, group: &GroupDescription, output: &mut Output) -> anyhow
         columns.push(Column::growing("CURRENT-ASSIGNMENT", 20));
         columns.push(Column::fixed("TARGET-EPOCH", 15));
         columns.push(Column::growing("TARGET-ASSIGNMENT", 20));
+        columns.extend(is_migrating.then(|| Column::last("UPGRADED")));
     } else {
         columns.push(Column::last(""));
     }
@@ -268,6 +275,8 @@ fn members(args: &Args, group: &GroupDescription, output: &mut Output) -> anyhow
                 or_missing(group.epochs.map(|epochs| epochs.target.to_string())),
                 or_missing(target.map(|(_, target)| shown(target))),
             ]);
+            let upgraded = or_missing(member.is_upgraded.map(|it| it.to_string()));
+            cells.extend(is_migrating.then_some(upgraded));
         } else {
             cells.push(String::new());
         }

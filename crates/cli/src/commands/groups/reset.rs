@@ -11,7 +11,7 @@ use super::plan::{self, Plan, Reset};
 use super::{Args, Done, complain, meant, scope};
 use crate::commands::duration::now_ms;
 use crate::commands::table::{Column, Table};
-use crate::output::{self, Output};
+use crate::output::{self, Output, Progress};
 
 pub(super) async fn reset(
     args: &Args,
@@ -21,7 +21,10 @@ pub(super) async fn reset(
 ) -> anyhow::Result<Done> {
     let mut plans: BTreeMap<String, Plan> = BTreeMap::new();
     let mut done = Done::All;
-    for group in meant(args, cluster).await? {
+    let groups = meant(args, cluster).await?;
+    let (mut progress, n_all) = (Progress::new(), groups.len());
+    for (n, group) in groups.into_iter().enumerate() {
+        progress.show(format_args!("{n} of {n_all} groups"));
         let plan = match active_state(cluster, &group).await? {
             Some(state) => {
                 complain(
@@ -44,6 +47,7 @@ pub(super) async fn reset(
         };
         plans.insert(group, plan);
     }
+    drop(progress);
     if args.export {
         let lines = plan::lines(&plans, args.group.len() != 1);
         lines.iter().try_for_each(|line| output.line(line))?;
