@@ -153,9 +153,14 @@ fn what_is_produced_is_there() {
         }
         check_quantiles(&report, "late_us");
         if has_kcat() {
-            let sizes = sizes(&node, name);
-            assert_eq!(sizes.len() as f64, records, "{name}");
-            assert!(sizes.iter().all(|size| *size == 100), "{name}");
+            // Without acks=all the last ones are answered before they are flushed and can be read.
+            let mut found = Vec::new();
+            node.wait_until("shows all that was written", || {
+                found = sizes(&node, name);
+                found.len() as f64 >= records
+            });
+            assert_eq!(found.len() as f64, records, "{name}");
+            assert!(found.iter().all(|size| *size == 100), "{name}");
         }
     }
 }

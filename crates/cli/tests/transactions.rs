@@ -391,7 +391,8 @@ fn a_transaction_is_aborted_when_its_time_is_over() {
     settings.push("transaction.abort.timed.out.transaction.cleanup.interval.ms=100");
     let mut node = Node::start(&settings);
     create(&node, "out", 1, &[]);
-    let timed = [("transaction.timeout.ms", "1500")];
+    // Long enough for a busy machine to look in between.
+    let timed = [("transaction.timeout.ms", "6000")];
     let other = writer(&node, "other", &[]);
     for over_a_kill in [false, true] {
         let slow = writer(&node, "slow", &timed);
