@@ -164,6 +164,12 @@ const DIFFERENCES: &[Difference] = &[
     ),
     (
         "FindCoordinatorRequest",
+        &["unknown kind"],
+        &["throttle_time_ms: 0 |"],
+        "Apache's FindCoordinatorRequest.getErrorResponse loses the time on the way; the connection pauses all the same",
+    ),
+    (
+        "FindCoordinatorRequest",
         &["transaction"],
         &[],
         NO_TRANSACTIONS,
@@ -226,6 +232,17 @@ const DIFFERENCES: &[Difference] = &[
         &["rolls by a full index: rolls by a full index"],
         &[],
         "a smaller segment.index.bytes counts for the segment that is written; at Apache for the next",
+    ),
+    (
+        "AlterClientQuotasRequest",
+        &[
+            "good and bad",
+            "good and bad, only asked",
+            "ip and user",
+            "ip and user, only asked",
+        ],
+        &["entries["],
+        "Apache answers in the order of its hash tables; here it is that of the request, kinds by name",
     ),
     (
         "IncrementalAlterConfigsRequest",

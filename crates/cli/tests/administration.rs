@@ -257,6 +257,26 @@ fn the_oldest_level_is_raised_too() {
     }
 }
 
+#[test]
+fn a_broker_is_forgotten_and_comes_back_with_its_next_start() {
+    let mut node = Node::start(&[]);
+    create(&node, "t");
+    let unregister = |node: &Node, broker_id| {
+        let request = UnregisterBrokerRequest { broker_id };
+        call(node, &request, 0).error_code
+    };
+    for id in [0, 2, -1, i32::MIN, i32::MAX] {
+        assert_eq!(unregister(&node, id), 102, "{id}");
+    }
+    assert_eq!(unregister(&node, 1), NONE);
+    assert_eq!(unregister(&node, 1), 102);
+    assert!(node.log_text().contains("this broker was unregistered"));
+    node.kill();
+    node.restart();
+    assert_eq!(elect(&node, 0, "t", 0), (0, 84), "it leads again");
+    assert_eq!(elect(&node, 0, "t", 1), (0, 84));
+}
+
 /// Apache's own tools, with what they print for their own broker.
 #[test]
 #[ignore = "needs KAFKA_HOME"]

@@ -7,10 +7,12 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use harness::{Node, PATIENCE};
+use ottla_protocol::Request;
 use ottla_protocol::header::request_frame;
 use ottla_protocol::messages::{
     AlterClientQuotasEntityData, AlterClientQuotasOpData, AlterClientQuotasRequest,
-    AlterClientQuotasRequestEntryData,
+    AlterClientQuotasRequestEntryData, DescribeConfigsRequest, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResource, IncrementalAlterableConfig,
 };
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -326,8 +328,30 @@ fn limit_everybody(node: &Node) {
         }],
         validate_only: false,
     };
+    send_raw(node, &request);
+}
+
+/// Clients push their metrics when they are asked for them.
+fn ask_for_metrics(node: &Node) {
+    let set = |(name, value): (&'static str, &'static str)| IncrementalAlterableConfig {
+        name: name.into(),
+        config_operation: 0,
+        value: Some(value.into()),
+    };
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![IncrementalAlterConfigsResource {
+            resource_type: DescribeConfigsRequest::CLIENT_METRICS,
+            resource_name: "all".into(),
+            configs: [("metrics", "*"), ("interval.ms", "200")].map(set).into(),
+        }],
+        validate_only: false,
+    };
+    send_raw(node, &request);
+}
+
+fn send_raw<R: Request>(node: &Node, request: &R) {
     let mut stream = node.connect();
-    let frame = request_frame(&request, 1, 1, None).unwrap();
+    let frame = request_frame(request, 1, 1, None).unwrap();
     stream.write_all(&frame).unwrap();
     stream.read_exact(&mut [0; 4]).unwrap();
 }
@@ -344,8 +368,9 @@ fn every_documented_metric_is_shown() {
         })
         .collect();
     assert!(documented.len() > 50, "{documented:?}");
-    let node = Node::start(&[]);
+    let node = Node::start(&["ottla.client.telemetry=true"]);
     limit_everybody(&node);
+    ask_for_metrics(&node);
     create(&node, "shown", 1, &[]);
     send(&producer(&node, &[]), "shown", 0..10);
     // Joining begins with a refusal, MEMBER_ID_REQUIRED: an error to be counted.
@@ -362,7 +387,9 @@ fn every_documented_metric_is_shown() {
         send(&transactional, "shown", 0..1);
         transactional.commit_transaction(PATIENCE).unwrap();
         page = node.http("/metrics").unwrap();
-        page.contains("# TYPE ottla_transactional_ids ")
+        let shown = ["ottla_transactional_ids", "ottla_client_metric"];
+        let is_shown = |name: &&str| page.contains(&format!("# TYPE {name} "));
+        shown.iter().all(is_shown)
     });
     let shown: BTreeSet<(String, String)> = page
         .lines()

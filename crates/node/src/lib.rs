@@ -16,6 +16,7 @@
 //! | log directories: replicas that move between them, one that fails, what the controller is told | `moves`, `directory_watch`, `assignments` |
 //! | what happens when the level of the metadata rises | `level` |
 //! | how much a client may ask for | `quotas` |
+//! | what clients tell of themselves | `telemetry` |
 //! | what is measured and said | `metrics`, `samples`, `log_levels` |
 
 mod node;
@@ -43,6 +44,7 @@ mod directory_watch;
 mod level;
 mod throttle;
 mod quotas;
+mod telemetry;
 mod metrics;
 mod samples;
 mod log_levels;
@@ -92,3 +94,4 @@ pub use partitions::{
 pub use quorum::{ControllerHandle, ImageFeed};
 pub use quotas::{ConnectionMeter, ConnectionRates, MutationMeter, Quota, Quotas};
 pub use services::{BrokerState, Configured, Services, is_cordoned, random_i32, random_uuid};
+pub use telemetry::{Push, Subscribed, Telemetry, TelemetryClient};

@@ -98,6 +98,12 @@ definitions! {
     MUTATION_TOKENS = Gauge "kafka_server_controllermutation_tokens" "kafka.server:type=ControllerMutation,user=,client-id=,tokens" "Partitions that may be made or deleted at once.";
     MUTATION_PAUSE = Gauge "kafka_server_controllermutation_throttle_time" "kafka.server:type=ControllerMutation,user=,client-id=,throttle-time" "Milliseconds of the pauses that controller_mutation_rate asked for, on average.";
     MUTATION_QUEUE = Gauge "kafka_server_controllermutation_queue_size" "kafka.server:type=ControllerMutation,queue-size" "Connections that are not read because of controller_mutation_rate.";
+    CLIENT_METRIC = Gauge "ottla_client_metric" "" "What clients push (KIP-714) while ottla.client.telemetry is on: a value for each metric, client and the attributes that the client gives it; deltas are added up, histograms have `.sum` and `.count`.";
+    TELEMETRY_CLIENTS = Gauge "kafka_server_client_metrics_instance_count" "kafka.server:type=client-metrics,instance-count" "Clients that have asked for a subscription to push metrics, and are there.";
+    TELEMETRY_UNKNOWN = Counter "kafka_server_client_metrics_unknown_subscription_request_count" "kafka.server:type=client-metrics,unknown-subscription-request-count" "Pushes refused because the client's subscription had changed.";
+    TELEMETRY_THROTTLED = Counter "kafka_server_client_metrics_throttle_count" "kafka.server:type=client-metrics,throttle-count" "Requests about metrics refused because they came before their time.";
+    TELEMETRY_TAKEN = Counter "kafka_server_client_metrics_plugin_export_count" "kafka.server:type=client-metrics,plugin-export-count" "Pushes taken in.";
+    TELEMETRY_UNREADABLE = Counter "kafka_server_client_metrics_plugin_error_count" "kafka.server:type=client-metrics,plugin-error-count" "Pushes that could not be read.";
     CONNECTIONS_HELD = Gauge "ottla_connections_held_by_rate" "" "Connections that are kept without an answer until they are closed, because their address opens more than its connection_creation_rate.";
     CONNECTIONS_THROTTLED = Counter "ottla_connections_refused_by_rate_total" "" "Connections that were closed for the same reason.";
     CONNECTIONS = Gauge "kafka_server_socket_server_metrics_connection_count" "kafka.server:type=socket-server-metrics,connection-count" "Open connections.";

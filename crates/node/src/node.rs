@@ -48,6 +48,7 @@ use crate::quorum::{self, CannotStart, ImageFeed, Registration, Started, Subscri
 use crate::quotas::Quotas;
 use crate::room::Room;
 use crate::services::{BrokerState, Configured, Services, random_uuid};
+use crate::telemetry::Telemetry;
 use crate::upkeep;
 
 /// The feature that says how transactions end.
@@ -211,6 +212,10 @@ impl Node {
                 usize::try_from(settings.logs.fetch_session_slots).unwrap_or(0),
             ),
             cleaner: Cleaner::new(&partitions, clock.clone(), settings.cleaner.clone()),
+            telemetry: Telemetry::new(
+                settings.ottla.client_telemetry,
+                settings.quotas.telemetry_bytes_max,
+            ),
             levels_changed: Notify::new(),
             quotas: Arc::new(Quotas::new(&settings.quotas, clock.clone())),
             clock,
@@ -318,6 +323,7 @@ impl Node {
             .map_err(|panic| StartFailed::Io("take in the metadata", panic.into()))?;
         lead_coordinators(&services, &services.image());
         services.quotas.take_in(&services.image().quotas);
+        services.telemetry.take_in(&services.image().configs);
         let offset = services.image().provenance.end_offset - 1;
         self.registration
             .unfence(&services.controller, epoch, offset)
@@ -700,6 +706,10 @@ fn subscribers(services: &Arc<Services>) -> Vec<Subscriber> {
         }
         if published.changes.features {
             services.levels_changed.notify_one();
+        }
+        let subscribes = |resource: &Resource| resource.kind == ResourceKind::ClientMetrics;
+        if published.changes.configs.iter().any(subscribes) {
+            services.telemetry.take_in(&published.image.configs);
         }
         if published.changes.quotas {
             services.quotas.take_in(&published.image.quotas);

@@ -27,6 +27,7 @@ impl Services {
         page.plain(OPEN_FILES_MAX, files.n_max() as f64);
         page.plain(FILES_CLOSED, files.n_closed() as f64);
         self.quotas.write(page);
+        self.telemetry.write(page, self.quotas.now_ms());
         self.write_logs(page);
         self.write_cleaner(page);
         self.write_cluster(page, &self.image());

@@ -28,6 +28,7 @@ use crate::opening::Opening;
 use crate::partitions::{FetchSessions, Partition, Partitions};
 use crate::quorum::{ControllerHandle, ImageFeed};
 use crate::quotas::{MutationMeter, Quotas};
+use crate::telemetry::Telemetry;
 
 /// `kafka.server:type=KafkaServer,name=BrokerState`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,7 @@ pub struct Services {
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) on_demand: OnDemand,
     pub(crate) quotas: Arc<Quotas>,
+    pub(crate) telemetry: Telemetry,
     /// Told when finalized features have changed.
     pub(crate) levels_changed: Notify,
     pub(crate) metrics: Arc<Metrics>,
@@ -144,6 +146,10 @@ impl Services {
 
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
+    }
+
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     /// What a request that makes or deletes partitions takes of its client's quota.

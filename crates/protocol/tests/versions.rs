@@ -118,6 +118,8 @@ fn every_api_has_the_versions_of_kafka_4_3() {
         ConsumerGroupHeartbeatRequest
         ConsumerGroupDescribeRequest
         ControllerRegistrationRequest
+        GetTelemetrySubscriptionsRequest
+        PushTelemetryRequest
         ListConfigResourcesRequest
         DescribeTopicPartitionsRequest
         AddRaftVoterRequest
@@ -188,6 +190,8 @@ fn every_api_has_the_versions_of_kafka_4_3() {
         68 ConsumerGroupHeartbeat 0-1 0
         69 ConsumerGroupDescribe 0-1 0
         70 ControllerRegistration 0-0 0
+        71 GetTelemetrySubscriptions 0-0 0
+        72 PushTelemetry 0-0 0
         74 ListConfigResources 0-1 0
         75 DescribeTopicPartitions 0-0 0
         80 AddRaftVoter 0-1 0

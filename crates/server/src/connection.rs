@@ -121,6 +121,9 @@ impl Connection {
             Ok(()) => Outcome::ToDataPlane(Box::new(self)),
             Err(end) => {
                 self.end_pause(|_| true);
+                if let Some(instance) = self.session.telemetry.lock().take() {
+                    self.shared.services.telemetry().forget(instance);
+                }
                 Outcome::End(end)
             }
         }

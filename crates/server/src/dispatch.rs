@@ -56,6 +56,12 @@ pub(crate) fn start(
             api.name
         ));
     }
+    if !api.is_on(services) {
+        return Err(format!(
+            "{} is not enabled (ottla.client.telemetry)",
+            api.name
+        ));
+    }
     let is_served = api.served.contains(&version);
     if !is_served && key != API_VERSIONS {
         return Err(format!("{} version {version} is not supported", api.name));

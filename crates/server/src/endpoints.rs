@@ -109,6 +109,8 @@ mod tests {
             local: "[::ffff:10.0.0.1]:9092".parse().expect("address"),
             undecided: Default::default(),
             pause: Default::default(),
+            software: Default::default(),
+            telemetry: Default::default(),
             last_client_id: Default::default(),
         };
         let registered = Endpoint {

@@ -329,6 +329,8 @@ impl Listener {
             local,
             undecided: Default::default(),
             pause: Default::default(),
+            software: Default::default(),
+            telemetry: Default::default(),
             last_client_id: Default::default(),
         });
         let connection = Connection::new(stream, session, self.shared.clone());

@@ -41,6 +41,8 @@ pub struct Api {
     pub overlap: Overlap,
     /// Whether the handler touches a partition's disk: then it is served on the data plane.
     pub wants_disk: bool,
+    /// Served only while `ottla.client.telemetry` is on.
+    pub is_telemetry: bool,
     pub(crate) run: Run,
 }
 
@@ -53,6 +55,16 @@ impl Api {
     const fn overlaps(mut self, overlap: Overlap) -> Self {
         self.overlap = overlap;
         self
+    }
+
+    const fn telemetry(mut self) -> Self {
+        self.is_telemetry = true;
+        self
+    }
+
+    /// Whether it is served here and now.
+    pub(crate) fn is_on(&self, services: &Services) -> bool {
+        !self.is_telemetry || services.telemetry().is_enabled()
     }
 
     const fn on_disk(mut self) -> Self {
@@ -94,6 +106,7 @@ macro_rules! api {
             door: Door::$door,
             overlap: Overlap::Alone,
             wants_disk: false,
+            is_telemetry: false,
             run: $run,
         }
     };
@@ -143,10 +156,13 @@ pub static APIS: &[Api] = &[
     api!(UpdateFeaturesRequest,         0..=2,  Both,   api::cluster::update_features::handle),
     api!(DescribeClusterRequest,        0..=2,  Both,   api::cluster::describe_cluster::handle).overlaps(Look),
     api!(DescribeProducersRequest,      0..=0,  Broker, api::data::describe_producers::handle).on_disk(),
+    api!(UnregisterBrokerRequest,       0..=0,  Both,   api::cluster::unregister_broker::handle),
     api!(DescribeTransactionsRequest,   0..=0,  Broker, api::txn::describe_transactions::handle),
     api!(ListTransactionsRequest,       0..=2,  Broker, api::txn::list_transactions::handle),
     api!(ConsumerGroupHeartbeatRequest, 0..=1,  Broker, api::group::consumer_group_heartbeat::handle),
     api!(ConsumerGroupDescribeRequest,  0..=1,  Broker, api::group::consumer_group_describe::handle),
+    api!(GetTelemetrySubscriptionsRequest, 0..=0, Broker, api::telemetry::get_telemetry_subscriptions::handle).telemetry(),
+    api!(PushTelemetryRequest,          0..=0,  Broker, api::telemetry::push_telemetry::handle).telemetry(),
     api!(ListConfigResourcesRequest,    0..=1,  Broker, api::config::list_config_resources::handle),
     api!(DescribeTopicPartitionsRequest, 0..=0, Broker, api::cluster::describe_topic_partitions::handle).overlaps(Look),
 ];

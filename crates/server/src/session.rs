@@ -1,11 +1,11 @@
 //! Who is on the line: facts of one connection that every request on it shares.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ottla_metadata::quotas::QuotaKind;
-use ottla_protocol::Text;
+use ottla_protocol::{Text, Uuid};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
@@ -22,6 +22,10 @@ pub(crate) struct Session {
     pub local: SocketAddr,
     pub undecided: Undecided,
     pub pause: Pause,
+    /// The name and version of the client's software, as it introduced itself.
+    pub software: OnceLock<[Text; 2]>,
+    /// Who pushes metrics on this connection.
+    pub telemetry: parking_lot::Mutex<Option<Uuid>>,
     /// The last one that was named: almost always the next, too.
     pub last_client_id: parking_lot::Mutex<Text>,
 }

@@ -16,6 +16,7 @@ mod offsets;
 mod settings;
 mod limits;
 mod effects;
+mod administration;
 mod denied;
 
 use std::collections::BTreeMap;
@@ -84,6 +85,7 @@ impl Story<'_> {
         match only {
             Some("limits") => return self.limits(),
             Some("effects") => return self.effects(),
+            Some("administration") => return self.administration(),
             _ => {}
         }
         self.api_versions();
@@ -101,6 +103,7 @@ impl Story<'_> {
         self.cluster();
         self.describe_topic_partitions();
         self.delete_topics();
+        self.administration();
         self.denied();
     }
 

@@ -242,6 +242,12 @@ impl GroupLedger {
     fn durable(&self) -> impl PartialEq + std::fmt::Debug + '_ {
         let consumers = self.consumers.iter();
         let consumers: Vec<_> = consumers.map(|(id, group)| (id, group.durable())).collect();
-        (&self.saved, consumers, &self.others, &self.offsets)
+        // What was known by its offsets only, and has none any more, is on its way out.
+        let is_there = |(id, saved): &(&Arc<str>, &Saved)| {
+            let has_offsets = self.offsets.of_group(id).is_some() || self.offsets.has_pending(id);
+            has_offsets || **saved != Saved::Simple
+        };
+        let saved: Vec<_> = self.saved.iter().filter(is_there).collect();
+        (saved, consumers, &self.others, &self.offsets)
     }
 }

@@ -59,7 +59,7 @@ impl Catalogue {
             Scope::Node => HONOURED_BY_NODE.contains(name),
             Scope::Topic => honoured_by_topic().any(|honoured| honoured == name),
             Scope::Group => HONOURED_BY_GROUPS.contains(&name),
-            Scope::ClientMetrics => false,
+            Scope::ClientMetrics => true,
         }
     }
 

@@ -397,12 +397,13 @@ settings! {
 }
 
 settings! {
-    /// Over which time client quotas are measured.
+    /// Over which time client quotas are measured, and what clients may push.
     pub struct QuotaSettings {
         window_num: i32 = "quota.window.num",
         window_seconds: i32 = "quota.window.size.seconds",
         controller_window_num: i32 = "controller.quota.window.num",
         controller_window_seconds: i32 = "controller.quota.window.size.seconds",
+        telemetry_bytes_max: i32 = "telemetry.max.bytes",
     }
 }
 
@@ -513,6 +514,7 @@ settings! {
         /// Zero: they are not told from others.
         cold_read_threads: i32 = "ottla.cold.read.threads",
         append_mode: String = "ottla.append.mode",
+        client_telemetry: bool = "ottla.client.telemetry",
         /// `host:port`; empty switches HTTP off.
         http_listener: String = "ottla.http.listener",
         auto_format: bool = "ottla.auto.format",

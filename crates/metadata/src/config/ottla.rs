@@ -47,6 +47,13 @@ pub(super) static OTTLA: &[Definition] = &[
              that a slow disk holds up its own partitions only.",
         )
         .shown_when_set(),
+    boolean("ottla.client.telemetry", "false")
+        .doc(
+            "Whether clients are told that they may push their metrics (KIP-714), for the subscriptions \
+             of `kafka-client-metrics.sh`. What they push is shown on `/metrics` as \
+             `ottla_client_metric`. Needs `ottla.http.listener`.",
+        )
+        .shown_when_set(),
     string("ottla.http.listener", "127.0.0.1:9464")
         .doc("Where health and metrics are served over HTTP: `host:port`; empty switches it off.")
         .shown_when_set(),

@@ -369,10 +369,7 @@ impl Mutations for MutationMeter {
         }
         self.pause = Some((pause_ms, now_ms));
         match self.is_strict {
-            true => Err(Refused::new(
-                Refusal::ThrottlingQuotaExceeded,
-                "The throttling quota has been exceeded.",
-            )),
+            true => Err(Refusal::ThrottlingQuotaExceeded.into()),
             false => Ok(()),
         }
     }
@@ -396,6 +393,7 @@ mod tests {
             window_seconds: 1,
             controller_window_num: 11,
             controller_window_seconds: 1,
+            telemetry_bytes_max: 1000,
         };
         Arc::new(Quotas::new(&settings, Clock::default()))
     }

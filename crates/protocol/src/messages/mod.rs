@@ -46,6 +46,8 @@ mod incremental_alter_configs;
 mod list_config_resources;
 mod describe_log_dirs;
 mod describe_quorum;
+mod get_telemetry_subscriptions;
+mod push_telemetry;
 
 // Transactions.
 mod add_partitions_to_txn;
@@ -135,6 +137,7 @@ pub use envelope::*;
 pub use fetch::*;
 pub use fetch_snapshot::*;
 pub use find_coordinator::*;
+pub use get_telemetry_subscriptions::*;
 pub use heartbeat::*;
 pub use incremental_alter_configs::*;
 pub use init_producer_id::*;
@@ -151,6 +154,7 @@ pub use offset_delete::*;
 pub use offset_fetch::*;
 pub use offset_for_leader_epoch::*;
 pub use produce::*;
+pub use push_telemetry::*;
 pub use remove_raft_voter::*;
 pub use sasl_authenticate::*;
 pub use sasl_handshake::*;

@@ -89,6 +89,8 @@ macro_rules! every_message {
         $apply!(FetchSnapshotResponse);
         $apply!(FindCoordinatorRequest);
         $apply!(FindCoordinatorResponse);
+        $apply!(GetTelemetrySubscriptionsRequest);
+        $apply!(GetTelemetrySubscriptionsResponse);
         $apply!(HeartbeatRequest);
         $apply!(HeartbeatResponse);
         $apply!(IncrementalAlterConfigsRequest);
@@ -123,6 +125,8 @@ macro_rules! every_message {
         $apply!(OffsetForLeaderEpochResponse);
         $apply!(ProduceRequest);
         $apply!(ProduceResponse);
+        $apply!(PushTelemetryRequest);
+        $apply!(PushTelemetryResponse);
         $apply!(RemoveRaftVoterRequest);
         $apply!(RemoveRaftVoterResponse);
         $apply!(SaslAuthenticateRequest);

@@ -7,6 +7,7 @@ pub(crate) mod topic;
 pub(crate) mod config;
 pub(crate) mod quota;
 pub(crate) mod replica;
+pub(crate) mod telemetry;
 pub(crate) mod txn;
 pub(crate) mod quorum;
 
@@ -86,9 +87,11 @@ pub(crate) fn code_of<T>(outcome: &Result<T, Refusal>) -> i16 {
         .map_or_else(|refusal| refusal.code(), |_| NONE)
 }
 
-/// The words of a refusal, where success has none.
+/// The words of a refusal, where success has none; a quota that is used up says no more than that.
 pub(crate) fn words<T>(outcome: &Result<T, Refused>) -> Option<Text> {
-    outcome.as_ref().err().map(|refused| refused.words().into())
+    let refused = outcome.as_ref().err()?;
+    let is_quota = refused.refusal == Refusal::ThrottlingQuotaExceeded;
+    (!is_quota).then(|| refused.words().into())
 }
 
 /// Counts what went wrong (Kafka's ErrorsPerSec).

@@ -13,7 +13,7 @@ use super::member::Held;
 use super::{ConsumerGroup, Member};
 use crate::group::TopicImage;
 use crate::group::assign::Partitions;
-use crate::group::classic::{ClassicGroup, Member as ClassicMember};
+use crate::group::classic::{ClassicGroup, ClassicState, Member as ClassicMember};
 use crate::group::embedded;
 use crate::group::records::GroupRecord;
 use crate::group::records::consumer::{ClassicMemberMetadata, ClassicProtocol};
@@ -73,7 +73,12 @@ impl ConsumerGroup {
             group.target.insert(known.id.clone(), given);
             group.put(member);
         }
-        group.metadata_hash = hashes.of_group(group.subscribed.keys(), topics);
+        // In the midst of a rebalance nobody may have anything: the group counts as one whose topics
+        // have changed, so that all is shared out anew even if the newcomer wants nothing else than
+        // the static member whose place it takes.
+        if classic.state() == ClassicState::Stable {
+            group.metadata_hash = hashes.of_group(group.subscribed.keys(), topics);
+        }
         Ok(group)
     }
 

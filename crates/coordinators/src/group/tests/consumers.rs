@@ -101,7 +101,10 @@ impl Consumer {
                         .collect();
                 }
             }
-            Some(Refusal::FencedMemberEpoch | Refusal::UnknownMemberId) => self.restart(),
+            // With its group deleted, an application has to start anew.
+            Some(
+                Refusal::FencedMemberEpoch | Refusal::UnknownMemberId | Refusal::GroupIdNotFound,
+            ) => self.restart(),
             Some(_) => self.says_all = true,
         }
     }

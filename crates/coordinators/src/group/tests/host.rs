@@ -239,6 +239,8 @@ impl Host {
 #[derive(Clone)]
 pub(super) struct SomeTopics {
     by_name: BTreeMap<Text, (Uuid, i32)>,
+    /// Names that were there before.
+    former: BTreeSet<Text>,
     version: i64,
     created: i64,
 }
@@ -247,6 +249,7 @@ impl Default for SomeTopics {
     fn default() -> Self {
         let mut topics = Self {
             by_name: BTreeMap::new(),
+            former: BTreeSet::new(),
             version: 100,
             created: 0,
         };
@@ -266,7 +269,7 @@ impl SomeTopics {
             .trim_start_matches(char::is_alphabetic)
             .parse()
             .unwrap_or(0);
-        let again = if self.version > 110 {
+        let again = if self.former.contains(name) {
             1_000 * self.version
         } else {
             0
@@ -285,6 +288,7 @@ impl SomeTopics {
 
     pub(super) fn remove(&mut self, name: &str) -> Uuid {
         self.version += 1;
+        self.former.insert(name.into());
         self.by_name
             .remove(name)
             .map(|(id, _)| id)

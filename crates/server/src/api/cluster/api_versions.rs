@@ -39,10 +39,16 @@ pub(crate) async fn handle(
             ..Default::default()
         };
     }
+    if call.version >= SOFTWARE_SINCE {
+        // Not to keep the frame alive in which they came.
+        let words = names.map(|name| Text::from(&**name));
+        let _ = call.session.software.set(words);
+    }
     let is_controllers = Endpoints::new(services, call).is_controllers();
     let listed = APIS
         .iter()
-        .filter(|api| !is_controllers || api.door == Door::Both);
+        .filter(|api| !is_controllers || api.door == Door::Both)
+        .filter(|api| api.is_on(services));
     let image = services.image();
     ApiVersionsResponse {
         api_keys: listed.map(range).collect(),

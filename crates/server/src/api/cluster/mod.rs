@@ -6,3 +6,4 @@ pub(crate) mod describe_cluster;
 pub(crate) mod describe_topic_partitions;
 mod picture;
 pub(crate) mod update_features;
+pub(crate) mod unregister_broker;

@@ -56,10 +56,11 @@ pub(crate) async fn handle(
 }
 
 fn respond(version: i16, names: Vec<Text>, outcome: Result<(), Refused>) -> UpdateFeaturesResponse {
+    // Kafka's name of no error, where there is no error.
     let result = |feature| UpdatableFeatureResult {
         feature,
         error_code: NONE,
-        error_message: None,
+        error_message: Some(Text::from_static("NONE")),
     };
     let results = match outcome.is_ok() && version <= RESULTS_UNTIL {
         true => names.into_iter().map(result).collect(),

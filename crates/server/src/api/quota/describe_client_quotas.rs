@@ -29,7 +29,7 @@ pub(crate) async fn handle(
     count_errors(services, call, [code(&filter)].into_iter());
     DescribeClientQuotasResponse {
         error_code: code(&filter),
-        error_message: words(&filter),
+        error_message: Some(words(&filter).unwrap_or_default()),
         entries: filter.ok().map(|filter| {
             let image = services.image();
             let entries = image.quotas.find(&filter).map(entry);

@@ -9,7 +9,7 @@ use ottla_protocol::messages::{
     ReassignablePartitionResponse, ReassignableTopic, ReassignableTopicResponse,
 };
 
-use crate::api::{code, code_of, count_errors, within, words};
+use crate::api::{code, code_of, count_errors, within};
 use crate::session::Call;
 
 pub(crate) async fn handle(
@@ -74,7 +74,11 @@ fn response((topic, outcomes): (String, Vec<(i32, Outcome<()>)>)) -> Reassignabl
             .map(|(partition_index, outcome)| ReassignablePartitionResponse {
                 partition_index,
                 error_code: code(&outcome),
-                error_message: words(&outcome),
+                // The code alone where there is nothing to add to it, as Kafka has it here.
+                error_message: outcome
+                    .err()
+                    .and_then(|refused| refused.message)
+                    .map(Into::into),
             })
             .collect(),
     }

@@ -15,6 +15,7 @@ pub(crate) async fn handle(
     request: ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
     ListPartitionReassignmentsResponse {
+        error_message: None,
         topics: moving(&services.image(), &request),
         ..Default::default()
     }

@@ -185,7 +185,7 @@ impl World {
 
     /// A static member of a classic group stays in though it has not joined the generation, and what
     /// it reads may be another's already: it hears of it with its next heartbeat, as with Kafka.
-    fn was_passed_over(&self, client: &Client) -> bool {
+    pub(super) fn was_passed_over(&self, client: &Client) -> bool {
         let live = self.host.ledger.live.get(GROUP);
         let is_behind = live.is_some_and(|group| group.generation() != client.epoch);
         client.instance.is_some() && is_behind

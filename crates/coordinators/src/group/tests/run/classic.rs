@@ -56,8 +56,10 @@ impl World {
         }
         // Thrown out without hearing of it, it comes back under its id: a consumer group takes it in
         // as a new member (as Kafka's does), and it drops what it reads with its new assignment.
-        let is_known = self.knows(&self.clients[at].id);
-        self.clients[at].is_unsettled |= !is_known && !self.clients[at].using.is_empty();
+        // So does a static one that a generation of a classic group has passed over.
+        let client = &self.clients[at];
+        let is_behind = !self.knows(&client.id) || self.was_passed_over(client);
+        self.clients[at].is_unsettled |= is_behind && !self.clients[at].using.is_empty();
         let client = &self.clients[at];
         let topics = self.host.topics.clone();
         let metadata = leader::metadata(client, &topics);

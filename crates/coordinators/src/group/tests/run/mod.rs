@@ -34,7 +34,7 @@ use totals::Totals;
 use world::World;
 
 /// Enough for a change that breaks something to be noticed at once, and no more than seconds.
-const SEEDS_BY_DEFAULT: u64 = 12;
+const SEEDS_BY_DEFAULT: u64 = 4;
 const STEPS_BY_DEFAULT: u64 = 1000;
 /// From so many seeds on each thing that can happen must have happened.
 const SEEDS_FOR_ALL: u64 = 1000;

@@ -12,7 +12,7 @@ use ottla_protocol::{Refusal, Text, Uuid};
 
 use super::client::Speaks;
 use super::world::{GROUP, World};
-use crate::group::{GroupReply, Topics};
+use crate::group::{GroupReply, TopicImage, Topics};
 
 /// By topic and partition.
 type Committed = BTreeMap<(Text, i32), i64>;
@@ -74,13 +74,20 @@ impl World {
         if reads.is_empty() {
             return;
         }
-        let (topic_id, partition) = self.chance.one_of(&reads);
+        let (topic_id, mut partition) = self.chance.one_of(&reads);
         let Some(name) = self.host.topics.name(topic_id) else {
             return;
         };
+        // Now and then it is late, or wrong.
+        let is_late = self.chance.once_in(10);
+        if self.chance.once_in(10) {
+            let n = self.host.topics.n_partitions(&name);
+            partition = self.chance.below(n as usize) as i32;
+        }
         let client = &self.clients[at];
         let is_of_consumer = client.speaks == Speaks::Consumer;
-        let (member, instance, epoch) = (client.id.clone(), client.instance.clone(), client.epoch);
+        let (member, instance) = (client.id.clone(), client.instance.clone());
+        let epoch = client.epoch - i32::from(is_late);
         let is_known = self.knows(&member);
         self.granted.last_offset += 1;
         let offset = self.granted.last_offset;

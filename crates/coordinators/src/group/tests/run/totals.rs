@@ -51,7 +51,6 @@ const ALL: &[&str] = &[
     "classic member UnreleasedPartitions",
     // Transitions within a protocol.
     "none > classic PreparingRebalance",
-    "none > consumer Reconciling",
     "none > consumer Stable",
     "classic Empty > classic PreparingRebalance",
     "classic PreparingRebalance > classic CompletingRebalance",

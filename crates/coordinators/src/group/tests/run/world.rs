@@ -25,6 +25,11 @@ const POLICIES: [MigrationPolicy; 8] = [
     MigrationPolicy::Downgrade,
     MigrationPolicy::Disabled,
 ];
+const FAILURES: [Refusal; 3] = [
+    Refusal::NotEnoughReplicas,
+    Refusal::NotLeaderOrFollower,
+    Refusal::KafkaStorageError,
+];
 /// Every so often the log is read again and compared.
 const LOG_EVERY: u64 = 100;
 const OFFSETS_EVERY: u64 = 25;
@@ -103,6 +108,7 @@ impl World {
         self.totals.count("operations");
         let n = self.totals.n("operations");
         let at = self.chance.below(self.clients.len());
+        let is_to_fail = self.host.fail.is_some();
         match self.chance.below(1000) {
             0..520 => self.act_or_start(at),
             520..620 => self.commit(at),
@@ -123,7 +129,7 @@ impl World {
             829..834 => self.remove_by_operator(at),
             834..885 => self.run_errands(),
             885..960 => self.let_time_pass(),
-            960..975 => self.host.fail = Some(Refusal::NotEnoughReplicas),
+            960..975 => self.host.fail = Some(self.chance.one_of(&FAILURES)),
             975..984 => self.reload(),
             984..989 => self.compact(),
             989..993 => self.change_settings(),
@@ -133,6 +139,9 @@ impl World {
         }
         let ms = self.chance.below(150) as u64;
         self.pass(ms);
+        if is_to_fail && self.host.fail.is_none() {
+            self.totals.count("append failed");
+        }
         self.check();
         if n.is_multiple_of(LOG_EVERY) {
             self.check_log();
