@@ -20,6 +20,14 @@ const EXACT: i8 = 0;
 const DEFAULT: i8 = 1;
 const SPECIFIED: i8 = 2;
 
+/// The order in which Kafka's table of limits lists them; tools show it as it comes.
+const ORDER: [&str; 4] = [
+    "request_percentage",
+    "producer_byte_rate",
+    "consumer_byte_rate",
+    "controller_mutation_rate",
+];
+
 pub(crate) async fn handle(
     services: &Services,
     call: &Call,
@@ -98,6 +106,8 @@ fn entry<'a>(
     (entity, limits): (&Entity, impl Iterator<Item = (&'a str, f64)>),
 ) -> DescribeClientQuotasEntryData {
     let entity = entity.iter();
+    let mut limits = limits.collect::<Vec<_>>();
+    limits.sort_by_key(|(key, _)| ORDER.iter().position(|one| one == key));
     DescribeClientQuotasEntryData {
         entity: entity
             .map(|(kind, name)| DescribeClientQuotasEntityData {
@@ -106,6 +116,7 @@ fn entry<'a>(
             })
             .collect(),
         values: limits
+            .into_iter()
             .map(|(key, value)| DescribeClientQuotasValueData {
                 key: key.into(),
                 value,
@@ -132,6 +143,25 @@ mod tests {
         };
         let filter = filter(&request).map_err(|refused| refused.words().to_owned());
         filter.map(|filter| filter.kinds.len())
+    }
+
+    #[test]
+    fn limits_come_in_kafkas_order() {
+        let sorted = [
+            "consumer_byte_rate",
+            "producer_byte_rate",
+            "request_percentage",
+        ];
+        let found = entry((&Entity::default(), sorted.map(|key| (key, 1.0)).into_iter()));
+        let keys = found.values.iter().map(|value| &*value.key);
+        assert_eq!(
+            keys.collect::<Vec<_>>(),
+            [
+                "request_percentage",
+                "producer_byte_rate",
+                "consumer_byte_rate"
+            ]
+        );
     }
 
     #[test]
