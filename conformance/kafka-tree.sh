@@ -11,7 +11,7 @@ case $version in
 esac
 mkdir -p "$dir"; dir=$(cd "$dir" && pwd)
 # With a number that grows when a tree gets more than it had.
-complete=$dir/complete-$version-2
+complete=$dir/complete-$version-3
 [ ! -e "$complete" ] || exit 0
 for need in java mvn; do command -v $need > /dev/null || { echo "kafka-tree.sh: $need is needed to lay out Apache Kafka; or name a tree in KAFKA_HOME" >&2; exit 1; }; done
 mkdir -p "$dir/bin" "$dir/config" "$dir/libs"
@@ -51,6 +51,7 @@ kafka-topics org.apache.kafka.tools.TopicCommand
 kafka-configs kafka.admin.ConfigCommand
 kafka-consumer-groups org.apache.kafka.tools.consumer.group.ConsumerGroupCommand
 kafka-console-producer org.apache.kafka.tools.ConsoleProducer
+kafka-producer-perf-test org.apache.kafka.tools.ProducerPerformance
 kafka-console-consumer org.apache.kafka.tools.consumer.ConsoleConsumer
 kafka-dump-log org.apache.kafka.tools.DumpLogSegments
 kafka-log-dirs org.apache.kafka.tools.LogDirsCommand
