@@ -1,4 +1,4 @@
-// Witness is what kill-run, swap-run, golden-dirs and soak-run see a broker with: it produces, commits and creates, and says afterwards what must be there.
+// Witness is what kill-run, txn-kill-run, swap-run, golden-dirs and soak-run see a broker with: it produces, commits and creates, and says afterwards what must be there.
 package main
 
 import (
@@ -19,6 +19,8 @@ type chore struct {
 
 var chores = []chore{
 	{"kill", "rounds of load, kill -9 and verification", kill},
+	{"exactly", "copiers that read, process and write are killed, and so is the broker: each record once", exactly},
+	{"copy", "such a copier", copying},
 	{"durable", "strace shows that an acknowledgement follows the fdatasync", durable},
 	{"fill", "fills a fresh broker with everything that swap-run compares", fill},
 	{"churn", "writes to topics that are compacted and shrink, and checks what is left", churn},
