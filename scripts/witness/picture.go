@@ -17,7 +17,8 @@ import (
 )
 
 // picture prints one sorted line per fact: topics with ids and settings, every record as a hash per partition, offsets by time, groups
-// and commits, dynamic settings. Two brokers on the same directory print the same.
+// with members and commits, dynamic settings, quotas, features, transactions and producers. Two brokers on the same directory print the
+// same.
 func picture(ctx context.Context, flags *flag.FlagSet, arguments []string) error {
 	bootstrap := flags.String("bootstrap", "", "HOST:PORT of the broker")
 	_ = flags.Parse(arguments) // ExitOnError
@@ -29,10 +30,18 @@ func picture(ctx context.Context, flags *flag.FlagSet, arguments []string) error
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
+	if err := awaitCoordinators(ctx, client); err != nil {
+		return err
+	}
 	var facts []string
 	say := func(format string, arguments ...any) { facts = append(facts, fmt.Sprintf(format, arguments...)) }
 	for _, part := range []func(context.Context, *kadm.Client, func(string, ...any)) error{topicFacts, configFacts, groupFacts} {
 		if err := part(ctx, admin, say); err != nil {
+			return err
+		}
+	}
+	for _, part := range rareFacts {
+		if err := part(ctx, client, say); err != nil {
 			return err
 		}
 	}
@@ -93,16 +102,6 @@ func configFacts(ctx context.Context, admin *kadm.Client, say func(string, ...an
 }
 
 func groupFacts(ctx context.Context, admin *kadm.Client, say func(string, ...any)) error {
-	// A coordinator that is still reading its log says so when it is asked for offsets, and lists nothing: ask for these two first.
-	for _, name := range []string{"readers", "offline"} {
-		commits, err := admin.FetchOffsets(ctx, name)
-		if err == nil && len(commits) == 0 {
-			err = errors.New("it has no commits")
-		}
-		if err != nil {
-			return fmt.Errorf("group %s: %w", name, err)
-		}
-	}
 	groups, err := again(func() (kadm.ListedGroups, error) { return admin.ListGroups(ctx) })
 	if err != nil {
 		return err
@@ -120,7 +119,7 @@ func groupFacts(ctx context.Context, admin *kadm.Client, say func(string, ...any
 	return nil
 }
 
-// recordFacts reads every topic that is not internal from its first record to its last.
+// recordFacts reads every topic that is not internal from its first record to its last, markers of transactions included.
 func recordFacts(ctx context.Context, bootstrap string, admin *kadm.Client, say func(string, ...any)) error {
 	topics, err := admin.ListTopics(ctx)
 	if err != nil {
@@ -152,7 +151,7 @@ func recordFacts(ctx context.Context, bootstrap string, admin *kadm.Client, say 
 			from[start.Topic][start.Partition] = kgo.NewOffset().At(start.Offset)
 		}
 	})
-	reader, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumePartitions(from))
+	reader, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumePartitions(from), kgo.KeepControlRecords())
 	if err != nil {
 		return err
 	}
