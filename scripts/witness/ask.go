@@ -102,28 +102,30 @@ func nameAt(prefix string, home, nPartitions int) string {
 
 // awaitCoordinators returns when the logs of groups and transactions have been read: who lists them before misses some.
 func awaitCoordinators(ctx context.Context, client *kgo.Client) error {
+	return errors.Join(awaitLog(ctx, client, "__consumer_offsets"), awaitLog(ctx, client, "__transaction_state"))
+}
+
+func awaitLog(ctx context.Context, client *kgo.Client, log string) error {
 	request := kmsg.NewPtrMetadataRequest()
 	request.Topics = nil // All of them.
 	metadata, err := again(func() (*kmsg.MetadataResponse, error) { return ask[*kmsg.MetadataResponse](ctx, client, request) })
 	if err != nil {
 		return err
 	}
+	once := func(name string) (int16, error) { return fetchCode(ctx, client, name) }
+	if log == "__transaction_state" {
+		once = func(name string) (int16, error) {
+			state, err := describeTransaction(ctx, client, name)
+			return state.ErrorCode, err
+		}
+	}
 	for _, topic := range metadata.Topics {
-		var once func(name string) (int16, error)
-		switch *topic.Topic {
-		case "__consumer_offsets":
-			once = func(name string) (int16, error) { return fetchCode(ctx, client, name) }
-		case "__transaction_state":
-			once = func(name string) (int16, error) {
-				state, err := describeTransaction(ctx, client, name)
-				return state.ErrorCode, err
-			}
-		default:
+		if *topic.Topic != log {
 			continue
 		}
 		for home := range topic.Partitions {
 			name := nameAt("probe-", home, len(topic.Partitions))
-			if _, err := settled(*topic.Topic+" is read", func() (int16, error) { return once(name) }); err != nil {
+			if _, err := settled(log+" is read", func() (int16, error) { return once(name) }); err != nil {
 				return err
 			}
 		}

@@ -25,6 +25,7 @@ var chores = []chore{
 	{"fill", "fills a fresh broker with everything that swap-run compares", fill},
 	{"muster", "groups of both protocols, quotas and settings, from one broker to the next", muster},
 	{"plot", "transactions in every state, from one broker to the next", plotChore},
+	{"gate", "a way to a port that can be taken away", gate},
 	{"churn", "writes to topics that are compacted and shrink, and checks what is left", churn},
 	{"transact", "fills topics by transactions, for golden-dirs", transact},
 	{"soak", "a mixed load for a long time: memory, descriptors and threads stay", soak},

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -79,7 +78,11 @@ func rule(ctx context.Context, client *kgo.Client, round int) error {
 			return err
 		}
 	}
-	return raise(ctx, client, "transaction.version", int16(1+round%2))
+	const up, safelyDown = 1, 2
+	if round%2 == 1 {
+		return raise(ctx, client, "transaction.version", 2, up)
+	}
+	return raise(ctx, client, "transaction.version", 1, safelyDown)
 }
 
 func alterQuota(ctx context.Context, client *kgo.Client, entity string, wanted, unwanted map[string]float64) error {
@@ -145,30 +148,24 @@ func alterSettings(ctx context.Context, client *kgo.Client, kind kmsg.ConfigReso
 	return nil
 }
 
-// raise brings a feature to a level, up or safely down.
-func raise(ctx context.Context, client *kgo.Client, feature string, level int16) error {
-	const up, down = 1, 2
-	for _, direction := range []int8{up, down} {
-		request := kmsg.NewPtrUpdateFeaturesRequest()
-		update := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
-		update.Feature, update.MaxVersionLevel, update.UpgradeType = feature, level, direction
-		request.TimeoutMillis, request.FeatureUpdates = 30_000, append(request.FeatureUpdates, update)
-		response, err := ask[*kmsg.UpdateFeaturesResponse](ctx, client, request)
-		if err != nil {
-			return err
+// raise brings a feature to a level.
+func raise(ctx context.Context, client *kgo.Client, feature string, level int16, direction int8) error {
+	request := kmsg.NewPtrUpdateFeaturesRequest()
+	update := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+	update.Feature, update.MaxVersionLevel, update.UpgradeType = feature, level, direction
+	request.TimeoutMillis, request.FeatureUpdates = 30_000, append(request.FeatureUpdates, update)
+	response, err := ask[*kmsg.UpdateFeaturesResponse](ctx, client, request)
+	if err != nil {
+		return err
+	}
+	code, message := response.ErrorCode, response.ErrorMessage
+	for _, result := range response.Results {
+		if result.ErrorCode != 0 {
+			code, message = result.ErrorCode, result.ErrorMessage
 		}
-		code, message := response.ErrorCode, response.ErrorMessage
-		for _, result := range response.Results {
-			if result.ErrorCode != 0 {
-				code, message = result.ErrorCode, result.ErrorMessage
-			}
-		}
-		if code == 0 {
-			return nil
-		}
-		if direction == down || kerr.ErrorForCode(code) != kerr.InvalidUpdateVersion {
-			return fmt.Errorf("%s to %d: %s %s", feature, level, codeName(code), text(message))
-		}
+	}
+	if code != 0 {
+		return fmt.Errorf("%s to %d: %s %s", feature, level, codeName(code), text(message))
 	}
 	return nil
 }

@@ -317,7 +317,8 @@ impl Carrier {
             if image.topics.partition(topic, partition).is_some() {
                 into.push((Arc::from(topic), partition));
             } else {
-                // Deleted: there is nothing that could end.
+                // Deleted: there is nothing that could end. (Kafka takes a partition without a leader
+                // for deleted, too; its transaction stays open there for ever.)
                 done.insert(topic, partition);
             }
         }
