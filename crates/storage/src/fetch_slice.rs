@@ -9,8 +9,11 @@ use crate::error::Fault;
 /// How far apart one looks whether a stretch is in memory: twice what the kernel reads ahead by
 /// itself. Each look costs half a microsecond.
 const LOOK_STEP: usize = 256 << 10;
-/// What is read at a time when a stretch is brought in.
-const CHUNK: usize = 128 << 10;
+/// How much the disk is asked for at once: what the kernel reads ahead by default, and so the least
+/// that it takes from one call.
+const ASK_STEP: usize = 128 << 10;
+/// How far apart one waits for the disk: half of that.
+const WAIT_STEP: usize = 64 << 10;
 /// How far beyond a stretch the disk goes on reading: who is far behind asks for that next.
 const AHEAD: u64 = 2 << 20;
 
@@ -65,18 +68,21 @@ impl FetchSlice {
         self.file.is_in_memory(self.position + at as u64)
     }
 
-    /// Reads all of it, so that it is in memory. Waits for the disk.
+    /// Has the disk read all of it into memory, and waits for that. Nothing is copied: a byte here and
+    /// there is waited for, and what lies between was asked for with it.
     pub fn bring_in(&self) -> Result<(), Fault> {
-        let length = self.length as u64;
-        self.file.begin_to_read(self.position, length + AHEAD);
-        let mut chunk = vec![0; CHUNK.min(self.length)];
-        let mut n_read = 0;
-        while n_read < self.length {
-            let n = chunk.len().min(self.length - n_read);
-            let into = chunk.get_mut(..n).unwrap_or_default();
-            match self.file.read_at(into, self.position + n_read as u64)? {
-                0 => break,
-                n => n_read += n,
+        let Some(last) = self.length.checked_sub(1) else {
+            return Ok(());
+        };
+        for at in (0..last).step_by(ASK_STEP) {
+            let n = ASK_STEP.min(self.length - at);
+            self.file.begin_to_read(self.position + at as u64, n as u64);
+        }
+        self.file
+            .begin_to_read(self.position + self.length as u64, AHEAD);
+        for at in (0..last).step_by(WAIT_STEP).chain([last]) {
+            if self.file.read_at(&mut [0], self.position + at as u64)? == 0 {
+                break;
             }
         }
         Ok(())
@@ -142,7 +148,12 @@ mod tests {
         assert!(slice.copy_in_memory().is_none());
         looks.0.lock().clear();
         slice.bring_in().unwrap();
-        assert_eq!(looks.0.lock().len(), 8, "an eighth of a MiB at a time");
+        let waits = [(DiskCall::Read, 1); 17];
+        assert_eq!(
+            *looks.0.lock(),
+            waits,
+            "a sixteenth of a MiB apart, and the end"
+        );
     }
 
     #[test]

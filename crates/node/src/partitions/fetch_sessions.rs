@@ -271,18 +271,18 @@ impl FetchSessions {
     }
 
     /// The session id to answer with, and for each wanted partition whether it is listed.
-    /// `fresh_id` is a random number for a session that begins here.
+    /// `fresh_id` draws a random number; it is asked only for a session that begins here.
     pub fn tell(
         &self,
         plan: &FetchPlan,
         told: &[Told],
-        fresh_id: i32,
+        fresh_id: impl FnOnce() -> i32,
         now: Instant,
     ) -> (i32, Vec<bool>) {
         match plan.kind {
             Kind::Sessionless => (NO_SESSION, vec![true; told.len()]),
             Kind::Full { uses_topic_ids } => {
-                let id = self.create(plan, told, uses_topic_ids, fresh_id, now);
+                let id = self.create(plan, told, uses_topic_ids, fresh_id(), now);
                 (id, vec![true; told.len()])
             }
             Kind::Incremental { id } => {
@@ -396,7 +396,7 @@ mod tests {
         let plan = sessions
             .plan(ask(0, 0, vec![wanted(0, 0), wanted(1, 0)]), now)
             .unwrap();
-        let (id, listed) = sessions.tell(&plan, &[quiet(5), quiet(5)], 77, now);
+        let (id, listed) = sessions.tell(&plan, &[quiet(5), quiet(5)], || 77, now);
         assert_eq!((id, listed), (77, vec![true, true]));
         id
     }
@@ -408,7 +408,7 @@ mod tests {
         let plan = sessions.plan(ask(id, 1, vec![]), now).unwrap();
         assert_eq!(plan.wanted.len(), 2);
         assert_eq!(
-            sessions.tell(&plan, &[quiet(5), quiet(6)], 1, now),
+            sessions.tell(&plan, &[quiet(5), quiet(6)], || 1, now),
             (id, vec![false, true])
         );
     }
@@ -423,12 +423,12 @@ mod tests {
             ..quiet(-1)
         };
         assert_eq!(
-            sessions.tell(&plan, &[erred, quiet(5)], 1, now).1,
+            sessions.tell(&plan, &[erred, quiet(5)], || 1, now).1,
             vec![true, false]
         );
         let plan = sessions.plan(ask(id, 2, vec![]), now).unwrap();
         assert_eq!(
-            sessions.tell(&plan, &[quiet(5), quiet(5)], 1, now).1,
+            sessions.tell(&plan, &[quiet(5), quiet(5)], || 1, now).1,
             vec![true, false]
         );
     }
@@ -447,7 +447,7 @@ mod tests {
                 },
                 quiet(5),
             ],
-            1,
+            || 1,
             now,
         );
         let plan = sessions.plan(ask(id, 2, vec![wanted(0, 9)]), now).unwrap();
@@ -484,10 +484,10 @@ mod tests {
         let (sessions, now) = (FetchSessions::new(1), Instant::now());
         begun(&sessions, now);
         let plan = sessions.plan(ask(0, 0, vec![wanted(0, 0)]), now).unwrap();
-        assert_eq!(sessions.tell(&plan, &[quiet(5)], 78, now).0, 0);
+        assert_eq!(sessions.tell(&plan, &[quiet(5)], || 78, now).0, 0);
         let later = now + EVICTION_AGE + Duration::from_secs(1);
         let plan = sessions.plan(ask(0, 0, vec![wanted(0, 0)]), later).unwrap();
-        assert_eq!(sessions.tell(&plan, &[quiet(5)], 78, later).0, 78);
+        assert_eq!(sessions.tell(&plan, &[quiet(5)], || 78, later).0, 78);
     }
 
     #[test]

@@ -371,11 +371,10 @@ fn respond(
     outcomes: Vec<Outcome>,
 ) -> FetchResponse<FileSlice> {
     let told: Vec<Told> = outcomes.iter().map(|outcome| told(&outcome.data)).collect();
-    let fresh_id = ottla_node::random_i32();
     let (session_id, is_listed) =
         services
             .fetch_sessions()
-            .tell(plan, &told, fresh_id, Instant::now());
+            .tell(plan, &told, ottla_node::random_i32, Instant::now());
     let mut response = FetchResponse {
         session_id,
         ..Default::default()
