@@ -1,5 +1,6 @@
 //! What the user typed.
 
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -64,6 +65,20 @@ enum Command {
     Install(commands::install::Args),
 }
 
+/// The one command of a node. Parsed by itself: a node keeps in memory what its start has touched of the binary, and the flags of
+/// twenty tools are several MB of that.
+#[derive(Debug, Parser)]
+#[command(name = "ottla", version)]
+struct Node {
+    #[command(subcommand)]
+    command: NodeCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum NodeCommand {
+    Server(commands::server::Args),
+}
+
 /// All commands with their flags, for completions and manual pages.
 pub(crate) fn definition() -> clap::Command {
     Cli::command()
@@ -74,6 +89,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let (arguments, is_script) = links::arguments(std::env::args_os());
     if is_script {
         output::take_kafkas_manner();
+    }
+    // Help and errors are those of the whole.
+    if let Ok(Node { command }) = Node::try_parse_from(&arguments) {
+        let NodeCommand::Server(args) = command;
+        return commands::server::run(args);
     }
     let typed = match Cli::try_parse_from(arguments) {
         Ok(typed) => typed,
@@ -115,8 +135,12 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// A few requests at a time: one thread is enough.
-fn on_runtime(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+/// A few requests at a time: one thread is enough. Boxed, since the runtime would otherwise be compiled anew for every command, and a
+/// broker maps what lies in its binary.
+fn on_runtime(
+    command: impl Future<Output = anyhow::Result<ExitCode>> + 'static,
+) -> anyhow::Result<ExitCode> {
+    let command: Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>>>> = Box::pin(command);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -126,6 +150,17 @@ fn on_runtime(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_is_parsed_without_the_tools() {
+        let parsed = |words: &[&str]| Node::try_parse_from(words).is_ok();
+        assert!(parsed(&["ottla", "server"]));
+        assert!(parsed(&["ottla", "server", "--override", "node.id=7"]));
+        // What the whole has better words for.
+        assert!(!parsed(&["ottla", "topics", "--list"]));
+        assert!(!parsed(&["ottla", "server", "--help"]));
+        assert!(!parsed(&["ottla"]));
+    }
 
     #[test]
     fn every_definition_is_sound() {
