@@ -21,6 +21,7 @@ type roll struct {
 	Round   int
 	Classic []*classicGroup
 	Modern  []*modernGroup
+	Away    []owned // What the member had that went for a while.
 }
 
 var deskPartitions = map[string]int32{"desk": 6, "kitchen": 4}
@@ -180,7 +181,7 @@ func (r *roll) resume(ctx context.Context, bootstrap string, client *kgo.Client,
 	if err := away.step(ctx, bootstrap, member); err != nil {
 		return err
 	}
-	say("m-away: s2 is back in the epoch of s1 %t, with %d topics", member.Epoch == before.Epoch, len(member.Owned))
+	say("m-away: s2 is back in the epoch of s1 %t, with what it had %t", member.Epoch == before.Epoch, fmt.Sprint(member.Owned) == fmt.Sprint(r.Away))
 	if err := away.gather(ctx, bootstrap, client); err != nil {
 		return err
 	}
@@ -259,6 +260,7 @@ func (r *roll) changeModern(ctx context.Context, bootstrap string, client *kgo.C
 		return err
 	}
 	away := r.modern("m-away")
+	r.Away = away.Members[1].Owned
 	return away.depart(ctx, bootstrap, away.Members[1], comesBack)
 }
 
