@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{commands, links, output};
@@ -86,8 +87,8 @@ pub(crate) fn definition() -> clap::Command {
 
 /// Parses the command line and runs the command.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let (arguments, is_script) = links::arguments(std::env::args_os());
-    if is_script {
+    let (arguments, script) = links::arguments(std::env::args_os());
+    if script.is_some() {
         output::take_kafkas_manner();
     }
     // Help and errors are those of the whole.
@@ -98,6 +99,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let typed = match Cli::try_parse_from(arguments) {
         Ok(typed) => typed,
         Err(error) => {
+            if let Some(script) = script.filter(|_| error.kind() == ErrorKind::DisplayVersion) {
+                return say_version(script);
+            }
             // Help and the version are asked for; everything else ends as Kafka's tools end.
             let is_wrong = error.use_stderr();
             error.print()?;
@@ -135,6 +139,18 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Whoever asks a script asks which Kafka it belongs to.
+fn say_version(script: &str) -> anyhow::Result<ExitCode> {
+    let Some(version) = links::version_of(script) else {
+        output::note("unrecognized arguments: '--version'");
+        return Ok(ExitCode::FAILURE);
+    };
+    let mut output = output::Output::new();
+    output.line(version)?;
+    output.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// A few requests at a time: one thread is enough. Boxed, since the runtime would otherwise be compiled anew for every command, and a
 /// broker maps what lies in its binary.
 fn on_runtime(
@@ -165,6 +181,20 @@ mod tests {
     #[test]
     fn every_definition_is_sound() {
         definition().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_prints_prints_objects_too() {
+        let has_json = |command: &clap::Command| {
+            let mut flags = command.get_arguments();
+            flags.any(|flag| flag.get_long() == Some("json"))
+        };
+        let definition = definition();
+        let commands = definition.get_subcommands();
+        for command in commands.filter(|command| command.get_name() != "server") {
+            let is_below = command.has_subcommands() && command.get_subcommands().all(has_json);
+            assert!(has_json(command) || is_below, "{}", command.get_name());
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -221,13 +221,13 @@ impl std::error::Error for Usage {}
 
 /// Runs a command that prints. What goes wrong is told by `complain`, in the words of the tool that
 /// the command stands for, after what was printed before; it says how the command ends.
-pub(crate) async fn command(
+pub(crate) async fn command<Done: Termination>(
     shape: Shape,
-    act: impl AsyncFnOnce(&mut Output) -> anyhow::Result<ExitCode>,
+    act: impl AsyncFnOnce(&mut Output) -> anyhow::Result<Done>,
     complain: impl FnOnce(&anyhow::Error, &mut Output) -> io::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
     let mut output = Output::shaped(shape);
-    let done = match act(&mut output).await {
+    let done = match act(&mut output).await.map(Done::report) {
         Err(wrong) if wrong.is::<Usage>() => {
             error(&wrong);
             Ok(ExitCode::FAILURE)
@@ -240,9 +240,9 @@ pub(crate) async fn command(
 }
 
 /// The same for commands whose failure is one sentence on standard error, in either manner.
-pub(crate) async fn plain_command(
+pub(crate) async fn plain_command<Done: Termination>(
     shape: Shape,
-    act: impl AsyncFnOnce(&mut Output) -> anyhow::Result<ExitCode>,
+    act: impl AsyncFnOnce(&mut Output) -> anyhow::Result<Done>,
 ) -> anyhow::Result<ExitCode> {
     let complain = |error_of_act: &anyhow::Error, output: &mut Output| {
         output.flush()?;

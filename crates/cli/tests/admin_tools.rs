@@ -354,6 +354,49 @@ fn a_group_by_the_consumer_protocol_and_what_it_leaves_behind() {
 }
 
 #[test]
+fn fixed_voters_go_into_the_log_when_their_level_rises() {
+    let mut node = Node::prepared(&[]);
+    let voters = format!("1@127.0.0.1:{}", node.controller_port);
+    node.set(&format!("controller.quorum.voters={voters}"));
+    node.restart();
+    let level = |node: &Node| {
+        let described = said(&mut tool(node, "features describe --json"));
+        let features = described.lines().map(|line| {
+            let feature: serde_json::Value = serde_json::from_str(line).expect("an object");
+            feature
+        });
+        let mut found = features.filter(|it| it["feature"] == "kraft.version");
+        found.next().map(|it| it["finalizedVersionLevel"].clone())
+    };
+    let status = |node: &Node| said(&mut tool(node, "quorum describe --status"));
+    assert_eq!(level(&node), Some(0.into()));
+    assert!(!status(&node).contains("directoryId"));
+    let raise = "features upgrade --feature kraft.version=1";
+    said(&mut tool(&node, &format!("{raise} --dry-run")));
+    assert_eq!(level(&node), Some(0.into()));
+    said(&mut tool(&node, raise));
+    said(&mut tool(&node, raise));
+    assert_eq!(level(&node), Some(1.into()));
+    let (code, out, _) = run(&mut tool(
+        &node,
+        "features downgrade --feature kraft.version=0",
+    ));
+    assert_eq!(code, 1);
+    assert!(out.contains("Can't downgrade the version of this feature."));
+
+    node.kill();
+    node.restart();
+    assert_eq!(level(&node), Some(1.into()));
+    assert!(status(&node).contains("directoryId"));
+    // Who votes stands in the log: the setting is needed no more.
+    assert!(node.stop().success());
+    node.set("controller.quorum.voters=");
+    node.restart();
+    said(&mut tool(&node, "topics --create --topic t"));
+    assert_eq!(level(&node), Some(1.into()));
+}
+
+#[test]
 fn an_advertised_address_that_nobody_answers_is_told_as_such() {
     let nowhere = harness::free_port();
     let advertised = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{nowhere}");
@@ -383,4 +426,10 @@ fn what_belongs_beside_the_binary_is_written() {
     let twice = scripts(directory.path());
     assert_eq!(bin, twice, "what is there is replaced");
     assert!(std::fs::symlink_metadata(bin.join("kafka-topics.sh")).is_ok());
+    let version = said(Command::new(bin.join("kafka-topics.sh")).arg("--version"));
+    assert_eq!(version, "4.3.1\n", "the Kafka whose script it is");
+    let (code, out, _) = run(Command::new(bin.join("kafka-cluster.sh")).arg("--version"));
+    assert_eq!((code, out.as_str()), (1, ""), "this one has no such flag");
+    let version = said(ottla().arg("--version"));
+    assert!(version.starts_with("ottla "), "{version}");
 }

@@ -270,6 +270,43 @@ fn the_time_of_requests_and_changes_of_partitions_are_limited() {
 }
 
 #[test]
+fn topics_made_on_demand_count_for_who_asks() {
+    let settings = ["auto.create.topics.enable=true", "num.partitions=4"];
+    let node = Node::start(&[&QUICK[..], &settings[..]].concat());
+    let mut admin = Client::new(&node, "admin");
+    admin.limit(
+        &[("client-id", Some("asker"))],
+        "controller_mutation_rate",
+        Some(1.0),
+    );
+    let is_there = |client: &mut Client, topic: &'static str| {
+        let request = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic {
+                name: Some(topic.into()),
+                ..Default::default()
+            }]),
+            allow_auto_topic_creation: client.id != "admin",
+            ..Default::default()
+        };
+        client.call(&request, 9).topics[0].error_code == NONE
+    };
+    let mut asker = Client::new(&node, "asker");
+    let begun = Instant::now();
+    assert!(!is_there(&mut asker, "first"), "it is only on its way");
+    node.wait_until("made it", || is_there(&mut admin, "first"));
+
+    // Four partitions at one a second: for three seconds there is no other.
+    is_there(&mut asker, "second");
+    let mut other = Client::new(&node, "other");
+    is_there(&mut other, "third");
+    node.wait_until("made it", || is_there(&mut admin, "third"));
+    if begun.elapsed() < Duration::from_secs(2) {
+        assert!(!is_there(&mut admin, "second"));
+    }
+    node.wait_until("made it", || is_there(&mut asker, "second"));
+}
+
+#[test]
 fn an_address_opens_connections_at_its_rate() {
     let node = Node::start(&["quota.window.num=2"]);
     let mut admin = Client::new(&node, "admin");

@@ -107,18 +107,34 @@ fn a_topic_is_made_filled_read_and_removed() {
         dumped.contains("payload: 2") && dumped.contains("key: b"),
         "{dumped}"
     );
+    let objects = |dumped: String| -> Vec<serde_json::Value> {
+        let object = |line| serde_json::from_str(line).expect("an object on each line");
+        dumped.lines().map(object).collect()
+    };
+    let records = ["dump", "--json", "--print-data-log", "--files"];
+    let records = objects(said(ottla().args(records).arg(segments.join(","))));
+    let is_second = |it: &serde_json::Value| it["key"] == "b" && it["value"] == "2";
+    assert!(records.iter().any(is_second), "{records:?}");
     let metadata = node
         .data()
         .join("__cluster_metadata-0/00000000000000000000.log");
     let dumped = said(
         ottla()
             .args(["dump", "--cluster-metadata-decoder", "--files"])
-            .arg(metadata),
+            .arg(&metadata),
     );
     assert!(
         dumped.contains("TOPIC_RECORD") && dumped.contains("\"name\":\"t\""),
         "{dumped}"
     );
+    let decoded = ["dump", "--json", "--cluster-metadata-decoder", "--files"];
+    let decoded = objects(said(ottla().args(decoded).arg(&metadata)));
+    let is_topic = |it: &serde_json::Value| {
+        it["value"]["type"] == "TOPIC_RECORD" && it["value"]["data"]["name"] == "t"
+    };
+    assert!(decoded.iter().any(is_topic), "{decoded:?}");
+    let is_change = |it: &serde_json::Value| it["control"]["data"]["leaderId"].is_number();
+    assert!(decoded.iter().any(is_change), "{decoded:?}");
 
     node.restart();
     said(&mut tool(&node, "topics", &["--delete", "--topic", "t"]));

@@ -359,6 +359,44 @@ fn levels_rise_and_fall_in_kafkas_steps() {
 }
 
 #[test]
+fn the_quorums_own_level_rises_by_its_own_hand() {
+    let cluster = Cluster::new(25, true);
+    let to = |level, upgrade| FeatureUpdate {
+        name: "kraft.version".to_owned(),
+        level,
+        upgrade,
+    };
+    let decide = |level, upgrade, validate_only, now| {
+        let updates = [to(level, upgrade)];
+        cluster
+            .controller
+            .update_features(&updates, validate_only, now)
+    };
+    let up = UpgradeType::Upgrade;
+    let raised = decide(1, up, false, 0);
+    assert_eq!(raised.reply, Ok(()));
+    let batch = &raised.batches[0];
+    assert_eq!((batch.kraft_version, batch.records.len()), (Some(1), 1));
+    assert!(matches!(batch.records[0], Record::NoOp(_)), "to wait for");
+    for nothing in [decide(1, up, true, 0), decide(1, up, false, 1)] {
+        assert!(nothing.reply.is_ok() && nothing.batches.is_empty());
+    }
+    let lowered = decide(0, UpgradeType::SafeDowngrade, false, 1);
+    assert_eq!(
+        lowered.reply.unwrap_err().words(),
+        "Invalid update version 0 for feature kraft.version. Can't downgrade the version of this feature."
+    );
+    // No other decision touches it.
+    let other = FeatureUpdate {
+        name: "transaction.version".to_owned(),
+        level: 1,
+        upgrade: up,
+    };
+    let other = cluster.controller.update_features(&[other], false, 0);
+    assert_eq!(other.batches[0].kraft_version, None);
+}
+
+#[test]
 fn eligible_leaders_need_their_level_and_one_minimum_for_all() {
     let mut cluster = Cluster::new(22, true);
     let (refusal, words) =

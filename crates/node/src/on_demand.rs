@@ -10,10 +10,8 @@ use ottla_metadata::controller::NewTopic;
 use ottla_protocol::Refusal;
 use parking_lot::Mutex;
 
-use crate::coordinators::{
-    GROUP_METADATA_TOPIC, SHARE_STATE_TOPIC, TRANSACTION_STATE_TOPIC, create_group_topic,
-    create_transaction_topic,
-};
+use crate::coordinators::on_demand;
+use crate::quotas::MutationMeter;
 use crate::services::Services;
 
 /// Names on their way to the controller at once: clients that ask for more are patient.
@@ -62,8 +60,14 @@ impl Drop for Underway {
 
 impl Services {
     /// Lets topics be made with the node's defaults, and does not wait for it. What cannot be made
-    /// is told in the log only. The names must be ones that a topic may have.
-    pub fn create_on_demand<'a>(self: &Arc<Self>, names: impl Iterator<Item = &'a str>) {
+    /// is told in the log only. The names must be ones that a topic may have. The partitions count
+    /// for whoever asked: beyond its `controller_mutation_rate` a topic has to wait for the next
+    /// who asks.
+    pub fn create_on_demand<'a>(
+        self: &Arc<Self>,
+        names: impl Iterator<Item = &'a str>,
+        client_id: &str,
+    ) {
         let names = self.on_demand.enter(names);
         if names.is_empty() {
             return;
@@ -72,40 +76,21 @@ impl Services {
             services: self.clone(),
             names,
         };
+        let meter = self.mutation_meter(client_id, true);
         tokio::spawn(async move {
-            underway.services.create_each(&underway.names).await;
+            underway.services.create_each(&underway.names, meter).await;
         });
     }
 
-    async fn create_each(&self, names: &[Arc<str>]) {
-        let mut new = Vec::new();
-        for name in names {
-            match &**name {
-                GROUP_METADATA_TOPIC => {
-                    if let Err(refused) = create_group_topic(self).await {
-                        tracing::warn!(topic = &**name, %refused, "auto-creation failed");
-                    }
-                }
-                TRANSACTION_STATE_TOPIC => {
-                    if let Err(refused) = create_transaction_topic(self).await {
-                        tracing::warn!(topic = &**name, %refused, "auto-creation failed");
-                    }
-                }
-                // Nobody would serve it, and its settings are its coordinator's affair.
-                SHARE_STATE_TOPIC => {}
-                name => new.push(NewTopic {
-                    name: name.to_owned(),
-                    num_partitions: -1,
-                    replication_factor: -1,
-                    ..NewTopic::default()
-                }),
-            }
-        }
+    async fn create_each(&self, names: &[Arc<str>], meter: MutationMeter) {
+        let settings = self.settings();
+        let new = names.iter().filter_map(|name| on_demand(name, &settings));
+        let new: Vec<NewTopic> = new.collect();
         if new.is_empty() {
             return;
         }
-        match self.create_topics(new, false).await {
-            Ok(created) => {
+        match self.create_metered(new, false, meter).await {
+            Ok((created, _)) => {
                 for (topic, outcome) in created {
                     match outcome {
                         Ok(_) => tracing::info!(topic, "topic created because a client asked"),

@@ -116,6 +116,26 @@ impl Quorum {
         Ok(last)
     }
 
+    /// Raises kraft.version while the quorum runs, in a batch of its own behind all that was
+    /// appended: from then on the voters are those in the log, whatever the settings say. Nothing
+    /// happens if it is as high already.
+    pub fn raise_kraft_version(&mut self, level: i16, now: Now) -> Result<(), CannotAppend> {
+        let records = self.voters_at(level);
+        let Role::Leader(leader) = &mut self.role else {
+            return Err(CannotAppend::NotLeader);
+        };
+        if level <= self.voters.kraft_version() {
+            return Ok(());
+        }
+        let first = leader.accumulator.next_offset();
+        for (offset, record) in (first..).zip(&records) {
+            self.voters.note(offset, record);
+        }
+        leader.accumulator.append_control(&records, now);
+        self.hand_out(now);
+        Ok(())
+    }
+
     /// The batch of a `Command::Append` that ends at `end` is in the log.
     pub fn handle_appended(&mut self, end: Offset, now: Now) {
         self.log.extend(end, self.epoch, now.wall_ms);
@@ -284,23 +304,31 @@ impl Quorum {
         })];
         let level = self.voters.kraft_version();
         let (voters, offset) = self.voters.last();
-        if level > 0 {
-            let ours = Voter {
-                id: self.me.node_id,
-                directory_id: Some(self.me.directory_id),
-                endpoints: self.me.endpoints.clone(),
-                kraft_versions: KraftVersions::OURS,
-            };
-            let is_unwritten = offset == Some(VoterHistory::BEFORE_THE_LOG);
-            if is_unwritten || voters.find(self.me.node_id) != Some(&ours) {
-                records.push(Control::KraftVersion(KRaftVersionRecord {
-                    version: 0,
-                    kraft_version: level,
-                }));
-                records.push(Control::Voters(voters.with(ours).to_record()));
-            }
+        let is_unwritten = offset == Some(VoterHistory::BEFORE_THE_LOG);
+        let is_outdated = voters.find(self.me.node_id) != Some(&self.own_line());
+        if level > 0 && (is_unwritten || is_outdated) {
+            records.extend(self.voters_at(level));
         }
         records
+    }
+
+    /// The level, and the voters with what we know of ourselves.
+    fn voters_at(&self, level: i16) -> [Control; 2] {
+        let level = Control::KraftVersion(KRaftVersionRecord {
+            version: 0,
+            kraft_version: level,
+        });
+        let voters = self.voters().with(self.own_line());
+        [level, Control::Voters(voters.to_record())]
+    }
+
+    fn own_line(&self) -> Voter {
+        Voter {
+            id: self.me.node_id,
+            directory_id: Some(self.me.directory_id),
+            endpoints: self.me.endpoints.clone(),
+            kraft_versions: KraftVersions::OURS,
+        }
     }
 
     fn hand_out(&mut self, now: Now) {

@@ -1,7 +1,7 @@
 //! Who votes, and since which offset.
 //!
-//! kraft.version 0: the set comes from `controller.quorum.voters` and never changes. kraft.version
-//! 1: the last KRAFT_VOTERS record in snapshot or log holds, from the moment it is appended.
+//! kraft.version 0: the set comes from `controller.quorum.voters` and changes only by a rise to 1.
+//! kraft.version 1: the last KRAFT_VOTERS record in snapshot or log holds, from the moment it is appended.
 
 use ottla_protocol::messages::{
     VotersRecord, VotersRecordEndpoint, VotersRecordKRaftVersionFeature, VotersRecordVoter,

@@ -34,6 +34,7 @@ impl Host {
         match case.directive.as_str() {
             "open" => return self.open(case),
             "append" => return self.append(case),
+            "raise" => return self.raise(case),
             "describe" => return self.describe(),
             "appended" => {
                 let now = self.now();
@@ -106,6 +107,15 @@ impl Host {
         let now = self.now();
         let answer = match self.quorum().append(&values, now) {
             Ok(last) => format!("last offset {last}\n"),
+            Err(refused) => format!("refused: {refused:?}\n"),
+        };
+        answer + &self.commands()
+    }
+
+    fn raise(&mut self, case: &TestCase) -> String {
+        let (level, now) = (number(case, "level"), self.now());
+        let answer = match self.quorum().raise_kraft_version(level, now) {
+            Ok(()) => format!("kraft.version {}\n", self.quorum().kraft_version()),
             Err(refused) => format!("refused: {refused:?}\n"),
         };
         answer + &self.commands()

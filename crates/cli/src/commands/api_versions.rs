@@ -11,27 +11,19 @@ use ottla_protocol::messages::ApiVersion;
 use serde_json::{Value, json};
 
 use self::apis::{APIS, Api};
-use super::connect::{CommandConfig, Connect};
-use crate::output::{self, Output, Shape};
+use super::admin::Admin;
+use crate::output::{self, Output};
 
 /// Show the APIs and versions that brokers serve
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let act = async |output: &mut Output| {
-        let settings = args
-            .config_file
-            .properties()?
-            .client("ottla-api-versions")?;
-        let cluster = args.connect.cluster(settings).await?;
+        let cluster = args.admin.cluster("ottla-api-versions").await?;
         let nodes: Vec<Node> = cluster.view().nodes.values().cloned().collect();
         let mut is_whole = true;
         for node in nodes {
@@ -54,7 +46,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             ExitCode::FAILURE
         })
     };
-    output::plain_command(args.shape, act).await
+    args.admin.run(act).await
 }
 
 fn shown(node: &Node) -> String {

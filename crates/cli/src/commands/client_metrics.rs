@@ -9,19 +9,15 @@ use ottla_client::Cluster;
 use ottla_client::admin::{ConfigChange, ConfigKind, ConfigResource};
 use serde_json::{Map, Value, json};
 
-use super::connect::{CommandConfig, Connect, words};
-use crate::output::{self, Output, Shape};
+use super::admin::Admin;
+use crate::output::Output;
 
 /// Describe, alter or delete subscriptions of client metrics
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("action").required(true))]
 pub(crate) struct Args {
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin,
 
     /// Make a subscription, or change it
     #[arg(long, group = "action")]
@@ -61,19 +57,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     check(&args)?;
-    let act = async |output: &mut Output| {
-        act(&args, output).await?;
-        Ok(ExitCode::SUCCESS)
-    };
-    let complain = |error: &anyhow::Error, output: &mut Output| {
-        let why = words(error);
-        output.complain(format_args!(
-            "Error while executing client metrics command : {why}"
-        ))?;
-        output::advise(error);
-        Ok(ExitCode::FAILURE)
-    };
-    output::command(args.shape, act, complain).await
+    let act = async |output: &mut Output| act(&args, output).await;
+    args.admin.run_as("client metrics", act).await
 }
 
 /// What is wrong with the words needs no cluster to be said.
@@ -90,9 +75,7 @@ fn check(args: &Args) -> anyhow::Result<()> {
 }
 
 async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
-    let settings = args.config_file.properties()?;
-    let settings = settings.client("ottla-client-metrics")?;
-    let cluster = args.connect.cluster(settings).await?;
+    let cluster = args.admin.cluster("ottla-client-metrics").await?;
     if args.alter {
         let name = match &args.name {
             Some(name) => name.clone(),

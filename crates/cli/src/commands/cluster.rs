@@ -12,7 +12,8 @@ use ottla_client::{ClientError, Cluster};
 use ottla_protocol::NodeId;
 use serde_json::json;
 
-use super::connect::{Connect, ConnectAny, Properties};
+use super::admin::{Admin, CommandConfig};
+use super::connect::{Connect, ConnectAny};
 use super::table::{Column, Table};
 use crate::output::{self, Output, Shape};
 
@@ -69,27 +70,30 @@ enum Action {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let act = async |output: &mut Output| {
-        act(&args, output).await?;
-        Ok(ExitCode::SUCCESS)
-    };
-    output::plain_command(args.shape, act).await
+    let act = async |output: &mut Output| act(&args, output).await;
+    args.admin().run(act).await
 }
 
 impl Args {
-    fn connect(&self) -> ConnectAny {
-        ConnectAny {
-            brokers: Connect {
-                bootstrap_server: self.bootstrap_server.clone(),
+    /// The flags that are elsewhere without short names.
+    fn admin(&self) -> Admin<ConnectAny> {
+        let brokers = Connect {
+            bootstrap_server: self.bootstrap_server.clone(),
+        };
+        let bootstrap_controller = self.bootstrap_controller.clone();
+        let command_config = self.command_config.clone();
+        Admin {
+            to: ConnectAny {
+                brokers,
+                bootstrap_controller,
             },
-            bootstrap_controller: self.bootstrap_controller.clone(),
+            config_file: CommandConfig { command_config }.or(self.config.as_ref()),
+            shape: self.shape,
         }
     }
 
     async fn cluster(&self) -> anyhow::Result<Arc<Cluster>> {
-        let file = self.command_config.as_deref().or(self.config.as_deref());
-        let settings = Properties::gather(file, &[])?.client("ottla-cluster")?;
-        self.connect().cluster(settings).await
+        self.admin().cluster("ottla-cluster").await
     }
 }
 
@@ -125,7 +129,7 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
         Action::ListEndpoints {
             include_fenced_brokers,
         } => {
-            let is_controllers = args.connect().is_to_controllers();
+            let is_controllers = args.admin().to.is_to_controllers();
             ensure!(
                 !(*include_fenced_brokers && is_controllers),
                 "The option --include-fenced-brokers is only supported with --bootstrap-server \

@@ -17,20 +17,17 @@ use serde_json::json;
 
 use self::changes::Changes;
 use self::entity::{Kind, Named};
-use super::connect::{CommandConfig, ConnectAny};
+use super::admin::Admin;
+use super::connect::ConnectAny;
 use crate::kafkas;
-use crate::output::{self, Output, Shape};
+use crate::output::{self, Output};
 
 /// Describe or alter settings and quotas
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("action").required(true))]
 pub(crate) struct Args {
     #[command(flatten)]
-    connect: ConnectAny,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin<ConnectAny>,
 
     /// Alter settings of the entity
     #[arg(long, group = "action")]
@@ -66,10 +63,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let act = async |output: &mut Output| {
-        act(&args, output).await?;
-        Ok(ExitCode::SUCCESS)
-    };
+    let act = async |output: &mut Output| act(&args, output).await;
     let complain = |error: &anyhow::Error, output: &mut Output| {
         output.flush()?;
         match error.downcast_ref::<ClientError>() {
@@ -86,7 +80,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::FAILURE)
     };
-    output::command(args.shape, act, complain).await
+    output::command(args.admin.shape, act, complain).await
 }
 
 async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
@@ -103,11 +97,7 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
         entities.check_to_describe()?;
         None
     };
-    let properties = args.config_file.properties()?;
-    let cluster = args
-        .connect
-        .cluster(properties.client("ottla-configs")?)
-        .await?;
+    let cluster = args.admin.cluster("ottla-configs").await?;
     let Some(changes) = changes else {
         return match entities.head() {
             Kind::Users | Kind::Clients => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use ottla_client::{Address, ClientError, ClientSettings, Cluster, Doors};
+use ottla_client::{Address, ClientSettings, Cluster, Doors};
 
 use crate::settings::properties;
 use crate::{advice, output};
@@ -40,8 +40,13 @@ pub(crate) struct ConnectAny {
     pub(crate) bootstrap_controller: Option<String>,
 }
 
-impl Connect {
-    pub(crate) async fn cluster(&self, settings: ClientSettings) -> anyhow::Result<Arc<Cluster>> {
+/// A way to a cluster, as flags name it.
+pub(crate) trait Way: clap::Args {
+    async fn cluster(&self, settings: ClientSettings) -> anyhow::Result<Arc<Cluster>>;
+}
+
+impl Way for Connect {
+    async fn cluster(&self, settings: ClientSettings) -> anyhow::Result<Arc<Cluster>> {
         let servers = match self.bootstrap_server.as_deref() {
             Some(servers) => servers,
             // Kafka's scripts assume nothing.
@@ -55,8 +60,8 @@ impl Connect {
     }
 }
 
-impl ConnectAny {
-    pub(crate) async fn cluster(&self, settings: ClientSettings) -> anyhow::Result<Arc<Cluster>> {
+impl Way for ConnectAny {
+    async fn cluster(&self, settings: ClientSettings) -> anyhow::Result<Arc<Cluster>> {
         match self.bootstrap_controller.as_deref() {
             Some(servers) => {
                 let flag = "--bootstrap-controller";
@@ -65,7 +70,9 @@ impl ConnectAny {
             None => self.brokers.cluster(settings).await,
         }
     }
+}
 
+impl ConnectAny {
     pub(crate) fn is_to_controllers(&self) -> bool {
         self.bootstrap_controller.is_some()
     }
@@ -196,30 +203,6 @@ impl Properties {
             "reconnect.backoff.max.ms",
         )?;
         Ok(settings)
-    }
-}
-
-/// Properties of an administration command.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct CommandConfig {
-    /// A file of client properties
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(crate) command_config: Option<PathBuf>,
-}
-
-impl CommandConfig {
-    pub(crate) fn properties(&self) -> anyhow::Result<Properties> {
-        Properties::gather(self.command_config.as_deref(), &[])
-    }
-}
-
-/// The broker's own words where it gave some, else our sentence.
-pub(crate) fn words(error: &anyhow::Error) -> String {
-    match error.downcast_ref() {
-        Some(ClientError::Refused { refused, .. }) if refused.message.is_some() => {
-            refused.words().to_owned()
-        }
-        _ => format!("{error:#}"),
     }
 }
 

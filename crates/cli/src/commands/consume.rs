@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::format::RecordFormat;
 use self::group_records::GroupRecords;
-use super::connect::{Connect, Properties, topic_pattern};
+use super::connect::{Connect, Properties, Way, topic_pattern};
 use super::stop::{Stop, Stopped};
 use crate::output::{self, Output, Progress, Shape};
 

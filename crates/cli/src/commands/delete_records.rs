@@ -11,19 +11,15 @@ use ottla_client::ClientError;
 use ottla_protocol::{Offset, TopicPartition};
 use serde_json::{Value, json};
 
-use super::connect::{CommandConfig, Connect};
-use crate::output::{self, Output, Shape};
+use super::admin::Admin;
+use crate::output::{self, Output};
 use crate::{advice, kafkas};
 
 /// Delete records of partitions up to an offset
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin,
 
     /// A file that names the first offset of each partition that is kept, -1 for the end:
     /// {"partitions": [{"topic": "foo", "partition": 1, "offset": 1}], "version": 1}
@@ -33,7 +29,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let act = async |output: &mut Output| act(&args, output).await;
-    output::plain_command(args.shape, act).await
+    args.admin.run(act).await
 }
 
 async fn act(args: &Args, output: &mut Output) -> anyhow::Result<ExitCode> {
@@ -41,11 +37,7 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("{} cannot be read", path.display()))?;
     let before = read(&text).with_context(|| path.display().to_string())?;
-    let settings = args
-        .config_file
-        .properties()?
-        .client("ottla-delete-records")?;
-    let cluster = args.connect.cluster(settings).await?;
+    let cluster = args.admin.cluster("ottla-delete-records").await?;
     if !output.is_json() {
         output.line("Executing records delete operation")?;
     }

@@ -10,6 +10,7 @@ mod index;
 pub(super) mod json;
 mod log;
 mod metadata;
+mod objects;
 mod producers;
 mod shown;
 
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-use crate::output::{self, Output};
+use crate::output::{self, Output, Shape};
 
 /// The largest record that is looked for behind an index entry.
 const MAX_MESSAGE_SIZE: u64 = 5 << 20;
@@ -26,6 +27,8 @@ const MAX_MESSAGE_SIZE: u64 = 5 << 20;
 /// Print the content of log, index, snapshot and checkpoint files
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    shape: Shape,
     /// The files: .log, .index, .timeindex, .txnindex, .snapshot and .checkpoint
     #[arg(long, value_name = "FILE,...", required = true, value_delimiter = ',', num_args = 1..)]
     files: Vec<PathBuf>,
@@ -88,11 +91,13 @@ struct Findings {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let reading = args.reading()?;
-    let mut output = Output::new();
+    let mut output = Output::shaped(args.shape);
     let mut findings = Findings::default();
     let files = args.files.iter();
     let dumped = files.into_iter().try_for_each(|file| {
-        output.line(format_args!("Dumping {}", file.display()))?;
+        if !output.is_json() {
+            output.line(format_args!("Dumping {}", file.display()))?;
+        }
         dump(&args, reading, file, &mut output, &mut findings)
     });
     let flushed = output.flush();

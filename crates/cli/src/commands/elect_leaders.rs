@@ -11,18 +11,16 @@ use ottla_client::admin::Election;
 use ottla_protocol::{Refusal, TopicPartition};
 use serde_json::{Value, json};
 
-use super::connect::{Connect, Properties};
+use super::admin::Admin;
 use crate::kafkas;
-use crate::output::{self, Output, Shape};
+use crate::output::Output;
 
 /// Elect leaders of partitions
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true))]
 pub(crate) struct Args {
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin,
 
     /// preferred: the first replica leads again; unclean: any replica may lead where none does
     #[arg(long, value_name = "TYPE")]
@@ -39,9 +37,6 @@ pub(crate) struct Args {
     /// A file that names partitions: {"partitions": [{"topic": "foo", "partition": 1}]}
     #[arg(long, value_name = "FILE", group = "which")]
     path_to_json_file: Option<PathBuf>,
-    /// A file of client properties
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
     /// The old name of --command-config
     #[arg(
         long = "admin.config",
@@ -53,11 +48,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let act = async |output: &mut Output| {
-        act(&args, output).await?;
-        Ok(ExitCode::SUCCESS)
-    };
-    output::plain_command(args.shape, act).await
+    let act = async |output: &mut Output| act(&args, output).await;
+    args.admin.run(act).await
 }
 
 async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
@@ -77,10 +69,9 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
              Use --command-config instead.",
         )?;
     }
-    let file = args.command_config.as_deref();
-    let properties = Properties::gather(file.or(args.admin_config.as_deref()), &[])?;
-    let settings = properties.client("ottla-elect-leaders")?;
-    let cluster = args.connect.cluster(settings).await?;
+    let file = args.admin.config_file.or(args.admin_config.as_ref());
+    let settings = file.properties()?.client("ottla-elect-leaders")?;
+    let cluster = args.admin.cluster_with(settings).await?;
     let answers = cluster
         .elect_leaders(election, partitions.as_deref())
         .await?;

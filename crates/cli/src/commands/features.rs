@@ -5,19 +5,21 @@ pub(super) mod levels;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
+use ottla_client::ClientError;
 use ottla_client::admin::{FeatureChange, Features};
-use ottla_client::{ClientError, Cluster};
 use ottla_metadata::records::MetadataVersion;
 use ottla_protocol::NodeId;
 use serde_json::json;
 
-use super::connect::{CommandConfig, ConnectAny};
+use super::admin::Admin;
+use super::connect::ConnectAny;
 use crate::kafkas;
-use crate::output::{self, Output, Shape};
+use crate::output::Output;
+
+const CLIENT_ID: &str = "ottla-features";
 
 /// Describe or change the cluster's feature levels
 #[derive(Debug, clap::Args)]
@@ -25,11 +27,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
     #[command(flatten)]
-    connect: ConnectAny,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin<ConnectAny>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,11 +83,8 @@ struct Target {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let act = async |output: &mut Output| {
-        act(&args, output).await?;
-        Ok(ExitCode::SUCCESS)
-    };
-    output::plain_command(args.shape, act).await
+    let act = async |output: &mut Output| act(&args, output).await;
+    args.admin.run(act).await
 }
 
 async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
@@ -100,7 +95,8 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
                 "Invalid node id {}: must be non-negative.",
                 node_id.unwrap_or_default()
             );
-            let features = args.cluster().await?.features(*node_id).await?;
+            let cluster = args.admin.cluster(CLIENT_ID).await?;
+            let features = cluster.features(*node_id).await?;
             describe(&features, output)
         }
         Action::Upgrade(target) => {
@@ -140,13 +136,6 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
         }
         Action::VersionMapping(mapping) => mapping.print(output),
         Action::FeatureDependencies(dependencies) => dependencies.print(output),
-    }
-}
-
-impl Args {
-    async fn cluster(&self) -> anyhow::Result<Arc<Cluster>> {
-        let settings = self.config_file.properties()?.client("ottla-features")?;
-        self.connect.cluster(settings).await
     }
 }
 
@@ -253,7 +242,7 @@ impl Change {
             "You must specify at least one feature to {}",
             self.verb
         );
-        let cluster = args.cluster().await?;
+        let cluster = args.admin.cluster(CLIENT_ID).await?;
         let results = cluster
             .update_features(&asked, self.way, self.is_dry)
             .await?;

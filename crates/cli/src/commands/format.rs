@@ -1,7 +1,6 @@
 //! `ottla format`: prepare empty log directories, with the flags of `kafka-storage.sh format`; and the same by
 //! itself when `ottla server` starts on directories that nobody has used.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,12 +10,23 @@ use ottla_metadata::records::{MetadataVersion, Record};
 use ottla_node::{Format, Formatted, InitialController, InitialVoters, auto_format, standalone};
 use ottla_protocol::Uuid;
 use ottla_storage::{Disk, new_id};
+use serde_json::{Map, Value, json};
 
 use super::duration::now_ms;
+use crate::output::{self, Output, Shape};
 use crate::settings::{Given, Settings, load_to_format, process_environment};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// What `ottla storage format` takes, too.
+#[derive(Debug, clap::Args)]
+pub(super) struct Flags {
     /// Kafka's server.properties; without it the defaults of `ottla server`.
     #[arg(short, long)]
     config: Option<PathBuf>,
@@ -47,16 +57,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let lines = format(&args, process_environment())?;
-    let mut out = std::io::stdout().lock();
-    for line in lines {
-        writeln!(out, "{line}")?;
-    }
-    Ok(ExitCode::SUCCESS)
+    let mut output = Output::shaped(args.shape);
+    let told = tell(&args.flags, &mut output).and_then(|()| Ok(output.flush()?));
+    output::finished(told.map(|()| ExitCode::SUCCESS))
 }
 
-/// Does the work and returns what to print.
-fn format(args: &Args, environment: Vec<(String, String)>) -> anyhow::Result<Vec<String>> {
+pub(super) fn tell(flags: &Flags, output: &mut Output) -> anyhow::Result<()> {
+    let report = format(flags, process_environment())?;
+    Ok(output.rows(report.lines(), [report.json()])?)
+}
+
+/// Does the work and returns what came of it.
+fn format(args: &Flags, environment: Vec<(String, String)>) -> anyhow::Result<Report> {
     if !args.add_scram.is_empty() {
         bail!("--add-scram: SASL/SCRAM is not served yet, so no credential can be prepared.");
     }
@@ -88,7 +100,7 @@ fn format(args: &Args, environment: Vec<(String, String)>) -> anyhow::Result<Vec
         ignore_formatted: args.ignore_formatted,
     };
     let done = format.run(&Disk::new(), now_ms(), new_id)?;
-    Ok(report(&format, &done))
+    Ok(Report { format, done })
 }
 
 /// At the start of a node: prepares its directories if nothing can be lost or confused by it.
@@ -112,7 +124,7 @@ pub(crate) fn prepare_if_empty(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// The metadata.version and the other features that were asked for.
-fn levels(args: &Args) -> anyhow::Result<(MetadataVersion, Vec<(String, i16)>)> {
+fn levels(args: &Flags) -> anyhow::Result<(MetadataVersion, Vec<(String, i16)>)> {
     let mut level = match &args.release_version {
         None => MetadataVersion::MAX,
         Some(text) => MetadataVersion::from_name(text).with_context(|| {
@@ -146,7 +158,7 @@ fn levels(args: &Args) -> anyhow::Result<(MetadataVersion, Vec<(String, i16)>)> 
 }
 
 /// Who votes at first, by flags and settings together.
-fn voters(args: &Args, node: &NodeSettings) -> anyhow::Result<InitialVoters> {
+fn voters(args: &Flags, node: &NodeSettings) -> anyhow::Result<InitialVoters> {
     if matches!(node.quorum, QuorumForm::Static(_)) {
         if args.standalone || args.initial_controllers.is_some() {
             bail!(
@@ -201,36 +213,71 @@ fn initial_controller(text: &str) -> anyhow::Result<InitialController> {
     })
 }
 
-/// What `kafka-storage.sh format` says, without the insides of its Java objects.
-fn report(format: &Format, done: &Formatted) -> Vec<String> {
-    let ignored = done.ignored.iter().map(|(path, why)| {
-        format!(
-            "I/O error trying to read log directory {}. Ignoring... ({why})",
-            path.display()
-        )
-    });
-    let mut lines: Vec<String> = ignored.collect();
-    if done.directories.is_empty() {
-        lines.push("All of the log directories are already formatted.".to_owned());
-        return lines;
-    }
-    let levels: Vec<_> = done.bootstrap.records.iter().filter_map(level_of).collect();
-    lines.push(format!("Cluster id: {}", format.cluster_id));
-    lines.push(format!("Bootstrap metadata: {}", levels.join(", ")));
-    lines.extend(done.directories.iter().map(|(path, role)| {
-        format!(
-            "Formatting {role} {} with metadata.version {}.",
-            path.display(),
-            format.level
-        )
-    }));
-    lines
+/// What was to be done, and what was.
+#[derive(Debug)]
+struct Report {
+    format: Format,
+    done: Formatted,
 }
 
-fn level_of(record: &Record) -> Option<String> {
-    match record {
-        Record::FeatureLevel(record) => Some(format!("{}={}", record.name, record.feature_level)),
-        _ => None,
+impl Report {
+    /// What `kafka-storage.sh format` says, without the insides of its Java objects.
+    fn lines(&self) -> Vec<String> {
+        let Self { format, done } = self;
+        let ignored = done.ignored.iter().map(|(path, why)| {
+            format!(
+                "I/O error trying to read log directory {}. Ignoring... ({why})",
+                path.display()
+            )
+        });
+        let mut lines: Vec<String> = ignored.collect();
+        if done.directories.is_empty() {
+            lines.push("All of the log directories are already formatted.".to_owned());
+            return lines;
+        }
+        let levels = self.levels().map(|(name, level)| format!("{name}={level}"));
+        let levels: Vec<_> = levels.collect();
+        lines.push(format!("Cluster id: {}", format.cluster_id));
+        lines.push(format!("Bootstrap metadata: {}", levels.join(", ")));
+        lines.extend(done.directories.iter().map(|(path, role)| {
+            format!(
+                "Formatting {role} {} with metadata.version {}.",
+                path.display(),
+                format.level
+            )
+        }));
+        lines
+    }
+
+    fn json(&self) -> Value {
+        let Self { format, done } = self;
+        let features: Map<String, Value> = self
+            .levels()
+            .map(|(name, level)| (name.to_owned(), level.into()))
+            .collect();
+        let formatted = done.directories.iter().map(|(path, role)| {
+            json!({ "directory": path.display().to_string(), "role": role.to_string() })
+        });
+        let ignored = done
+            .ignored
+            .iter()
+            .map(|(path, why)| json!({ "directory": path.display().to_string(), "error": why }));
+        json!({
+            "clusterId": format.cluster_id,
+            "metadataVersion": format.level.to_string(),
+            "features": features,
+            "formatted": formatted.collect::<Vec<_>>(),
+            "ignored": ignored.collect::<Vec<_>>(),
+        })
+    }
+
+    /// The features of the first start, in the order of their records.
+    fn levels(&self) -> impl Iterator<Item = (&str, i16)> {
+        let records = self.done.bootstrap.records.iter();
+        records.filter_map(|record| match record {
+            Record::FeatureLevel(record) => Some((&*record.name, record.feature_level)),
+            _ => None,
+        })
     }
 }
 
@@ -244,17 +291,22 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Alone {
         #[command(flatten)]
-        args: Args,
+        flags: Flags,
     }
 
-    /// Runs the command on a directory of its own and shows what it prints.
-    fn check(root: &std::path::Path, settings: &str, flags: &[&str], expect: Expect) {
+    /// Writes a file of settings, and says where it and the data directory are.
+    fn settings_file(root: &std::path::Path, settings: &str) -> (String, String) {
         let file = root.join("server.properties");
         let least = "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://:9092,CONTROLLER://:9093\n\
                      controller.listener.names=CONTROLLER\n";
         let data = root.join("data").display().to_string();
         std::fs::write(&file, format!("{least}log.dirs={data}\n{settings}")).unwrap();
-        let config = file.display().to_string();
+        (file.display().to_string(), data)
+    }
+
+    /// Runs the command on a directory of its own and shows what it prints.
+    fn check(root: &std::path::Path, settings: &str, flags: &[&str], expect: Expect) {
+        let (config, data) = settings_file(root, settings);
         let flags = ["format", "-c", &config]
             .into_iter()
             .chain(flags.iter().copied());
@@ -265,8 +317,8 @@ mod tests {
                 .next()
                 .unwrap_or_default()
                 .to_owned(),
-            Ok(Alone { args }) => match format(&args, Vec::new()) {
-                Ok(lines) => lines.join("\n"),
+            Ok(Alone { flags }) => match format(&flags, Vec::new()) {
+                Ok(report) => report.lines().join("\n"),
                 Err(error) => format!("{error:#}"),
             },
         };
@@ -310,6 +362,24 @@ mod tests {
                 "Log directory DATA belongs to cluster MkU3OEVBNTcwNTJENDM2Qg, not to another."
             ],
         );
+    }
+
+    #[test]
+    fn the_report_is_an_object_too() {
+        let root = tempfile::tempdir().unwrap();
+        let (config, data) = settings_file(root.path(), SERVERS);
+        let flags = ["format", "-c", &config, "-t", CLUSTER, "-s", "-r", "4.0"];
+        let flags = Alone::try_parse_from(flags).unwrap().flags;
+        let json = format(&flags, Vec::new()).unwrap().json();
+        assert_eq!(json["clusterId"], CLUSTER);
+        assert_eq!(json["metadataVersion"], "4.0-IV3");
+        assert_eq!(json["features"]["metadata.version"], 25);
+        let role = "dynamic metadata voter directory";
+        assert_eq!(
+            json["formatted"],
+            json!([{ "directory": data, "role": role }])
+        );
+        assert_eq!(json["ignored"], json!([]));
     }
 
     #[test]

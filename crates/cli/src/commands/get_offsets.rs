@@ -12,18 +12,14 @@ use ottla_protocol::TopicPartition;
 use serde_json::json;
 
 use self::filter::Filter;
-use super::connect::{CommandConfig, Connect};
-use crate::output::{self, Output, Shape};
+use super::admin::Admin;
+use crate::output::{self, Output};
 
 /// Get the offsets of partitions
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin,
 
     /// The topic; a regular expression. All topics without it
     #[arg(long, conflicts_with = "topic_partitions")]
@@ -56,17 +52,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(ExitCode::FAILURE)
     };
     let act = async |output: &mut Output| act(&args, output).await;
-    output::command(args.shape, act, complain).await
+    output::command(args.admin.shape, act, complain).await
 }
 
-async fn act(args: &Args, output: &mut Output) -> anyhow::Result<ExitCode> {
+async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
     let at = moment(&args.time)?;
     let filter = match &args.topic_partitions {
         Some(patterns) => Filter::of_patterns(patterns)?,
         None => Filter::of_topic(args.topic.as_deref(), args.partitions.as_deref())?,
     };
-    let settings = args.config_file.properties()?.client("GetOffsetShell")?;
-    let cluster = args.connect.cluster(settings).await?;
+    let cluster = args.admin.cluster("GetOffsetShell").await?;
     let mut wanted = partitions(args, &cluster, &filter).await?;
     ensure!(
         !wanted.is_empty(),
@@ -99,7 +94,7 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<ExitCode> {
         let json = json!({ "topic": &**topic, "partition": partition, "offset": found.offset });
         output.say(format_args!("{topic}:{partition}:{}", found.offset), &json)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 async fn partitions(

@@ -23,10 +23,10 @@ use ottla_client::{ClientError, Cluster};
 use ottla_protocol::TopicPartition;
 use serde_json::json;
 
-use super::connect::{CommandConfig, Connect, words};
+use super::admin::{Admin, words};
 use super::table::{Column, Table};
 use crate::kafkas;
-use crate::output::{self, Output, Shape};
+use crate::output::{self, Output};
 
 /// In a column that has no value.
 const MISSING: &str = "-";
@@ -47,11 +47,7 @@ const KINDS: [&str; 2] = ["Classic", "Consumer"];
 #[command(group = clap::ArgGroup::new("reset_to"))]
 pub(crate) struct Args {
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin,
 
     /// List all consumer groups
     #[arg(long, group = "action")]
@@ -228,7 +224,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         output::advise(error);
         Ok(Done::NotAll.code())
     };
-    output::command(args.shape, act, failed).await
+    output::command(args.admin.shape, act, failed).await
 }
 
 /// While it resets, Kafka's tool unwraps an exception and leaves its class out.
@@ -266,10 +262,10 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<Done> {
         .reset_offsets
         .then(|| plan::Reset::from_args(args))
         .transpose()?;
-    let mut settings = args.config_file.properties()?.client("ottla-groups")?;
+    let mut settings = args.admin.settings("ottla-groups")?;
     settings.api_timeout = Duration::from_millis(args.timeout);
     settings.request_timeout = settings.request_timeout.min(settings.api_timeout);
-    let cluster = args.connect.cluster(settings).await?;
+    let cluster = args.admin.cluster_with(settings).await?;
     if args.list {
         list(args, &cluster, output).await
     } else if let Some(seconds) = args.watch {

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::bail;
 use ottla_client::admin::GroupListing;
 
-use super::connect::{CommandConfig, Connect, words};
+use super::admin::Admin;
 use super::table::{Column, Table};
-use crate::output::{self, Output, Shape};
+use crate::output::Output;
 
 const KINDS: [&str; 4] = ["Classic", "Consumer", "Share", "Streams"];
 /// All columns are as wide as the widest cell, and not less than this.
@@ -17,11 +17,7 @@ const WIDTH: usize = 20;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin,
 
     /// List the groups; there is nothing else to do
     #[arg(long, required = true)]
@@ -47,21 +43,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // What was typed is judged before anybody is asked.
     let filter = Filter::of(&args)?;
     let act = async |output: &mut Output| {
-        let settings = args.config_file.properties()?.client("ottla-groups")?;
-        let cluster = args.connect.cluster(settings).await?;
+        let cluster = args.admin.cluster("ottla-groups").await?;
         let groups = cluster.list_groups(&[], &[]).await?;
         let groups = groups.into_iter().filter(|group| filter.passes(group));
         let table = table(groups);
-        output.rows(table.lines().map(|line| line + " "), table.objects())?;
-        Ok(ExitCode::SUCCESS)
+        let lines = table.lines().map(|line| line + " ");
+        Ok(output.rows(lines, table.objects())?)
     };
-    let complain = |error: &anyhow::Error, output: &mut Output| {
-        let why = words(error);
-        output.complain(format_args!("Error while executing groups command : {why}"))?;
-        output::advise(error);
-        Ok(ExitCode::FAILURE)
-    };
-    output::command(args.shape, act, complain).await
+    args.admin.run_as("groups", act).await
 }
 
 fn table(groups: impl Iterator<Item = GroupListing>) -> Table {

@@ -9,19 +9,15 @@ use ottla_client::admin::LogDirectory;
 use ottla_protocol::NodeId;
 use serde_json::{Value, json};
 
-use super::connect::{CommandConfig, Connect};
+use super::admin::Admin;
 use crate::kafkas;
-use crate::output::{self, Output, Shape};
+use crate::output::Output;
 
 /// Query the log directories of brokers
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin,
 
     /// Describe the log directories; there is nothing else to do
     #[arg(long, required = true)]
@@ -46,18 +42,17 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let act = async |output: &mut Output| act(&args, output).await;
-    output::plain_command(args.shape, act).await
+    args.admin.run(act).await
 }
 
-async fn act(args: &Args, output: &mut Output) -> anyhow::Result<ExitCode> {
+async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
     let topics: BTreeSet<&str> = parts(&args.topic_list).collect();
     let named = parts(&args.broker_list).map(|id| {
         let id = id.trim().parse();
         id.with_context(|| format!("--broker-list {}: ids are numbers", args.broker_list))
     });
     let named: BTreeSet<NodeId> = named.collect::<Result<_, _>>()?;
-    let settings = args.config_file.properties()?.client("log-dirs-tool")?;
-    let cluster = args.connect.cluster(settings).await?;
+    let cluster = args.admin.cluster("log-dirs-tool").await?;
     let known: BTreeSet<NodeId> = cluster.view().nodes.keys().copied().collect();
     let unknown: BTreeSet<NodeId> = named.difference(&known).copied().collect();
     ensure!(
@@ -82,8 +77,7 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<ExitCode> {
             list(&asked)
         ))?;
     }
-    output.line(json!({ "version": 1, "brokers": brokers }))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(output.line(json!({ "version": 1, "brokers": brokers }))?)
 }
 
 fn parts(list: &str) -> impl Iterator<Item = &str> {

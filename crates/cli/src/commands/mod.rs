@@ -25,6 +25,7 @@ pub(crate) mod bench;
 pub(crate) mod install;
 
 // What those share that talk to a cluster.
+pub(crate) mod admin;
 pub(crate) mod connect;
 pub(crate) mod duration;
 pub(crate) mod stop;

@@ -23,7 +23,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use self::lines::LineFormat;
-use super::connect::{Connect, Properties, words};
+use super::admin::words;
+use super::connect::{Connect, Properties, Way};
 use super::duration::now_ms;
 use super::stop::{Stop, Stopped};
 use crate::output::{self, Output, Progress, Shape};

@@ -11,10 +11,11 @@ use ottla_protocol::{NodeId, Uuid};
 use serde_json::{Value, json};
 
 use self::controller::NewController;
-use super::connect::{CommandConfig, ConnectAny};
+use super::admin::Admin;
+use super::connect::ConnectAny;
 use super::duration::now_ms;
 use super::table::{Column, Table};
-use crate::output::{self, Output, Shape};
+use crate::output::Output;
 
 /// Describe the metadata quorum, and who belongs to it
 #[derive(Debug, clap::Args)]
@@ -22,11 +23,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
     #[command(flatten)]
-    connect: ConnectAny,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin<ConnectAny>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,15 +61,13 @@ enum Action {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let act = async |output: &mut Output| {
-        act(&args, output).await?;
-        Ok(ExitCode::SUCCESS)
-    };
-    output::plain_command(args.shape, act).await
+    let act = async |output: &mut Output| act(&args, output).await;
+    args.admin.run(act).await
 }
 
 async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
-    let properties = args.config_file.properties()?;
+    let config_file = &args.admin.config_file;
+    let properties = config_file.properties()?;
     let settings = properties.client("ottla-quorum")?;
     match &args.action {
         Action::Describe {
@@ -93,7 +88,7 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
                 ),
                 _ => {}
             }
-            let cluster = args.connect.cluster(settings).await?;
+            let cluster = args.admin.cluster_with(settings).await?;
             let quorum = cluster.describe_quorum().await?;
             if *replication {
                 let now = human_readable.then(now_ms);
@@ -106,13 +101,13 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
         }
         Action::AddController { dry_run } => {
             ensure!(
-                args.config_file.command_config.is_some(),
+                config_file.command_config.is_some(),
                 "You must supply the configuration file of the controller you are adding when \
                  using add-controller."
             );
             let new = NewController::of(&properties)?;
             if !dry_run {
-                let cluster = args.connect.cluster(settings).await?;
+                let cluster = args.admin.cluster_with(settings).await?;
                 cluster
                     .add_voter(new.id, new.directory, &new.endpoints)
                     .await?;
@@ -141,7 +136,7 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
                 );
             };
             if !dry_run {
-                let cluster = args.connect.cluster(settings).await?;
+                let cluster = args.admin.cluster_with(settings).await?;
                 cluster.remove_voter(*controller_id, directory).await?;
             }
             // Two spaces in the one case: so does Kafka's tool.

@@ -19,20 +19,17 @@ use ottla_client::{ClientError, Cluster};
 use ottla_protocol::{NodeId, TopicPartition};
 use serde_json::json;
 
-use super::connect::{CommandConfig, ConnectAny};
+use super::admin::Admin;
+use super::connect::ConnectAny;
 use crate::kafkas;
-use crate::output::{self, Output, Shape};
+use crate::output::{self, Output};
 
 /// Move partitions between brokers and log directories
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("action").required(true))]
 pub(crate) struct Args {
     #[command(flatten)]
-    connect: ConnectAny,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin<ConnectAny>,
 
     /// Propose where partitions may go; nothing is moved
     #[arg(
@@ -102,10 +99,7 @@ impl std::fmt::Display for Terse {
 impl std::error::Error for Terse {}
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let act = async |output: &mut Output| {
-        act(&args, output).await?;
-        Ok(ExitCode::SUCCESS)
-    };
+    let act = async |output: &mut Output| act(&args, output).await;
     let complain = |error: &anyhow::Error, output: &mut Output| {
         if error.is::<Terse>() {
             output.complain(error)?;
@@ -117,7 +111,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::FAILURE)
     };
-    output::command(args.shape, act, complain).await
+    output::command(args.admin.shape, act, complain).await
 }
 
 /// The sentence, and the classes of its exceptions below; all on standard output.
@@ -149,28 +143,27 @@ fn tell_as_kafka(error: &anyhow::Error, output: &mut Output) -> std::io::Result<
 }
 
 async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
-    let settings = args.config_file.properties()?;
-    let settings = settings.client("reassign-partitions-tool")?;
+    let settings = args.admin.settings("reassign-partitions-tool")?;
     let read = |path: &Option<PathBuf>| read(path.as_deref().unwrap_or(Path::new("")));
     if args.list {
-        let cluster = args.connect.cluster(settings).await?;
+        let cluster = args.admin.cluster_with(settings).await?;
         return list(&cluster, output).await;
     }
     if args.generate {
         let topics = plan::topics(&read(&args.topics_to_move_json_file)?)?;
         let brokers = plan::brokers(args.broker_list.as_deref().unwrap_or_default())?;
-        let cluster = args.connect.cluster(settings).await?;
+        let cluster = args.admin.cluster_with(settings).await?;
         let is_rack_aware = !args.disable_rack_aware;
         return generate::generate(&cluster, topics, brokers, is_rack_aware, output).await;
     }
     let text = read(&args.reassignment_json_file)?;
     if args.execute {
         let plan = plan::to_execute(&text)?;
-        let cluster = args.connect.cluster(settings).await?;
+        let cluster = args.admin.cluster_with(settings).await?;
         execute::execute(args, &cluster, &plan, output).await
     } else {
         let plan = plan::read(&text)?;
-        let cluster = args.connect.cluster(settings).await?;
+        let cluster = args.admin.cluster_with(settings).await?;
         if args.verify {
             verify::verify(args, &cluster, &plan, output).await
         } else {

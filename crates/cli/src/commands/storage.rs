@@ -24,7 +24,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Prepare empty log directories
-    Format(format::Args),
+    Format(format::Flags),
     /// What the log directories are
     Info {
         /// Kafka's server.properties
@@ -42,7 +42,7 @@ enum Action {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut output = Output::shaped(args.shape);
     let done = match args.action {
-        Action::Format(format) => return format::run(format),
+        Action::Format(flags) => format::tell(&flags, &mut output).map(|()| ExitCode::SUCCESS),
         Action::Info { config } => info(config, &mut output),
         Action::RandomUuid => {
             let id = new_id().to_string();

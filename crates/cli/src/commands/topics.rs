@@ -13,19 +13,16 @@ use ottla_client::{ClientError, Cluster, TopicView};
 use ottla_protocol::{NodeId, Refusal};
 use serde_json::json;
 
-use super::connect::{CommandConfig, Connect, topic_pattern, words};
-use crate::output::{self, Output, Shape};
+use super::admin::Admin;
+use super::connect::topic_pattern;
+use crate::output::{self, Output};
 
 /// Create, delete, describe, or change a topic
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("action").required(true))]
 pub(crate) struct Args {
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin,
 
     /// Create a new topic
     #[arg(long, group = "action", requires = "topic")]
@@ -109,17 +106,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let act = async |output: &mut Output| {
-        act(&args, output).await?;
-        Ok(ExitCode::SUCCESS)
-    };
-    let complain = |error: &anyhow::Error, output: &mut Output| {
-        let why = words(error);
-        output.complain(format_args!("Error while executing topic command : {why}"))?;
-        output::advise(error);
-        Ok(ExitCode::FAILURE)
-    };
-    output::command(args.shape, act, complain).await
+    let act = async |output: &mut Output| act(&args, output).await;
+    args.admin.run_as("topic", act).await
 }
 
 async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
@@ -130,8 +118,7 @@ async fn act(args: &Args, output: &mut Output) -> anyhow::Result<()> {
         args.replica_assignment.is_none() || !args.create || args.partitions.is_none(),
         "Option \"--replica-assignment\" can't be used with option \"--partitions\""
     );
-    let settings = args.config_file.properties()?.client("ottla-topics")?;
-    let cluster = args.connect.cluster(settings).await?;
+    let cluster = args.admin.cluster("ottla-topics").await?;
     if args.create {
         create(args, &cluster, assignment, configs, output).await
     } else if args.list {

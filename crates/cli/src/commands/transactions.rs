@@ -14,11 +14,11 @@ use ottla_client::{ClientError, Cluster};
 use ottla_protocol::{NodeId, TopicPartition};
 use serde_json::{Value, json};
 
-use super::connect::{CommandConfig, Connect};
+use super::admin::Admin;
 use super::duration::now_ms;
 use super::table::{Column, Table};
 use crate::kafkas;
-use crate::output::{self, Output, Shape};
+use crate::output::{self, Output};
 
 /// Look at the transactions of producers, and end hanging ones
 #[derive(Debug, clap::Args)]
@@ -26,11 +26,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    config_file: CommandConfig,
-    #[command(flatten)]
-    shape: Shape,
+    admin: Admin,
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,20 +84,13 @@ impl Place {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let act = async |output: &mut Output| {
-        act(&args, output).await?;
-        Ok(ExitCode::SUCCESS)
-    };
-    output::plain_command(args.shape, act).await
+    let act = async |output: &mut Output| act(&args, output).await;
+    args.admin.run(act).await
 }
 
 impl Args {
     async fn cluster(&self) -> anyhow::Result<Arc<Cluster>> {
-        let settings = self
-            .config_file
-            .properties()?
-            .client("ottla-transactions")?;
-        self.connect.cluster(settings).await
+        self.admin.cluster("ottla-transactions").await
     }
 }
 

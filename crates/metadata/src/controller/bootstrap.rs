@@ -113,7 +113,11 @@ impl Controller {
         }
         let level = level.unwrap_or(bootstrap.level);
         Decision {
-            batches: vec![Batch { records, level }],
+            batches: vec![Batch {
+                records,
+                level,
+                kraft_version: None,
+            }],
             reply: (),
         }
     }

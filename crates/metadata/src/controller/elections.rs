@@ -3,8 +3,7 @@
 use ottla_protocol::{Refusal, Refused};
 
 use super::partitions::Election;
-use super::topics::too_many_records;
-use super::{Controller, Decision, Outcome, RECORDS_PER_REQUEST_MAX};
+use super::{ByPartition, Controller, Decision, Outcome, refuse_if_too_many};
 use crate::image::{Partition, Topic};
 use crate::records::Record;
 
@@ -17,22 +16,19 @@ pub enum Wanted {
     Unclean,
 }
 
-/// By topic, what became of each partition.
-pub type Elections = Vec<(String, Vec<(i32, Outcome<()>)>)>;
-
 impl Controller {
     /// Elections in the named partitions, or in all of them: then those that need none are not told.
     pub fn elect_leaders(
         &self,
         wanted: Wanted,
         partitions: Option<&[(String, Vec<i32>)]>,
-    ) -> Decision<Elections> {
+    ) -> Decision<ByPartition> {
         let mut records = Vec::new();
         let mut elect = |topic: &str, index: i32| {
             let outcome = self.elect_leader(wanted, topic, index);
             outcome.map(|record| records.push(record))
         };
-        let mut elections: Elections = match partitions {
+        let mut elections: ByPartition = match partitions {
             Some(named) => named
                 .iter()
                 .map(|(topic, indexes)| {
@@ -54,12 +50,7 @@ impl Controller {
                     .collect()
             }
         };
-        if records.len() > RECORDS_PER_REQUEST_MAX {
-            records.clear();
-            for (_, outcome) in elections.iter_mut().flat_map(|(_, outcomes)| outcomes) {
-                *outcome = Err(too_many_records());
-            }
-        }
+        refuse_if_too_many(&mut records, &mut elections);
         self.decide(records, elections)
     }
 

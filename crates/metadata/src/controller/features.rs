@@ -6,7 +6,7 @@ use ottla_protocol::{Refusal, Refused};
 
 use super::{Controller, Decision, Outcome};
 use crate::image::{ELR_VERSION, KRAFT_VERSION, Resource, ResourceKind, SUPPORTED};
-use crate::records::{ConfigRecord, FeatureLevelRecord, MetadataVersion, Record};
+use crate::records::{ConfigRecord, FeatureLevelRecord, MetadataVersion, NoOpRecord, Record};
 
 const MIN_IN_SYNC: &str = "min.insync.replicas";
 /// The first level of metadata.version whose records have room for eligible leaders.
@@ -41,8 +41,8 @@ pub struct FeatureUpdate {
 }
 
 impl Controller {
-    /// All of it or nothing: the first refusal is the answer. `kraft_version` is the quorum's, and
-    /// changes nowhere here.
+    /// All of it or nothing: the first refusal is the answer. `kraft_version` is what the quorum's
+    /// is now.
     pub fn update_features(
         &self,
         updates: &[FeatureUpdate],
@@ -72,7 +72,13 @@ impl Controller {
             before.append(&mut records);
             records = before;
         }
-        self.decide(records, Ok(()))
+        let mut decision = self.decide(records, Ok(()));
+        if let (Some(update), Some(batch)) =
+            (updates.get(KRAFT_VERSION), decision.batches.first_mut())
+        {
+            batch.kraft_version = Some(update.level).filter(|level| *level > kraft_version);
+        }
+        decision
     }
 
     fn plan_level(
@@ -116,13 +122,8 @@ impl Controller {
             KRAFT_VERSION if *level < now => {
                 return refuse("Can't downgrade the version of this feature.".to_owned());
             }
-            KRAFT_VERSION => {
-                return refuse(
-                    "A quorum of fixed voters (controller.quorum.voters) stays one: its voters are \
-                     not written to its log here."
-                        .to_owned(),
-                );
-            }
+            // The quorum writes it; the answer waits for a record that says nothing.
+            KRAFT_VERSION => return Ok(Some(NoOpRecord {}.into())),
             ELR_VERSION if *level > 0 && level_after(MetadataVersion::FEATURE) < ELR_NEEDS => {
                 return refuse(format!(
                     "{name} could not be set to {level} because it depends on {} level {ELR_NEEDS}",

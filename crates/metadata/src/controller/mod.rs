@@ -28,14 +28,14 @@ mod bootstrap;
 
 pub use bootstrap::Bootstrap;
 pub use configs::{ConfigAlteration, ConfigReplacement, ConfigRules};
-pub use elections::{Elections, Wanted};
+pub use elections::Wanted;
 pub use features::{FeatureUpdate, UpgradeType};
 pub use in_sync::{AlteredPartition, InSyncProposal};
 pub use mutations::{Mutations, Unmetered};
 pub use nodes::{BrokerHeartbeat, BrokerRegistration, ControllerRegistration, HeartbeatReply};
 pub use producer_ids::ProducerIdBlock;
 pub use quotas::QuotaAlteration;
-pub use reassign::{Reassigned, Reassignment};
+pub use reassign::Reassignment;
 pub use timers::Idle;
 pub use topics::{
     ByName, CreatedTopic, DeleteTarget, DeletedTopic, NewPartitions, NewTopic,
@@ -88,6 +88,8 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// The level that the records are encoded at.
     pub level: MetadataVersion,
+    /// The quorum's kraft.version is to be this before the records: it has records of its own.
+    pub kraft_version: Option<i16>,
 }
 
 impl Batch {
@@ -219,6 +221,7 @@ impl Controller {
             false => vec![Batch {
                 records,
                 level: self.level(),
+                kraft_version: None,
             }],
         };
         Decision { batches, reply }
@@ -227,3 +230,16 @@ impl Controller {
 
 /// The verdict on one of several things asked for together.
 pub type Outcome<T> = Result<T, Refused>;
+
+/// By topic, what became of each partition, in the order of the request.
+pub type ByPartition = Vec<(String, Vec<(i32, Outcome<()>)>)>;
+
+/// Asked for too much at once: then nothing is done, and each partition is told so.
+fn refuse_if_too_many(records: &mut Vec<Record>, outcomes: &mut ByPartition) {
+    if records.len() > RECORDS_PER_REQUEST_MAX {
+        records.clear();
+        for (_, outcome) in outcomes.iter_mut().flat_map(|(_, outcomes)| outcomes) {
+            *outcome = Err(topics::too_many_records());
+        }
+    }
+}

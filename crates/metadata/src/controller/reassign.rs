@@ -6,8 +6,7 @@
 use ottla_protocol::{NodeId, Refusal, Refused};
 
 use super::partitions::Election;
-use super::topics::too_many_records;
-use super::{Controller, Decision, Outcome, RECORDS_PER_REQUEST_MAX};
+use super::{ByPartition, Controller, Decision, refuse_if_too_many};
 use crate::image::{Partition, Topic};
 use crate::records::Record;
 
@@ -19,34 +18,26 @@ pub struct Reassignment {
     pub replicas: Option<Vec<NodeId>>,
 }
 
-/// By topic, what became of each partition.
-pub type Reassigned = Vec<(String, Vec<(i32, Outcome<()>)>)>;
-
 impl Controller {
     /// `may_resize`: whether a partition may get more or fewer replicas (KIP-860).
     pub fn alter_reassignments(
         &self,
         topics: &[(String, Vec<Reassignment>)],
         may_resize: bool,
-    ) -> Decision<Reassigned> {
+    ) -> Decision<ByPartition> {
         let mut records = Vec::new();
         let mut reassign = |topic: &str, one: &Reassignment| {
             let planned = self.plan_reassignment(topic, one, may_resize);
             (one.index, planned.map(|record| records.extend(record)))
         };
-        let mut reply: Reassigned = topics
+        let mut reply: ByPartition = topics
             .iter()
             .map(|(topic, partitions)| {
                 let outcomes = partitions.iter().map(|one| reassign(topic, one));
                 (topic.clone(), outcomes.collect())
             })
             .collect();
-        if records.len() > RECORDS_PER_REQUEST_MAX {
-            records.clear();
-            for (_, outcome) in reply.iter_mut().flat_map(|(_, outcomes)| outcomes) {
-                *outcome = Err(too_many_records());
-            }
-        }
+        refuse_if_too_many(&mut records, &mut reply);
         self.decide(records, reply)
     }
 

@@ -51,6 +51,22 @@ async fn create(
     }
 }
 
+/// The topic of this name as it is made because a client asks for it. `None` for share groups:
+/// nobody would serve theirs, and its settings are its coordinator's affair.
+pub(crate) fn on_demand(name: &str, settings: &NodeSettings) -> Option<NewTopic> {
+    match name {
+        GROUP_METADATA_TOPIC => Some(group_topic(settings)),
+        TRANSACTION_STATE_TOPIC => Some(transaction_topic(settings)),
+        SHARE_STATE_TOPIC => None,
+        name => Some(NewTopic {
+            name: name.to_owned(),
+            num_partitions: -1,
+            replication_factor: -1,
+            ..NewTopic::default()
+        }),
+    }
+}
+
 fn group_topic(settings: &NodeSettings) -> NewTopic {
     let groups = &settings.groups;
     NewTopic {

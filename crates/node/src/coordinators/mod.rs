@@ -32,6 +32,7 @@ pub(crate) use groups::{GroupAround, GroupCounts};
 pub use groups::{GroupHost, Groups};
 pub use host::Pace;
 pub(crate) use host::{Host, NewHost};
+pub(crate) use internal_topics::on_demand;
 pub use internal_topics::{
     GROUP_METADATA_TOPIC, SHARE_STATE_TOPIC, TRANSACTION_STATE_TOPIC, create_group_topic,
     create_transaction_topic, is_internal_topic,

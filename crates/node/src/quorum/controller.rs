@@ -255,6 +255,10 @@ impl Running {
         for batch in batches {
             let values = batch.encode().map_err(|why| bug(&why.to_string()))?;
             let now = self.host.clock.quorum_now();
+            if let Some(level) = batch.kraft_version {
+                let raised = self.host.quorum.raise_kraft_version(level, now);
+                raised.map_err(|why| bug(&format!("{why:?}")))?;
+            }
             let offset = self
                 .host
                 .quorum
@@ -370,6 +374,9 @@ impl Running {
     }
 
     fn release(&mut self) {
+        // First: whoever is told that the level has risen finds it risen.
+        self.kraft_version
+            .store(self.host.quorum.kraft_version(), Ordering::Release);
         let committed = self.host.quorum.high_watermark().unwrap_or(0);
         while self
             .replies
@@ -408,8 +415,6 @@ impl Running {
 
     fn describe(&self) {
         *self.describe.lock() = self.host.quorum.describe(self.host.clock.quorum_now());
-        self.kraft_version
-            .store(self.host.quorum.kraft_version(), Ordering::Release);
     }
 
     async fn snapshot_if_due(&mut self) {

@@ -20,7 +20,7 @@ use super::asker::question;
 use super::assign::{Share, assign};
 use super::fetcher::Position;
 use super::wire::Wire;
-use crate::commands::connect::Connect;
+use crate::commands::connect::{Connect, Way};
 
 pub(super) const CLIENT_ID: &str = "ottla-bench";
 

@@ -14,7 +14,7 @@ use super::shown;
 
 /// Keys have no versions.
 const KEY_VERSION: i16 = 0;
-const TOMBSTONE: &str = "<DELETE>";
+pub(super) const TOMBSTONE: &str = "<DELETE>";
 
 type Shown = (Option<String>, Option<String>);
 

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use ottla_protocol::batch::{Batch, OPENED_BYTES_MAX};
+use serde_json::json;
 
 use super::batches::BatchFile;
-use super::{Args, Findings, base_offset};
+use super::{Args, Findings, base_offset, objects};
 use crate::output::Output;
 
 const OFFSET_ENTRY: usize = 8;
@@ -38,7 +39,8 @@ pub(super) fn offsets(
     let bytes = std::fs::read(path)?;
     let entries = offset_entries(&bytes, base);
     if entries.is_empty() {
-        output.line(format_args!("{} is empty.", path.display()))?;
+        let json = objects::of_file(path, json!({ "isEmpty": true }));
+        output.say(format_args!("{} is empty.", path.display()), &json)?;
         return Ok(());
     }
     if args.index_sanity_check {
@@ -48,8 +50,7 @@ pub(super) fn offsets(
             last >= base,
             "the last entry is of offset {last}, before {base}"
         );
-        output.line(format_args!("{} passed sanity check.", path.display()))?;
-        return Ok(());
+        return say_sane(path, output);
     }
     let mut log = open_log(path)?;
     let mut wrong = Vec::new();
@@ -66,10 +67,12 @@ pub(super) fn offsets(
             ));
         }
         if !args.verify_index_only {
-            output.line(format_args!(
-                "offset: {} position: {}",
-                entry.offset, entry.position
-            ))?;
+            let OffsetEntry { offset, position } = entry;
+            let json = json!({ "offset": offset, "position": position });
+            output.say(
+                format_args!("offset: {offset} position: {position}"),
+                &objects::of_file(path, json),
+            )?;
         }
     }
     findings.add("Mismatches in :", path, wrong)
@@ -98,8 +101,7 @@ pub(super) fn times(
                 last.timestamp
             );
         }
-        output.line(format_args!("{} passed sanity check.", path.display()))?;
-        return Ok(());
+        return say_sane(path, output);
     }
     let offsets = std::fs::read(path.with_extension("index"))
         .with_context(|| "the offset index beside it cannot be read")?;
@@ -134,10 +136,12 @@ pub(super) fn times(
             )),
         }
         if !args.verify_index_only {
-            output.line(format_args!(
-                "timestamp: {} offset: {}",
-                entry.timestamp, entry.offset
-            ))?;
+            let TimeEntry { timestamp, offset } = entry;
+            let json = json!({ "timestamp": timestamp, "offset": offset });
+            output.say(
+                format_args!("timestamp: {timestamp} offset: {offset}"),
+                &objects::of_file(path, json),
+            )?;
         }
         previous = entry.timestamp;
     }
@@ -160,6 +164,14 @@ impl Findings {
         }
         Ok(())
     }
+}
+
+fn say_sane(path: &Path, output: &mut Output) -> anyhow::Result<()> {
+    let json = objects::of_file(path, json!({ "isSane": true }));
+    Ok(output.say(
+        format_args!("{} passed sanity check.", path.display()),
+        &json,
+    )?)
 }
 
 fn open_log(index: &Path) -> anyhow::Result<BatchFile> {

@@ -6,11 +6,12 @@ use std::path::Path;
 use anyhow::Context;
 use bytes::Bytes;
 use ottla_protocol::batch::{
-    Batch, NO_SEQUENCE, OPENED_BYTES_MAX, TimestampKind, advance_sequence,
+    Batch, NO_SEQUENCE, OPENED_BYTES_MAX, Record, TimestampKind, advance_sequence,
 };
+use serde_json::{Value, json};
 
 use super::batches::BatchFile;
-use super::{Args, Findings, Reading, base_offset, groups, metadata};
+use super::{Args, Findings, Reading, base_offset, groups, metadata, objects};
 use crate::output::Output;
 
 const BOOTSTRAP: &str = "bootstrap.checkpoint";
@@ -22,34 +23,45 @@ pub(super) fn dump(
     output: &mut Output,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
-    output.line(heading(path)?)?;
+    let heading = heading(path)?;
+    if !output.is_json() {
+        output.line(heading)?;
+    }
     let mut file = BatchFile::open(path)?;
     file.window(0, args.max_bytes.unwrap_or(u64::MAX))?;
     let mut walk = Walk {
         args,
+        path,
         reading,
         last_offset: -1,
         gaps: Vec::new(),
     };
     while let Some(placed) = file.next()? {
+        let position = placed.position;
         let Some(batch) = placed.batch() else {
-            output.line(format_args!(
-                "position: {} holds no batch of format 2",
-                placed.position
-            ))?;
+            let json = json!({ "type": "unreadable", "position": position });
+            let sentence = format!("position: {position} holds no batch of format 2");
+            output.say(sentence, &objects::of_file(path, json))?;
             continue;
         };
-        output.line(batch_line(batch, placed.position))?;
+        if output.is_json() {
+            let object = objects::batch(batch, position, kind(batch));
+            output.line(objects::of_file(path, object))?;
+        } else {
+            output.line(batch_line(batch, position))?;
+        }
         if args.is_deep() {
             walk.records(batch, output)?;
         }
     }
     if file.left() > 0 && args.max_bytes.is_none() {
         let name = path.file_name().unwrap_or_default().display();
-        output.line(format_args!(
-            "Found {} invalid bytes at the end of {name}",
-            file.left()
-        ))?;
+        let n_bytes = file.left();
+        let json = json!({ "type": "invalid", "size": n_bytes });
+        output.say(
+            format_args!("Found {n_bytes} invalid bytes at the end of {name}"),
+            &objects::of_file(path, json),
+        )?;
     }
     if !walk.gaps.is_empty() {
         let absolute = std::path::absolute(path)?;
@@ -116,8 +128,12 @@ fn kind(batch: Batch<'_>) -> &'static str {
     }
 }
 
+/// A record's key and payload, as far as they are printed.
+type Content = (Option<String>, Option<String>);
+
 struct Walk<'a> {
     args: &'a Args,
+    path: &'a Path,
     reading: Reading,
     last_offset: i64,
     gaps: Vec<String>,
@@ -135,6 +151,10 @@ impl Walk<'_> {
                 self.gaps.push(gap);
             }
             self.last_offset = record.offset;
+            if output.is_json() {
+                output.line(objects::of_file(self.path, self.object(batch, &record)))?;
+                continue;
+            }
             let mut line = String::new();
             if !self.args.skip_record_metadata {
                 self.describe(batch, &record, &mut line)?;
@@ -155,16 +175,13 @@ impl Walk<'_> {
     fn describe(
         &self,
         batch: Batch<'_>,
-        record: &ottla_protocol::batch::Record<'_>,
+        record: &Record<'_>,
         line: &mut String,
     ) -> anyhow::Result<()> {
         let size = |field: Option<&[u8]>| {
             field.map_or(-1, |bytes| i64::try_from(bytes.len()).unwrap_or(i64::MAX))
         };
-        let sequence = match batch.base_sequence() {
-            NO_SEQUENCE => NO_SEQUENCE,
-            base => advance_sequence(base, record.offset_delta),
-        };
+        let sequence = sequence(batch, record);
         let headers = record
             .headers
             .iter()
@@ -181,25 +198,46 @@ impl Walk<'_> {
             headers.join(","),
         )?;
         if batch.is_control() {
-            let (key, value) = (
-                record.key.unwrap_or_default(),
-                record.value.unwrap_or_default(),
-            );
             line.push(' ');
-            line.push_str(&metadata::control(key, value));
+            line.push_str(&control(record));
         }
         Ok(())
     }
 
-    fn content(&self, record: &ottla_protocol::batch::Record<'_>, mark: &str) -> String {
-        let (key, value) = match self.reading {
+    fn object(&self, batch: Batch<'_>, record: &Record<'_>) -> Value {
+        let mut object = match self.args.skip_record_metadata {
+            true => json!({ "type": "record", "offset": record.offset }),
+            false => objects::record(record, sequence(batch, record)),
+        };
+        if batch.is_control() {
+            object["control"] = objects::control(&control(record));
+        } else if self.args.prints_content() {
+            let (key, value) = self.read(record);
+            for (name, part) in [("key", key), ("value", value)] {
+                // What is text stays text, whatever it looks like.
+                let part = part.map(|part| match self.reading {
+                    Reading::Text => Value::from(part),
+                    Reading::Metadata | Reading::Offsets => objects::decoded(&part),
+                });
+                object[name] = Value::from(part);
+            }
+        }
+        object
+    }
+
+    fn read(&self, record: &Record<'_>) -> Content {
+        match self.reading {
             Reading::Text => (record.key.map(text), record.value.map(text)),
             Reading::Metadata => {
                 let value = Bytes::copy_from_slice(record.value.unwrap_or_default());
                 (None, Some(metadata::record(&value, record.offset)))
             }
             Reading::Offsets => groups::record(record.key, record.value, record.offset),
-        };
+        }
+    }
+
+    fn content(&self, record: &Record<'_>, mark: &str) -> String {
+        let (key, value) = self.read(record);
         let mut content = String::new();
         let mut mark = mark;
         for (name, part) in [("key", key), ("payload", value)] {
@@ -210,6 +248,18 @@ impl Walk<'_> {
         }
         content
     }
+}
+
+fn sequence(batch: Batch<'_>, record: &Record<'_>) -> i32 {
+    match batch.base_sequence() {
+        NO_SEQUENCE => NO_SEQUENCE,
+        base => advance_sequence(base, record.offset_delta),
+    }
+}
+
+fn control(record: &Record<'_>) -> String {
+    let (key, value) = (record.key, record.value);
+    metadata::control(key.unwrap_or_default(), value.unwrap_or_default())
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -6,13 +6,37 @@ use std::path::Path;
 
 use anyhow::ensure;
 use ottla_storage::producer::snapshot as producer_snapshot;
+use serde_json::json;
 
+use super::objects;
 use crate::output::Output;
 
 const ABORTED_ENTRY: usize = 34;
 
 pub(super) fn snapshot(path: &Path, output: &mut Output) -> anyhow::Result<()> {
     for producer in producer_snapshot::decode(&std::fs::read(path)?)? {
+        if output.is_json() {
+            let seen = producer.seen().first();
+            let last_batch = seen.map(|batch| {
+                json!({
+                    "firstSequence": batch.first_sequence(),
+                    "lastSequence": batch.last_sequence,
+                    "lastOffset": batch.last_offset,
+                    "offsetDelta": batch.offset_delta,
+                    "timestamp": batch.timestamp,
+                })
+            });
+            let json = json!({
+                "producerId": producer.id(),
+                "producerEpoch": producer.epoch(),
+                "coordinatorEpoch": producer.coordinator_epoch(),
+                "currentTxnFirstOffset": producer.transaction_start(),
+                "lastTimestamp": producer.last_timestamp(),
+                "lastBatch": last_batch,
+            });
+            output.line(objects::of_file(path, json))?;
+            continue;
+        }
         let transaction = match producer.transaction_start() {
             Some(offset) => format!("OptionalLong[{offset}]"),
             None => "OptionalLong.empty".to_owned(),
@@ -57,10 +81,20 @@ pub(super) fn aborted(path: &Path, output: &mut Output) -> anyhow::Result<()> {
             .map(|field| i64::from_be_bytes(*field))
             .collect();
         if let [producer_id, first, last, stable] = fields[..] {
-            output.line(format_args!(
-                "version: {version} producerId: {producer_id} firstOffset: {first} lastOffset: \
-                 {last} lastStableOffset: {stable}"
-            ))?;
+            let json = json!({
+                "version": version,
+                "producerId": producer_id,
+                "firstOffset": first,
+                "lastOffset": last,
+                "lastStableOffset": stable,
+            });
+            output.say(
+                format_args!(
+                    "version: {version} producerId: {producer_id} firstOffset: {first} \
+                     lastOffset: {last} lastStableOffset: {stable}"
+                ),
+                &objects::of_file(path, json),
+            )?;
         }
     }
     Ok(())

@@ -194,7 +194,7 @@ impl ClassicGroup {
         turn: &mut Turn<'_>,
     ) -> Reply {
         if self.state == ClassicState::Stable {
-            let next = self.select_protocol_with(instance, &joining.request.protocols);
+            let next = self.next_protocol_with(instance, &joining.request.protocols);
             if next.as_deref() == self.protocol() {
                 return self.return_without_rebalance(old, instance, joining, new_id, turn);
             }

@@ -42,18 +42,8 @@ impl ClassicGroup {
         self.protocol_type() == Some(protocol_type) && protocols.iter().any(by_all)
     }
 
-    /// The protocol of the next generation.
-    ///
-    /// # Panics
-    /// If members have none in common, which `supports` keeps out.
-    pub(super) fn select_protocol(&self) -> Arc<str> {
-        let Some(chosen) = self.next_protocol() else {
-            panic!("the members of {} have no protocol in common", self.id);
-        };
-        chosen
-    }
-
-    /// The protocol that members would choose now, if they have one in common.
+    /// The protocol that members would choose now, if they have one in common; `supports` sees to
+    /// it that those who get in have.
     pub(super) fn next_protocol(&self) -> Option<Arc<str>> {
         let members = self.members.values();
         elect(members.map(|member| member.protocols.iter().map(|p| &p.0)))
@@ -65,7 +55,7 @@ impl ClassicGroup {
     }
 
     /// The protocol of the next generation if `instance` came with other protocols.
-    pub(super) fn select_protocol_with(
+    pub(super) fn next_protocol_with(
         &self,
         instance: &str,
         protocols: &[JoinGroupRequestProtocol],

@@ -156,8 +156,21 @@ impl ClassicGroup {
         turn.write(self.record_of(Vec::new()));
     }
 
+    /// The members have no protocol in common. None of them is in the wrong, so all are told and
+    /// may come again.
+    fn send_all_away(&mut self, turn: &mut Turn<'_>) {
+        self.refuse_all(Refusal::InconsistentGroupProtocol, turn);
+        for id in self.members.keys().cloned().collect::<Vec<_>>() {
+            self.remove(&id, turn);
+        }
+        self.become_empty(turn);
+    }
+
     fn await_assignment(&mut self, turn: &mut Turn<'_>) {
-        self.protocol = Some(self.select_protocol());
+        let Some(protocol) = self.next_protocol() else {
+            return self.send_all_away(turn);
+        };
+        self.protocol = Some(protocol);
         self.subscribed = self.subscribed_topics();
         self.move_to(ClassicState::CompletingRebalance, turn.now);
         for id in self.members.keys().cloned().collect::<Vec<_>>() {
@@ -200,5 +213,71 @@ impl ClassicGroup {
         if self.pending_syncs.is_empty() {
             turn.timers.cancel(&Timer::Sync(self.id.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use ottla_protocol::Uuid;
+    use ottla_protocol::messages::{JoinGroupRequest, JoinGroupRequestProtocol};
+
+    use super::super::{Joining, protocols};
+    use super::*;
+    use crate::group::reply::GroupReply;
+    use crate::group::settings::GroupSettings;
+    use crate::group::timers::Timers;
+    use crate::group::{Client, records::GroupRecord};
+    use crate::ledger::{Answer, Now};
+
+    /// Nobody gets in like that: a group that has gone wrong all the same must go on.
+    #[test]
+    fn members_without_a_common_protocol_are_told_and_may_come_again() {
+        let now = Now {
+            monotonic: Duration::ZERO,
+            wall_ms: 7,
+        };
+        let (settings, mut timers, mut tickets) = (GroupSettings::default(), Timers::default(), 0);
+        let mut turn = Turn::new(now, &settings, &mut timers, &mut tickets, When::AtOnce);
+        let mut group = ClassicGroup::new("g".into(), now);
+        let range = JoinGroupRequestProtocol {
+            name: "range".into(),
+            ..Default::default()
+        };
+        let request = JoinGroupRequest {
+            protocol_type: "consumer".into(),
+            protocols: vec![range],
+            ..Default::default()
+        };
+        for n in 1..=2 {
+            let joining = Joining {
+                request: &request,
+                version: 3,
+                client: Client { id: "c", host: "/" },
+                fresh_id: Uuid::from_u128(n),
+            };
+            assert!(matches!(group.join(joining, &mut turn), Answer::Later(_)));
+        }
+        let odd = group.members.values_mut().next().unwrap();
+        protocols::uncount(&mut group.support, odd);
+        odd.protocols = vec![(Arc::from("sticky"), bytes::Bytes::new())];
+        protocols::count(&mut group.support, odd);
+
+        group.complete_join(&mut turn);
+        group.validate();
+        assert_eq!(group.state(), ClassicState::Empty);
+        let outcome = turn.done();
+        let codes = outcome.released.iter().map(|freed| match &freed.reply {
+            GroupReply::Join(response) => response.error_code,
+            other => panic!("{other:?}"),
+        });
+        let refused = Refusal::InconsistentGroupProtocol.code();
+        assert_eq!(codes.collect::<Vec<_>>(), [refused, refused]);
+        assert!(matches!(
+            &outcome.records[..],
+            [GroupRecord::GroupMetadata { value: Some(value), .. }] if value.members.is_empty()
+        ));
     }
 }

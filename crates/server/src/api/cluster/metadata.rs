@@ -46,7 +46,7 @@ pub(crate) async fn handle(
         && request.allow_auto_topic_creation
         && services.configured().settings.topics.auto_create
     {
-        create_missing(services, &image, names);
+        create_missing(services, &image, names, call.client());
     }
     let endpoints = Endpoints::new(services, call);
     let picture = Picture {
@@ -122,11 +122,11 @@ fn refused(topics: Vec<MetadataRequestTopic>, refusal: Refusal) -> MetadataRespo
 
 /// Lets be made what is asked for and not there. It is answered as missing all the same: the
 /// client asks again.
-fn create_missing(services: &Arc<Services>, image: &Image, names: &[Text]) {
+fn create_missing(services: &Arc<Services>, image: &Image, names: &[Text], client_id: &str) {
     let is_missing =
         |name: &&str| image.topics.find(name).is_none() && check_topic_name(name).is_ok();
     let names = names.iter().map(|name| &**name);
-    services.create_on_demand(names.filter(is_missing));
+    services.create_on_demand(names.filter(is_missing), client_id);
 }
 
 fn describe(picture: &Picture<'_>, wanted: Wanted, version: i16) -> Vec<MetadataResponseTopic> {

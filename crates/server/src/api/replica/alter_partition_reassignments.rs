@@ -1,14 +1,14 @@
 //! AlterPartitionReassignments (key 45, versions 0-1): move partitions to other replicas, or stop
 //! (KIP-455). v1 the number of replicas may have to stay (KIP-860).
 
-use ottla_metadata::controller::{Outcome, Reassigned, Reassignment};
+use ottla_metadata::controller::{Outcome, Reassignment};
 use ottla_node::Services;
-use ottla_protocol::Refusal;
 use ottla_protocol::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
     ReassignablePartitionResponse, ReassignableTopic, ReassignableTopicResponse,
 };
 
+use super::by_partition::{codes, lay_out, refuse_each};
 use crate::api::{code, code_of, count_errors, within};
 use crate::session::Call;
 
@@ -30,18 +30,15 @@ pub(crate) async fn handle(
     let altered = within(request.timeout_ms, altered).await;
     let (error_code, error_message) = (code_of(&altered), altered.as_ref().err());
     let error_message = error_message.map(|refusal| refusal.message().into());
-    let responses: Vec<ReassignableTopicResponse> = altered
-        .unwrap_or_else(|refusal| refuse_all(topics, refusal))
-        .into_iter()
-        .map(response)
-        .collect();
-    let partitions = responses.iter().flat_map(|topic| &topic.partitions);
-    count_errors(services, call, partitions.map(|one| one.error_code));
+    let altered =
+        altered.unwrap_or_else(|refusal| refuse_each(topics, |one| one.index, &refusal.into()));
+    count_errors(services, call, codes(&altered));
+    let topic = |name, partitions| ReassignableTopicResponse { name, partitions };
     AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: may_resize,
         error_code,
         error_message,
-        responses,
+        responses: lay_out(altered, response, topic),
         ..Default::default()
     }
 }
@@ -55,53 +52,32 @@ fn reassignments(topic: ReassignableTopic) -> (String, Vec<Reassignment>) {
     (topic.name.to_string(), partitions.collect())
 }
 
-fn refuse_all(topics: Vec<(String, Vec<Reassignment>)>, refusal: Refusal) -> Reassigned {
-    let topics = topics.into_iter();
-    topics
-        .map(|(topic, partitions)| {
-            let outcomes = partitions.into_iter();
-            let outcomes = outcomes.map(|one| (one.index, Err(refusal.into())));
-            (topic, outcomes.collect())
-        })
-        .collect()
-}
-
-fn response((topic, outcomes): (String, Vec<(i32, Outcome<()>)>)) -> ReassignableTopicResponse {
-    let outcomes = outcomes.into_iter();
-    ReassignableTopicResponse {
-        name: topic.into(),
-        partitions: outcomes
-            .map(|(partition_index, outcome)| ReassignablePartitionResponse {
-                partition_index,
-                error_code: code(&outcome),
-                // The code alone where there is nothing to add to it, as Kafka has it here.
-                error_message: outcome
-                    .err()
-                    .and_then(|refused| refused.message)
-                    .map(Into::into),
-            })
-            .collect(),
+fn response(partition_index: i32, outcome: Outcome<()>) -> ReassignablePartitionResponse {
+    ReassignablePartitionResponse {
+        partition_index,
+        error_code: code(&outcome),
+        // The code alone where there is nothing to add to it, as Kafka has it here.
+        error_message: outcome
+            .err()
+            .and_then(|refused| refused.message)
+            .map(Into::into),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ottla_protocol::{Refusal, Refused};
+
     use super::*;
 
     #[test]
-    fn what_is_refused_as_a_whole_is_refused_everywhere() {
-        let one = |index| Reassignment {
-            index,
-            replicas: None,
+    fn a_refusal_has_words_only_where_they_add_to_its_code() {
+        let told = |refused: Refused| {
+            let response = response(3, Err(refused));
+            (response.error_code, response.error_message)
         };
-        let topics = vec![("t".to_owned(), vec![one(0), one(3)])];
-        let refused = refuse_all(topics, Refusal::RequestTimedOut);
-        let answer = response(refused.into_iter().next().unwrap());
-        let told: Vec<(i32, i16)> = answer
-            .partitions
-            .iter()
-            .map(|one| (one.partition_index, one.error_code))
-            .collect();
-        assert_eq!(told, [(0, 7), (3, 7)]);
+        assert_eq!(told(Refusal::NotController.into()), (41, None));
+        let refused = Refused::new(Refusal::InvalidReplicaAssignment, "no replicas");
+        assert_eq!(told(refused), (39, Some("no replicas".into())));
     }
 }

@@ -1,13 +1,14 @@
 //! ElectLeaders (key 43, versions 0-2): give partitions their preferred leader, or any (KIP-183).
 //! v1 unclean elections, an error for the whole answer (KIP-460) · v2 flexible.
 
-use ottla_metadata::controller::{Elections, Outcome, Wanted};
+use ottla_metadata::controller::{Outcome, Wanted};
 use ottla_node::Services;
 use ottla_protocol::messages::{
     ElectLeadersPartitionResult, ElectLeadersRequest, ElectLeadersResponse, ReplicaElectionResult,
 };
 use ottla_protocol::{NONE, Refusal, Refused};
 
+use super::by_partition::{codes, lay_out, refuse_each};
 use crate::api::{code, count_errors, within, words};
 use crate::session::Call;
 
@@ -41,17 +42,20 @@ pub(crate) async fn handle(
         Err(refused) => Err(refused),
     };
     let whole = code(&elected);
-    let elections = elected.unwrap_or_else(|refused| refuse_all(named, &refused));
-    let results: Vec<ReplicaElectionResult> = elections.into_iter().map(result).collect();
-    let codes = results.iter().flat_map(|topic| &topic.partition_result);
-    count_errors(services, call, codes.map(|partition| partition.error_code));
+    let elections = elected
+        .unwrap_or_else(|refused| refuse_each(named.unwrap_or_default(), |index| index, &refused));
+    count_errors(services, call, codes(&elections));
+    let topic = |topic, partition_result| ReplicaElectionResult {
+        topic,
+        partition_result,
+    };
     ElectLeadersResponse {
         error_code: if call.version >= ERROR_SINCE {
             whole
         } else {
             NONE
         },
-        replica_election_results: results,
+        replica_election_results: lay_out(elections, result, topic),
         ..Default::default()
     }
 }
@@ -67,28 +71,11 @@ fn wanted(election_type: i8) -> Result<Wanted, Refused> {
     }
 }
 
-fn refuse_all(named: Option<Vec<(String, Vec<i32>)>>, refused: &Refused) -> Elections {
-    let topics = named.unwrap_or_default().into_iter();
-    topics
-        .map(|(topic, indexes)| {
-            let outcomes = indexes.into_iter();
-            let outcomes = outcomes.map(|index| (index, Err(refused.clone())));
-            (topic, outcomes.collect())
-        })
-        .collect()
-}
-
-fn result((topic, outcomes): (String, Vec<(i32, Outcome<()>)>)) -> ReplicaElectionResult {
-    let outcomes = outcomes.into_iter();
-    ReplicaElectionResult {
-        topic: topic.into(),
-        partition_result: outcomes
-            .map(|(partition_id, outcome)| ElectLeadersPartitionResult {
-                partition_id,
-                error_code: code(&outcome),
-                error_message: words(&outcome),
-            })
-            .collect(),
+fn result(partition_id: i32, outcome: Outcome<()>) -> ElectLeadersPartitionResult {
+    ElectLeadersPartitionResult {
+        partition_id,
+        error_code: code(&outcome),
+        error_message: words(&outcome),
     }
 }
 
@@ -105,19 +92,5 @@ mod tests {
             (refused.code(), refused.words()),
             (42, "Unknown election type -1")
         );
-    }
-
-    #[test]
-    fn what_is_refused_as_a_whole_is_refused_everywhere() {
-        let named = Some(vec![("t".to_owned(), vec![0, 1])]);
-        let elections = refuse_all(named, &Refusal::NotController.into());
-        let result = result(elections.into_iter().next().unwrap());
-        let codes: Vec<i16> = result
-            .partition_result
-            .iter()
-            .map(|one| one.error_code)
-            .collect();
-        assert_eq!(codes, [41, 41]);
-        assert!(refuse_all(None, &Refusal::NotController.into()).is_empty());
     }
 }
