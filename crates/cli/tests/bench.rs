@@ -300,6 +300,114 @@ fn many_connections_are_held() {
     assert_eq!(number(&asking, "/latency_us/n"), 50.0);
 }
 
+/// The shortest waits that a broker allows, as far as a test needs them.
+const QUICK_GROUPS: [&str; 4] = [
+    "group.initial.rebalance.delay.ms=0",
+    "group.consumer.min.heartbeat.interval.ms=5",
+    "group.consumer.heartbeat.interval.ms=5",
+    "group.consumer.assignment.interval.ms=0",
+];
+
+/// The groups that the broker lists, each with its state.
+fn groups(node: &Node) -> Vec<String> {
+    let mut command = ottla();
+    command.args(["groups", "--bootstrap-server", &node.bootstrap()]);
+    command.args(["--list", "--state"]);
+    let (code, out, err) = run(&mut command);
+    assert_eq!(code, 0, "{out}{err}");
+    out.lines().skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn groups_come_together_and_part() {
+    let node = Node::start(&QUICK_GROUPS);
+    topic(&node, "t", "7");
+    let pid = node.pid().to_string();
+    for (protocol, members) in [
+        ("classic", "1"),
+        ("classic", "5"),
+        ("classic", "9"),
+        ("consumer", "1"),
+        ("consumer", "5"),
+        ("consumer", "9"),
+    ] {
+        let report = measured(
+            &node,
+            "groups",
+            &[
+                "--topic",
+                "t",
+                "--protocol",
+                protocol,
+                "--members",
+                members,
+                "--heartbeat-ms",
+                "20",
+                "--hold",
+                "0.1",
+                "--threads",
+                "2",
+                "--broker-pid",
+                &pid,
+                "--duration",
+                "0.5",
+            ],
+        );
+        let n_groups = number(&report, "/groups");
+        assert!(n_groups >= 1.0, "{report}");
+        for key in ["assigned_us", "gathered_us", "latency_us"] {
+            check_quantiles(&report, key);
+        }
+        assert_eq!(number(&report, "/assigned_us/n"), n_groups);
+        assert!(
+            number(&report, "/assigned_us/max") <= number(&report, "/gathered_us/max"),
+            "{report}"
+        );
+        assert!(number(&report, "/broker_cpu_ms_per_group") >= 0.0);
+        assert_eq!(number(&report, "/partitions"), 7.0);
+    }
+    // Nobody is left in any of them.
+    let left = groups(&node);
+    assert!(left.iter().all(|group| group.contains("Empty")), "{left:?}");
+}
+
+#[test]
+fn offsets_are_committed_by_many_groups() {
+    let node = Node::start(&QUICK_GROUPS);
+    topic(&node, "t", "3");
+    let pid = node.pid().to_string();
+    let mut arguments = vec!["--topic", "t", "--groups", "20", "--partitions", "2"];
+    arguments.extend([
+        "--rate",
+        "400",
+        "--threads",
+        "2",
+        "--broker-pid",
+        pid.as_str(),
+    ]);
+    let report = measured(&node, "commits", &arguments);
+    // 1.2 seconds at the rate, of which one counts.
+    assert_eq!(number(&report, "/total/requests"), 480.0, "{report}");
+    assert_eq!(number(&report, "/latency_us/n"), 400.0, "{report}");
+    assert!(number(&report, "/broker_cpu_us_per_commit") > 0.0);
+    check_quantiles(&report, "latency_us");
+    check_quantiles(&report, "late_us");
+    let metrics = node.http("/metrics").unwrap();
+    let counted = metrics.lines().find_map(|line| {
+        let count = line.strip_prefix("kafka_network_requestmetrics_requests_total{")?;
+        let (labels, n) = count.rsplit_once(' ')?;
+        labels.contains("OffsetCommit").then(|| n.to_owned())
+    });
+    assert_eq!(counted.as_deref(), Some("480"), "{metrics}");
+    let fast = measured(
+        &node,
+        "commits",
+        &["--topic", "t", "--groups", "3", "--duration", "0.3"],
+    );
+    assert!(number(&fast, "/commits_per_s") > 0.0, "{fast}");
+    assert_eq!(groups(&node), Vec::<String>::new(), "none is left behind");
+}
+
 #[test]
 fn people_see_a_table() {
     let node = Node::start(&[]);
@@ -329,7 +437,13 @@ fn people_see_a_table() {
 
 #[test]
 fn what_cannot_be_measured_is_told_in_a_sentence() {
-    let node = Node::start(&["max.connections.per.ip=20", "message.max.bytes=10000"]);
+    let node = Node::start(&[
+        "max.connections.per.ip=20",
+        "message.max.bytes=10000",
+        "group.initial.rebalance.delay.ms=0",
+        "group.max.size=3",
+        "group.consumer.max.size=3",
+    ]);
     topic(&node, "t", "1");
     topic(&node, "empty", "1");
     let cases: &[(&str, &[&str], &str)] = &[
@@ -459,6 +573,56 @@ fn what_cannot_be_measured_is_told_in_a_sentence() {
             &["--connections", "4000000000"],
             "--connections",
         ),
+        (
+            "groups",
+            &["--topic", "nowhere"],
+            "there is no topic nowhere",
+        ),
+        ("groups", &["--topic", "t", "--members", "0"], "--members"),
+        (
+            "groups",
+            &["--topic", "t", "--protocol", "streams"],
+            "--protocol",
+        ),
+        (
+            "groups",
+            &["--topic", "t", "--heartbeat-ms", "0"],
+            "--heartbeat-ms",
+        ),
+        ("groups", &["--topic", "t", "--hold", "-1"], "-1"),
+        (
+            "groups",
+            &["--topic", "t", "--broker-pid", "4294967295"],
+            "is no process of this machine",
+        ),
+        (
+            "groups",
+            &["--topic", "t", "--members", "30"],
+            "of 30: the broker at",
+        ),
+        (
+            "groups",
+            &["--topic", "t", "--members", "4"],
+            "GROUP_MAX_SIZE_REACHED",
+        ),
+        (
+            "groups",
+            &["--topic", "t", "--members", "4", "--protocol", "consumer"],
+            "GROUP_MAX_SIZE_REACHED",
+        ),
+        (
+            "commits",
+            &["--topic", "nowhere"],
+            "there is no topic nowhere",
+        ),
+        ("commits", &["--topic", "t", "--groups", "0"], "--groups"),
+        ("commits", &["--topic", "t", "--rate", "0"], "--rate"),
+        (
+            "commits",
+            &["--topic", "t", "--partitions", "2"],
+            "has 1 partitions, and not 2",
+        ),
+        ("commits", &["--topic", "t", "--groups", "30"], "connection"),
     ];
     for (mode, arguments, words) in cases {
         let (code, out, err) = run(&mut bench(&node, mode, arguments));
@@ -490,12 +654,19 @@ fn what_cannot_be_measured_is_told_in_a_sentence() {
 
 #[test]
 fn a_broker_that_dies_ends_the_run() {
-    let mut node = Node::start(&[]);
+    let mut node = Node::start(&QUICK_GROUPS);
     topic(&node, "t", "2");
-    let cases: [(&str, &[&str]); 3] = [
+    // So that there are coordinators when the others begin.
+    measured(&node, "groups", &["--topic", "t", "--members", "1"]);
+    let cases: [(&str, &[&str]); 5] = [
         ("produce", &["--topic", "t", "--duration", "60"]),
         ("end-to-end", &["--topic", "t", "--duration", "60"]),
         ("connections", &["--connections", "10", "--duration", "60"]),
+        ("groups", &["--topic", "t", "--hold", "60"]),
+        (
+            "commits",
+            &["--topic", "t", "--groups", "5", "--duration", "60"],
+        ),
     ];
     for (mode, arguments) in cases {
         let mut running = bench(&node, mode, arguments);

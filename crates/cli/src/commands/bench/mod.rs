@@ -3,10 +3,13 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `histogram`, `schedule`, `assign`, `skim` | pure: latencies, moments, who goes where, answers without their records |
+//! | `member`, `assembly` | pure: what a member of a group says, and when a group is complete |
 //! | `wire`, `turns`, `tally` | sockets that do not wait, many on one thread; what they see |
 //! | `batch`, `producer`, `fetcher`, `asker` | what is said on a connection |
+//! | `dialogue`, `attendee`, `joiner`, `committer` | the same, by members of groups |
+//! | `broker_cpu` | what the broker's process used |
 //! | `target` | the brokers and the topic, asked with the ordinary client |
-//! | `produce`, `consume`, `end_to_end`, `connections` | one mode each |
+//! | `produce`, `consume`, `end_to_end`, `connections`, `groups`, `commits` | one mode each |
 //! | `report` | the outcome |
 //!
 //! The ordinary client is not used for the load: it copies every record, hands each request through
@@ -26,6 +29,16 @@ mod producer;
 mod fetcher;
 mod asker;
 
+mod member;
+mod classic_member;
+mod consumer_member;
+mod assembly;
+mod dialogue;
+mod broker_cpu;
+mod attendee;
+mod joiner;
+mod committer;
+
 mod target;
 mod report;
 
@@ -33,6 +46,8 @@ mod produce;
 mod consume;
 mod end_to_end;
 mod connections;
+mod groups;
+mod commits;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -72,6 +87,10 @@ enum Mode {
     EndToEnd(end_to_end::Args),
     /// Open many connections and hold them; what one client that asks sees of it.
     Connections(connections::Args),
+    /// Let groups of many members come together: from the last that joins to the last assignment.
+    Groups(groups::Args),
+    /// Commit offsets of many groups.
+    Commits(commits::Args),
 }
 
 /// What all modes take.
@@ -111,6 +130,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Mode::Consume(args) => (args.run.json, consume::run(&args)?),
         Mode::EndToEnd(args) => (args.run.json, end_to_end::run(&args)?),
         Mode::Connections(args) => (args.run.json, connections::run(&args)?),
+        Mode::Groups(args) => (args.run.json, groups::run(&args)?),
+        Mode::Commits(args) => (args.run.json, commits::run(&args)?),
     };
     output::finished(print(is_json, &report))
 }

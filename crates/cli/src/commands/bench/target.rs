@@ -12,7 +12,7 @@ use ottla_client::{
     is_retriable,
 };
 use ottla_protocol::messages::InitProducerIdRequest;
-use ottla_protocol::{NodeId, Offset, Refusal, Request, TopicPartition, frame};
+use ottla_protocol::{NodeId, Offset, Refusal, Request, TopicPartition, Uuid, frame};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, sleep};
 
@@ -89,6 +89,12 @@ impl Target {
         self.leaders.len()
     }
 
+    pub(super) fn topic_id(&self) -> anyhow::Result<Uuid> {
+        let view = self.view.topics.get(&self.topic);
+        let id = view.map(|view| view.id).filter(|id| !id.is_zero());
+        id.with_context(|| format!("the broker tells no id of topic {}", self.topic))
+    }
+
     pub(super) fn n_leaders(&self) -> usize {
         let mut nodes: Vec<_> = self.leaders.iter().map(|(_, node)| *node).collect();
         nodes.sort_unstable();
@@ -127,6 +133,15 @@ impl Target {
             Ok((share, open_served(&node.address)?))
         });
         opened.collect()
+    }
+
+    /// Who coordinates each of these groups.
+    pub(super) async fn coordinators(&self, groups: &[String]) -> anyhow::Result<Vec<Address>> {
+        let mut found = Vec::with_capacity(groups.len());
+        for group in groups {
+            found.push(coordinator(&self.cluster, group).await?);
+        }
+        Ok(found)
     }
 
     /// An id of its own for an idempotent producer.
@@ -176,6 +191,15 @@ impl Target {
         });
         found.collect()
     }
+}
+
+/// Who coordinates a group; the first one of a cluster may have to wait for the topic of all groups.
+pub(super) async fn coordinator(cluster: &Cluster, group: &str) -> anyhow::Result<Address> {
+    let asked = cluster.retry("finding a coordinator", async || {
+        let connection = cluster.coordinator(group, Lane::Calls).await?;
+        Ok(connection.address().clone())
+    });
+    Ok(asked.await?)
 }
 
 /// The outer error does not pass; the inner one may.
@@ -236,6 +260,15 @@ pub(super) fn make_room(n_connections: usize) -> anyhow::Result<()> {
         limit.maximum.unwrap_or_default()
     );
     Ok(())
+}
+
+/// So many connections to one broker.
+pub(super) fn open_many(address: &Address, n: usize) -> anyhow::Result<Vec<Wire>> {
+    let open = |at| {
+        let what = || format!("connection {at} of {n}");
+        open_served(address).with_context(what)
+    };
+    (1..=n).map(open).collect()
 }
 
 /// Open a connection and have one answer: then the broker has really taken it, and the next one finds
