@@ -77,9 +77,12 @@ pub(super) fn judge(
             Refusal::MemberIdRequired | Refusal::RebalanceInProgress | Refusal::IllegalGeneration,
         ) => Ok(Verdict::Rejoin),
         Some(Refusal::UnknownMemberId | Refusal::FencedMemberEpoch) => Ok(Verdict::Lost),
-        Some(Refusal::CoordinatorLoadInProgress | Refusal::CoordinatorNotAvailable) => {
-            Ok(Verdict::Later(now + RETRY))
-        }
+        // A coordinator that was just named may not know it yet.
+        Some(
+            Refusal::CoordinatorLoadInProgress
+            | Refusal::CoordinatorNotAvailable
+            | Refusal::NotCoordinator,
+        ) => Ok(Verdict::Later(now + RETRY)),
         _ => {
             let what = format!("{what} of group {group} was refused");
             ClientError::from_code(&what, code, message)?;
