@@ -242,15 +242,26 @@ func producerFacts(ctx context.Context, client *kgo.Client, say func(string, ...
 		}
 		producers.Topics, stable.Topics = append(producers.Topics, ofTopic), append(stable.Topics, ends)
 	}
-	active, err := ask[*kmsg.DescribeProducersResponse](ctx, client, producers)
+	// A log that is still being opened has no leader yet.
+	active, err := again(func() (*kmsg.DescribeProducersResponse, error) {
+		active, err := ask[*kmsg.DescribeProducersResponse](ctx, client, producers)
+		if err != nil {
+			return nil, err
+		}
+		for _, topic := range active.Topics {
+			for _, p := range topic.Partitions {
+				if p.ErrorCode != 0 {
+					return nil, fmt.Errorf("producers of %s-%d: %s", topic.Topic, p.Partition, codeName(p.ErrorCode))
+				}
+			}
+		}
+		return active, nil
+	})
 	if err != nil {
 		return err
 	}
 	for _, topic := range active.Topics {
 		for _, p := range topic.Partitions {
-			if p.ErrorCode != 0 {
-				return fmt.Errorf("producers of %s-%d: %s", topic.Topic, p.Partition, codeName(p.ErrorCode))
-			}
 			for _, producer := range p.ActiveProducers {
 				say("producer of %s-%d id=%d epoch=%d sequence=%d at=%d coordinator=%d open from=%d", topic.Topic, p.Partition, producer.ProducerID,
 					producer.ProducerEpoch, producer.LastSequence, producer.LastTimestamp, producer.CoordinatorEpoch, producer.CurrentTxnStartOffset)
