@@ -268,15 +268,25 @@ func producerFacts(ctx context.Context, client *kgo.Client, say func(string, ...
 			}
 		}
 	}
-	ends, err := ask[*kmsg.ListOffsetsResponse](ctx, client, stable)
+	ends, err := again(func() (*kmsg.ListOffsetsResponse, error) {
+		ends, err := ask[*kmsg.ListOffsetsResponse](ctx, client, stable)
+		if err != nil {
+			return nil, err
+		}
+		for _, topic := range ends.Topics {
+			for _, p := range topic.Partitions {
+				if p.ErrorCode != 0 {
+					return nil, fmt.Errorf("the stable end of %s-%d: %s", topic.Topic, p.Partition, codeName(p.ErrorCode))
+				}
+			}
+		}
+		return ends, nil
+	})
 	if err != nil {
 		return err
 	}
 	for _, topic := range ends.Topics {
 		for _, p := range topic.Partitions {
-			if p.ErrorCode != 0 {
-				return fmt.Errorf("the stable end of %s-%d: %s", topic.Topic, p.Partition, codeName(p.ErrorCode))
-			}
 			say("stable %s-%d end=%d", topic.Topic, p.Partition, p.Offset)
 		}
 	}
