@@ -67,7 +67,7 @@ enum Command {
 }
 
 /// The one command of a node. Parsed by itself: a node keeps in memory what its start has touched of the binary, and the flags of
-/// twenty tools are several MB of that.
+/// twenty tools are most of a MB of that.
 #[derive(Debug, Parser)]
 #[command(name = "ottla", version)]
 struct Node {

@@ -4,7 +4,6 @@
 mod harness;
 
 use std::io::{Read, Write};
-use std::process::Command;
 
 use bytes::Bytes;
 use harness::{Node, ottla, run};
@@ -281,7 +280,6 @@ fn a_broker_is_forgotten_and_comes_back_with_its_next_start() {
 #[test]
 #[ignore = "needs KAFKA_HOME"]
 fn kafkas_tools_move_elect_and_raise() {
-    let home = std::env::var("KAFKA_HOME").expect("KAFKA_HOME names a Kafka");
     let mut node = Node::prepared(&[]);
     let dir = |name: &str| node.directory.path().join(name).display().to_string();
     let (a, b) = (dir("a"), dir("b"));
@@ -289,10 +287,7 @@ fn kafkas_tools_move_elect_and_raise() {
     node.restart();
     create(&node, "t");
     let tool = |name: &str, arguments: &[&str]| {
-        let mut tool = Command::new(format!("{home}/bin/{name}"));
-        tool.args(["--bootstrap-server", &node.bootstrap()])
-            .args(arguments);
-        let (code, out, err) = run(&mut tool);
+        let (code, out, err) = run(node.kafkas_script(name).args(arguments));
         (code, format!("{out}{err}"))
     };
     let plan = |name: &str, text: &str| {

@@ -5,7 +5,6 @@ mod harness;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -339,13 +338,9 @@ fn an_address_opens_connections_at_its_rate() {
 #[test]
 #[ignore = "needs KAFKA_HOME"]
 fn kafkas_tool_sets_and_shows_them() {
-    let home = std::env::var("KAFKA_HOME").expect("KAFKA_HOME names a Kafka");
     let node = Node::start(&[]);
     let tool = |arguments: &[&str]| {
-        let mut tool = Command::new(format!("{home}/bin/kafka-configs.sh"));
-        tool.args(["--bootstrap-server", &node.bootstrap()])
-            .args(arguments);
-        let (code, out, err) = run(&mut tool);
+        let (code, out, err) = run(node.kafkas_script("kafka-configs.sh").args(arguments));
         assert_eq!(code, 0, "{arguments:?}: {out}{err}");
         out
     };

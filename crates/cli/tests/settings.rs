@@ -8,7 +8,6 @@
 mod harness;
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use harness::{Node, files_below, run};
@@ -285,14 +284,12 @@ fn the_cleaner_follows_its_settings() {
 #[test]
 #[ignore = "needs KAFKA_HOME"]
 fn kafkas_tool_sets_and_shows_them() {
-    let home = std::env::var("KAFKA_HOME").expect("KAFKA_HOME names a Kafka");
     let node = Node::start(&BUSY);
     let cluster = Cluster::new(&node);
     cluster.create("t", &[]);
     let tool = |arguments: &[&str]| {
-        let mut tool = Command::new(format!("{home}/bin/kafka-configs.sh"));
-        tool.args(["--bootstrap-server", &node.bootstrap()])
-            .args(arguments);
+        let mut tool = node.kafkas_script("kafka-configs.sh");
+        tool.args(arguments);
         tool
     };
     let alter = |whose: &[&str], change: &[&str]| {

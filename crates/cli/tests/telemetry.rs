@@ -5,7 +5,6 @@ mod harness;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 
 use bytes::Bytes;
 use harness::{Node, run};
@@ -165,13 +164,9 @@ fn strangers_get_kafkas_errors() {
 #[test]
 #[ignore = "needs KAFKA_HOME"]
 fn kafkas_tool_keeps_subscriptions_and_a_java_client_pushes() {
-    let home = std::env::var("KAFKA_HOME").expect("KAFKA_HOME names a Kafka");
     let node = Node::start(&[ON]);
     let tool = |name: &str, arguments: &[&str]| {
-        let mut tool = Command::new(format!("{home}/bin/{name}"));
-        tool.args(["--bootstrap-server", &node.bootstrap()])
-            .args(arguments);
-        let (code, out, err) = run(&mut tool);
+        let (code, out, err) = run(node.kafkas_script(name).args(arguments));
         assert_eq!(code, 0, "{arguments:?}: {out}{err}");
         out
     };
@@ -210,9 +205,8 @@ fn kafkas_tool_keeps_subscriptions_and_a_java_client_pushes() {
             "--command-property",
             "client.id=java-producer",
         ];
-        let mut java = Command::new(format!("{home}/bin/kafka-producer-perf-test.sh"));
-        let mut java = java
-            .args(["--bootstrap-server", &node.bootstrap()])
+        let mut java = node
+            .kafkas_script("kafka-producer-perf-test.sh")
             .args(bench)
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())

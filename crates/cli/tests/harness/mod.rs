@@ -93,6 +93,14 @@ impl Node {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// One of Apache's own scripts, asked of this node.
+    pub fn kafkas_script(&self, name: &str) -> Command {
+        let home = std::env::var("KAFKA_HOME").expect("KAFKA_HOME names a Kafka");
+        let mut script = Command::new(format!("{home}/bin/{name}"));
+        script.args(["--bootstrap-server", &self.bootstrap()]);
+        script
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("a running node").id()
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ottla_metadata::image::{Entity, EntityFilter, NameFilter};
-use ottla_metadata::quotas::{CLIENT_ID, IP, USER};
+use ottla_metadata::quotas::{CLIENT_ID, IP, QuotaKind, USER};
 use ottla_node::Services;
 use ottla_protocol::messages::{
     DescribeClientQuotasComponentData, DescribeClientQuotasEntityData,
@@ -21,11 +21,11 @@ const DEFAULT: i8 = 1;
 const SPECIFIED: i8 = 2;
 
 /// The order in which Kafka's table of limits lists them; tools show it as it comes.
-const ORDER: [&str; 4] = [
-    "request_percentage",
-    "producer_byte_rate",
-    "consumer_byte_rate",
-    "controller_mutation_rate",
+const ORDER: [QuotaKind; 4] = [
+    QuotaKind::Request,
+    QuotaKind::Produce,
+    QuotaKind::Fetch,
+    QuotaKind::ControllerMutation,
 ];
 
 pub(crate) async fn handle(
@@ -107,7 +107,7 @@ fn entry<'a>(
 ) -> DescribeClientQuotasEntryData {
     let entity = entity.iter();
     let mut limits = limits.collect::<Vec<_>>();
-    limits.sort_by_key(|(key, _)| ORDER.iter().position(|one| one == key));
+    limits.sort_by_key(|(key, _)| ORDER.iter().position(|kind| kind.key() == *key));
     DescribeClientQuotasEntryData {
         entity: entity
             .map(|(kind, name)| DescribeClientQuotasEntityData {

@@ -1,6 +1,7 @@
 //! GetTelemetrySubscriptions (key 71, version 0): which metrics a client shall push (KIP-714).
 
 use ottla_node::Services;
+use ottla_protocol::compress::Codec;
 use ottla_protocol::messages::{
     GetTelemetrySubscriptionsRequest, GetTelemetrySubscriptionsResponse,
 };
@@ -8,8 +9,8 @@ use ottla_protocol::messages::{
 use crate::api::count_errors;
 use crate::session::Call;
 
-/// Codecs in the order in which we like them: zstd, lz4, gzip, snappy.
-const CODECS: [i8; 4] = [4, 3, 1, 2];
+/// In the order in which we like them.
+const CODECS: [Codec; 4] = [Codec::Zstd, Codec::Lz4, Codec::Gzip, Codec::Snappy];
 
 pub(crate) async fn handle(
     services: &Services,
@@ -29,7 +30,7 @@ pub(crate) async fn handle(
             GetTelemetrySubscriptionsResponse {
                 client_instance_id: instance,
                 subscription_id: subscribed.id,
-                accepted_compression_types: CODECS.to_vec(),
+                accepted_compression_types: CODECS.map(|codec| codec.bits().cast_signed()).to_vec(),
                 push_interval_ms: subscribed.interval_ms,
                 telemetry_max_bytes: telemetry.bytes_max(),
                 delta_temporality: true,
