@@ -423,6 +423,55 @@ fn a_transaction_is_aborted_when_its_time_is_over() {
     );
 }
 
+/// The value of a metric without labels.
+fn metric(node: &Node, name: &str) -> f64 {
+    let page = node.http("/metrics").unwrap_or_default();
+    let value = page
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or(f64::NAN)
+}
+
+#[test]
+fn metrics_tell_what_becomes_of_transactions() {
+    let mut settings = SMALL.to_vec();
+    settings.push("transaction.abort.timed.out.transaction.cleanup.interval.ms=100");
+    let node = Node::start(&settings);
+    create(&node, "out", 1, &[]);
+    let names = [
+        "ottla_transactions_open",
+        "ottla_transactions_committed_total",
+        "ottla_transactions_aborted_total",
+        "ottla_transactions_timed_out_total",
+        "ottla_transaction_marker_duration_ms_count",
+        "kafka_server_replicamanager_partitionswithlatetransactionscount",
+    ];
+    let wait_for = |what: &str, expected: [f64; 6]| {
+        node.wait_until(what, || names.map(|name| metric(&node, name)) == expected);
+    };
+    let writer = writer(&node, "id", &[("transaction.timeout.ms", "60000")]);
+    wait_for("begins with nothing", [0.0; 6]);
+    writer.begin_transaction().unwrap();
+    // As of its own clock it has been silent since 1970.
+    let old = BaseRecord::<str, str>::to("out")
+        .payload("old")
+        .timestamp(1);
+    writer.send(old).map_err(|(error, _)| error).unwrap();
+    writer.flush(PATIENCE).unwrap();
+    wait_for("has one that is late", [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    send(&writer, "out", 0, "k", "new");
+    writer.flush(PATIENCE).unwrap();
+    wait_for("has one that is not", [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    writer.commit_transaction(PATIENCE).unwrap();
+    wait_for("has committed it", [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
+    send_open(&writer, "out", "aborted");
+    writer.abort_transaction(PATIENCE).unwrap();
+    wait_for("has aborted one", [0.0, 1.0, 1.0, 0.0, 2.0, 0.0]);
+    let slow = self::writer(&node, "slow", &[("transaction.timeout.ms", "1000")]);
+    send_open(&slow, "out", "slow");
+    wait_for("has timed one out", [0.0, 1.0, 2.0, 1.0, 3.0, 0.0]);
+}
+
 /// What a reader from the start ends up with, and how many records that took.
 fn replay(node: &Node, topic: &str) -> (BTreeMap<String, String>, usize) {
     let reader = from_the_start(node, topic, 1, "read_committed");

@@ -146,9 +146,12 @@ definitions! {
     CONSUMER_GROUP_REBALANCES = Counter "kafka_server_group_coordinator_metrics_consumer_group_rebalance_count" "kafka.server:type=group-coordinator-metrics,name=consumer-group-rebalance-count" "New epochs of groups of the consumer protocol: members or topics changed.";
     TXN_PARTITIONS = Gauge "kafka_server_transaction_coordinator_metrics_num_partitions" "" "Partitions of __transaction_state, by state of their coordinator.";
     TXN_IDS = Gauge "ottla_transactional_ids" "" "Transactional ids coordinated here, by the state of their transaction.";
+    TXN_OPEN = Gauge "ottla_transactions_open" "" "Transactions coordinated here that are open.";
     TXN_COMMITTED = Counter "ottla_transactions_committed_total" "" "Transactions that were committed in every partition.";
     TXN_ABORTED = Counter "ottla_transactions_aborted_total" "" "Transactions that were aborted in every partition.";
     TXN_TIMED_OUT = Counter "ottla_transactions_timed_out_total" "" "Transactions that are aborted because they were open for too long.";
+    TXN_LATE = Gauge "kafka_server_replicamanager_partitionswithlatetransactionscount" "kafka.server:type=ReplicaManager,name=PartitionsWithLateTransactionsCount" "Partitions with a transaction that is open though nobody has written to it for transaction.max.timeout.ms and five minutes: its coordinator does not end it.";
+    TXN_MARKER_TIME = Summary "ottla_transaction_marker_duration_ms" "" "Milliseconds from the decision on a transaction until each of its partitions has its marker.";
     VERIFICATION_FAILURES = Counter "kafka_server_addpartitionstotxnmanager_verificationfailure_total" "kafka.server:type=AddPartitionsToTxnManager,name=VerificationFailureRate" "Writes into a transaction that its coordinator refused.";
     VERIFICATION_TIME = Summary "kafka_server_addpartitionstotxnmanager_verificationtimems" "kafka.server:type=AddPartitionsToTxnManager,name=VerificationTimeMs" "Milliseconds until a transaction's coordinator has answered.";
     PRODUCER_IDS = Gauge "kafka_server_replicamanager_produceridcount" "kafka.server:type=ReplicaManager,name=ProducerIdCount" "Producer ids remembered by the partitions.";
@@ -310,6 +313,7 @@ pub struct Metrics {
     pub isr_expands: Counter,
     pub failed_verifications: Counter,
     pub verifications: Durations,
+    pub markers: Durations,
     pub flushes: Durations,
     pub appends: Durations,
     pub reservations: Durations,
@@ -342,6 +346,7 @@ impl Default for Metrics {
             isr_expands: Counter::default(),
             failed_verifications: Counter::default(),
             verifications: Durations::default(),
+            markers: Durations::default(),
             flushes: Durations::default(),
             appends: Durations::default(),
             reservations: Durations::default(),
@@ -423,6 +428,7 @@ impl Metrics {
             self.failed_verifications.get() as f64,
         );
         page.durations(VERIFICATION_TIME, &[], &self.verifications);
+        page.durations(TXN_MARKER_TIME, &[], &self.markers);
         page.durations(LOG_FLUSH, &[], &self.flushes);
         page.durations(APPEND_TIME, &[], &self.appends);
         page.durations(RESERVE_TIME, &[], &self.reservations);

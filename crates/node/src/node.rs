@@ -200,7 +200,8 @@ impl Node {
         );
         moves.set_rate(settings.logs.move_bytes_per_second_max);
         let partitions = Partitions::new(directories.clone(), flushers.clone(), around, moves);
-        let hosts = Hosts::start(&settings, &start.control, &clock, &partitions, &feed);
+        let control = &start.control;
+        let hosts = Hosts::start(&settings, control, &clock, &partitions, &feed, &metrics);
         let (stop, stopping) = watch::channel(false);
         let services = Arc::new(Services {
             cluster_id: Arc::from(directories.cluster_id()),
@@ -563,6 +564,7 @@ impl Hosts {
         clock: &Clock,
         partitions: &Arc<Partitions>,
         feed: &Arc<ImageFeed>,
+        metrics: &Arc<Metrics>,
     ) -> Self {
         let commit_ms = settings.groups.offsets_commit_timeout_ms;
         let versions = Arc::<TopicVersions>::default();
@@ -588,7 +590,12 @@ impl Hosts {
             clock.clone(),
             request_timeout,
         ));
-        let carrier = Carrier::new(control.clone(), markers.clone(), feed.clone());
+        let carrier = Carrier::new(
+            control.clone(),
+            markers.clone(),
+            feed.clone(),
+            metrics.clone(),
+        );
         let (ids, level) = (
             Arc::<ProducerIds>::default(),
             Arc::<FinalizedLevel>::default(),

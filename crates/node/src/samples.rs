@@ -6,6 +6,9 @@ use ottla_metadata::image::Image;
 use crate::metrics::*;
 use crate::services::Services;
 
+/// How long the coordinator has for the end of a transaction whose time is over; Kafka's number.
+const LATE_AFTER_MS: i64 = 5 * 60 * 1000;
+
 impl Services {
     /// Writes what can be read off the node now.
     pub fn write_samples(&self, page: &mut Page) {
@@ -39,6 +42,7 @@ impl Services {
     fn write_logs(&self, page: &mut Page) {
         let all = self.partitions.all();
         let (mut n_leading, mut n_offline, mut n_waiting, mut n_producers) = (0, 0, 0, 0);
+        let (mut n_late, late_before) = (0, self.late_before());
         for partition in &all {
             let view = partition.view();
             let index = partition.id().partition.to_string();
@@ -54,11 +58,13 @@ impl Services {
             n_offline += usize::from(!partition.is_online());
             n_waiting += partition.high_watermark_parking().n_waiting();
             n_producers += view.n_producers();
+            n_late += usize::from(view.open_since().is_some_and(|at| at < late_before));
         }
         page.plain(PARTITION_COUNT, all.len() as f64);
         page.plain(LEADER_COUNT, n_leading as f64);
         page.plain(OFFLINE_REPLICAS, n_offline as f64);
         page.plain(PRODUCER_IDS, n_producers as f64);
+        page.plain(TXN_LATE, n_late as f64);
         page.labelled(
             PURGATORY,
             &[("delayedOperation", "ProduceOrFetch")],
@@ -96,6 +102,13 @@ impl Services {
         page.labelled(MOVES_LAG, &client, lag as f64);
         page.labelled(MOVES_FAILED, &client, moves.n_failed() as f64);
         page.labelled(MOVES_DEAD, &client, moves.n_dead() as f64);
+    }
+
+    /// Who wrote last into an open transaction before this moment is late: its coordinator should have
+    /// ended it.
+    fn late_before(&self) -> i64 {
+        let longest_ms = self.configured.load().settings.transactions.timeout_ms_max;
+        self.clock.wall_ms() - i64::from(longest_ms) - LATE_AFTER_MS
     }
 
     fn write_cleaner(&self, page: &mut Page) {
@@ -226,6 +239,7 @@ impl Services {
         let sum = |of: fn(&crate::coordinators::TxnCounts) -> u64| {
             counts.iter().map(of).sum::<u64>() as f64
         };
+        page.plain(TXN_OPEN, sum(|shard| shard.n_open as u64));
         page.plain(TXN_COMMITTED, sum(|shard| shard.events.committed));
         page.plain(TXN_ABORTED, sum(|shard| shard.events.aborted));
         page.plain(TXN_TIMED_OUT, sum(|shard| shard.events.timed_out));

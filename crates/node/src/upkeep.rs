@@ -54,9 +54,11 @@ pub(crate) async fn run(services: Arc<Services>, mut stopping: watch::Receiver<b
         watermark_ms,
         Duration::from_millis(u64::try_from(watermark_ms).unwrap_or(0)),
     );
+    // Not after `log.initial.task.delay.ms`, as the others: Kafka looks first when one interval is over.
+    let expiration_ms = settings.producers.id_expiration_check_interval_ms;
     let mut producers = every(
-        i64::from(settings.producers.id_expiration_check_interval_ms),
-        first,
+        i64::from(expiration_ms),
+        Duration::from_millis(u64::try_from(expiration_ms).unwrap_or(0)),
     );
     let mut flushes = every(logs.flush_scheduler_interval_ms, first);
     let mut unlinks = tokio::time::interval(UNLINK_INTERVAL);

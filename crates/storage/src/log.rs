@@ -322,7 +322,7 @@ impl Log {
     pub fn expire_producers(&mut self, now_ms: i64) {
         self.producers
             .expire(now_ms, self.config.producer_id_expiration_ms);
-        self.published.publish_n_producers(self.producers.len());
+        self.published.publish_producers(&self.producers);
     }
 
     /// This node leads from here on. To be called even if nothing is ever written in that epoch.
@@ -348,7 +348,7 @@ impl Log {
             Some(first) if first < high.offset => Mark::unplaced(first.max(self.ends.start)),
             _ => high,
         };
-        self.published.publish_n_producers(self.producers.len());
+        self.published.publish_producers(&self.producers);
         self.published.publish(&self.ends, segments);
     }
 

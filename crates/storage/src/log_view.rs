@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use ottla_protocol::epochs::{EpochCache, EpochEnd};
 use ottla_protocol::{LeaderEpoch, Offset, TopicPartition};
 
+use crate::producer::Producers;
 use crate::segment::Segment;
 use crate::written::FarReads;
 
@@ -100,6 +101,8 @@ pub(crate) struct Published {
     end: AtomicMark,
     far_reads: FarReads,
     n_producers: AtomicUsize,
+    /// See `LogView::open_since`; -1: no transaction is open.
+    open_since: AtomicI64,
     /// See `LogReader::checkpoint_high_watermark`.
     checkpointed_high: AtomicI64,
 }
@@ -151,6 +154,7 @@ impl Published {
             end: AtomicMark::default(),
             far_reads: FarReads::default(),
             n_producers: AtomicUsize::new(0),
+            open_since: AtomicI64::new(-1),
             checkpointed_high: AtomicI64::new(0),
         };
         published.store_ends(&ends);
@@ -178,8 +182,10 @@ impl Published {
     }
 
     /// For who counts them, and depends on nothing.
-    pub(crate) fn publish_n_producers(&self, n: usize) {
-        self.n_producers.store(n, Ordering::Relaxed);
+    pub(crate) fn publish_producers(&self, producers: &Producers) {
+        self.n_producers.store(producers.len(), Ordering::Relaxed);
+        let since = producers.oldest_transaction_wrote_at().unwrap_or(-1);
+        self.open_since.store(since, Ordering::Relaxed);
     }
 
     /// The high watermark that was checkpointed when the log was opened.
@@ -304,6 +310,12 @@ impl LogView {
     /// Producers that are remembered. Not part of the picture: as it is now.
     pub fn n_producers(&self) -> usize {
         self.published.n_producers.load(Ordering::Relaxed)
+    }
+
+    /// When the producer of the oldest open transaction wrote last. Not part of the picture, either.
+    pub fn open_since(&self) -> Option<i64> {
+        let since = self.published.open_since.load(Ordering::Relaxed);
+        (since >= 0).then_some(since)
     }
 
     /// Bytes of all segments.

@@ -39,6 +39,11 @@ impl TxnLedger {
         self.counts
     }
 
+    /// Transactions that are open now.
+    pub fn n_open(&self) -> usize {
+        self.open.len()
+    }
+
     /// How much there is now; walks all ids.
     pub fn sizes(&self) -> Sizes {
         let mut by_state = BTreeMap::new();

@@ -158,6 +158,7 @@ impl TxnHost {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct TxnCounts {
     pub by_state: Vec<(TransactionState, usize)>,
+    pub n_open: usize,
     pub events: Counts,
 }
 
@@ -325,6 +326,7 @@ impl Ledger for Transactions {
             let Sizes { by_state } = self.ledger.sizes();
             counts.by_state = by_state.into_iter().collect();
         }
+        counts.n_open = self.ledger.n_open();
         counts.events = self.ledger.counts();
     }
 }

@@ -19,6 +19,7 @@ use super::groups::GroupHost;
 use super::internal_topics::GROUP_METADATA_TOPIC;
 use super::transactions::TxnHost;
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::parked::Waiter;
 use crate::partitions::{Partition, Partitions};
 use crate::quorum::ImageFeed;
@@ -232,6 +233,7 @@ pub(crate) struct Carrier {
     control: Handle,
     writer: Arc<MarkerWriter>,
     feed: Arc<ImageFeed>,
+    metrics: Arc<Metrics>,
     at_once: Semaphore,
     /// Whose demands these are. It holds us, so we do not hold it.
     host: OnceLock<Weak<TxnHost>>,
@@ -242,11 +244,13 @@ impl Carrier {
         control: Handle,
         writer: Arc<MarkerWriter>,
         feed: Arc<ImageFeed>,
+        metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         Arc::new(Self {
             control,
             writer,
             feed,
+            metrics,
             at_once: Semaphore::new(CARRIED_AT_ONCE),
             host: OnceLock::new(),
         })
@@ -275,6 +279,7 @@ impl Carrier {
             .partition_of(&demand.transactional_id)
             .ok_or(Refusal::NotCoordinator)?;
         let mut left = demand.partitions.clone();
+        let decided = Instant::now();
         loop {
             let (done, refused) = self.attempt(&demand, &left).await;
             if !done.is_empty() {
@@ -293,6 +298,7 @@ impl Carrier {
                 return host()?.markers_refused(index, demand).await;
             }
             if left.is_empty() {
+                self.metrics.markers.observe(decided.elapsed());
                 return Ok(());
             }
             // No permit is held meanwhile: a partition that stalls holds up no other demand.

@@ -191,6 +191,12 @@ impl Producers {
         self.transactions.first_unstable_offset()
     }
 
+    /// When the producer of the oldest open transaction wrote last, by its own clock or the log's.
+    pub fn oldest_transaction_wrote_at(&self) -> Option<i64> {
+        let id = self.transactions.oldest_producer()?;
+        self.get(id).map(Producer::last_timestamp)
+    }
+
     /// What a reader of committed records may see of a log replicated up to `high_watermark`.
     pub fn last_stable_offset(&self, high_watermark: i64) -> i64 {
         self.first_unstable_offset()

@@ -194,6 +194,7 @@ fn readers_wait_for_transactions() {
     it.in_transaction(2, 0, 0);
     it.in_transaction(1, 0, 1);
     assert_eq!(it.producers.first_unstable_offset(), Some(5));
+    assert_eq!(it.producers.oldest_transaction_wrote_at(), Some(7));
     assert_eq!(
         (
             it.producers.last_stable_offset(4),
@@ -236,7 +237,9 @@ fn readers_wait_for_transactions() {
     let ended = it.end_transaction(2, 0, true).unwrap();
     assert!(!ended.is_abort);
     assert_eq!(it.producers.last_stable_offset_after(&ended), 10);
+    assert_eq!(it.producers.oldest_transaction_wrote_at(), Some(6));
     it.producers.complete(&ended);
+    assert_eq!(it.producers.oldest_transaction_wrote_at(), None);
     it.producers.start_offset_moved(10);
     assert_eq!(
         (

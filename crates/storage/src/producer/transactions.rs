@@ -45,6 +45,11 @@ impl Transactions {
         first_open.into_iter().chain(first_ended).min().copied()
     }
 
+    /// Of the open transaction that began first.
+    pub(super) fn oldest_producer(&self) -> Option<i64> {
+        self.open.first_key_value().map(|(_, id)| *id)
+    }
+
     pub(super) fn last_stable_offset_after(&self, transaction: &CompletedTransaction) -> i64 {
         let others = self
             .open
