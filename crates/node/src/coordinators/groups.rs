@@ -139,6 +139,7 @@ impl Ledger for Groups {
 
     const WHAT: &'static str = "groups";
     const TOPIC: &'static str = GROUP_METADATA_TOPIC;
+    const KEYS_ARE_APART: bool = true;
 
     fn partition_for(key: &str, n_partitions: i32) -> i32 {
         partition_for_group(key, n_partitions)

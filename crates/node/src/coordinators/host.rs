@@ -227,7 +227,10 @@ impl<L: Ledger> Host<L> {
         Reply: TryFrom<L::Reply>,
     {
         let index = self.partition_of(key).ok_or(Refusal::NotCoordinator)?;
-        let (op, reply) = Op::decide(pace, verified, run);
+        let (mut op, reply) = Op::decide(pace, verified, run);
+        if L::KEYS_ARE_APART && verified == Verified::NotAsked {
+            op = op.only_about(key);
+        }
         let reply = self.ask(index, pace, op, reply).await?;
         Reply::try_from(reply).map_err(|_| Refusal::UnknownServerError)
     }

@@ -26,6 +26,8 @@ pub(crate) trait Ledger: Sized + Send + 'static {
     /// What it keeps, for log lines.
     const WHAT: &'static str;
     const TOPIC: &'static str;
+    /// Whether a decision about one key rests on no records of another.
+    const KEYS_ARE_APART: bool;
 
     fn partition_for(key: &str, n_partitions: i32) -> i32;
     fn new(settings: Self::Settings, around: &Self::Around, epoch: LeaderEpoch) -> Self;

@@ -1,14 +1,14 @@
 //! One partition of an internal topic: its ledger, its line of requests, its log.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_coordinators::{Answer, Decision, Freed, Now, Origin, Ticket, When};
-use ottla_protocol::batch::{NO_SEQUENCE, Payload};
-use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
+use ottla_protocol::batch::Payload;
+use ottla_protocol::batch_builder::EndMarker;
 use ottla_protocol::{Offset, Refusal};
 use ottla_storage::producer::Verified;
 use parking_lot::Mutex;
@@ -19,12 +19,19 @@ use tokio::time::Instant;
 use super::Pace;
 use super::ledger::{Errands, Ledger};
 use super::txn_markers::Marker;
+use super::writing::{Written, append};
 use crate::Clock;
 use crate::parked::Waiter;
 use crate::partitions::{AppendRefused, Partition};
 
 /// Between two attempts to load a partition whose log could not be read, or whose ledger ended.
 pub(super) const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+
+/// Decisions that are written together at most: what fails, fails for all of them.
+const GATHERED_MAX: usize = 128;
+
+/// Operations taken from the queue before timers and commits have their turn again.
+const TAKEN_MAX: usize = 256;
 
 /// How often what a ledger holds is counted for metrics.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
@@ -43,6 +50,8 @@ pub(super) enum Op<L: Ledger> {
         reply: oneshot::Sender<L::Reply>,
         /// What its records show, if they belong to a transaction.
         verified: Verified,
+        /// What it is about, if nothing about anything else can change the outcome.
+        about: Option<Box<str>>,
     },
     Look(Look<L>),
     /// A transaction ends in this partition.
@@ -65,9 +74,18 @@ impl<L: Ledger> Op<L> {
                 run: Box::new(run),
                 reply,
                 verified,
+                about: None,
             },
             answer,
         )
+    }
+
+    /// It is decided and written together with others that are about something else.
+    pub(super) fn only_about(mut self, key: &str) -> Self {
+        if let Self::Decide { about, .. } = &mut self {
+            *about = Some(key.into());
+        }
+        self
     }
 
     pub(super) fn look(look: impl FnOnce(&L, Now) -> (When, Deliver) + Send + 'static) -> Self {
@@ -132,6 +150,44 @@ impl<L: Ledger> ShardState<L> {
     }
 }
 
+/// Decisions that wait for nothing but their append, and may share it.
+struct Gathered<L: Ledger> {
+    about: HashSet<Box<str>>,
+    /// Of each decision the way back to the caller.
+    decisions: Vec<DecisionOf<L>>,
+    replies: Vec<Option<oneshot::Sender<L::Reply>>>,
+}
+
+impl<L: Ledger> Default for Gathered<L> {
+    fn default() -> Self {
+        Self {
+            about: HashSet::new(),
+            decisions: Vec::new(),
+            replies: Vec::new(),
+        }
+    }
+}
+
+impl<L: Ledger> Gathered<L> {
+    /// Whether what stands next in line is to be decided now.
+    fn takes(&self, next: Option<&Op<L>>) -> bool {
+        match next {
+            None => false,
+            Some(_) if self.decisions.is_empty() => true,
+            Some(Op::Decide {
+                about: Some(key), ..
+            }) => self.decisions.len() < GATHERED_MAX && !self.about.contains(key),
+            Some(_) => false,
+        }
+    }
+
+    fn push(&mut self, key: Box<str>, decision: DecisionOf<L>, reply: oneshot::Sender<L::Reply>) {
+        self.about.insert(key);
+        self.decisions.push(decision);
+        self.replies.push(Some(reply));
+    }
+}
+
 /// A reply whose records are not committed yet.
 struct Parked {
     /// The offset that must be below the high watermark.
@@ -143,9 +199,9 @@ struct Parked {
 
 /// An append under way, and what waits for it.
 enum InFlight<L: Ledger> {
-    Decision {
-        task: JoinHandle<(DecisionOf<L>, Written)>,
-        reply: Option<oneshot::Sender<L::Reply>>,
+    Decisions {
+        task: JoinHandle<(Vec<DecisionOf<L>>, Vec<Written>)>,
+        replies: Vec<Option<oneshot::Sender<L::Reply>>>,
     },
     Marker {
         task: JoinHandle<(Marker, Result<Offset, AppendRefused>)>,
@@ -217,7 +273,7 @@ impl<L: Ledger> Shard<L> {
             let timeout = self.next_timeout();
             tokio::select! {
                 op = self.incoming.recv() => match op {
-                    Some(op) => self.take(op),
+                    Some(op) => self.take_all(op),
                     None => break,
                 },
                 done = finished(&mut self.in_flight) => self.finished(done),
@@ -273,6 +329,17 @@ impl<L: Ledger> Shard<L> {
         }
     }
 
+    /// Takes what is in the queue, this one first.
+    fn take_all(&mut self, op: Op<L>) {
+        self.take(op);
+        for _ in 1..TAKEN_MAX {
+            match self.incoming.try_recv() {
+                Ok(op) => self.take(op),
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Takes an operation from the queue: into the line, or past it.
     fn take(&mut self, op: Op<L>) {
         match op {
@@ -297,21 +364,29 @@ impl<L: Ledger> Shard<L> {
         }
     }
 
-    /// Decides what stands at the head of the line, unless an append is under way.
+    /// Decides what stands at the head of the line, unless an append is under way: several at once
+    /// as long as each is about something else, since then none can rest on another's records.
     fn decide_next(&mut self) {
-        while self.in_flight.is_none() {
+        let mut gathered = Gathered::default();
+        while self.in_flight.is_none() && gathered.takes(self.line.front()) {
             let Some(op) = self.line.pop_front() else {
-                return;
+                break;
             };
             match op {
                 Op::Decide {
                     run,
                     reply,
                     verified,
+                    about,
                     ..
                 } => {
                     let decision = run(&mut self.ledger, self.with.clock.now());
-                    self.carry_out(decision, Some(reply), verified);
+                    match about {
+                        Some(key) if !decision.writes_nothing() => {
+                            gathered.push(key, decision, reply);
+                        }
+                        _ => self.carry_out(decision, Some(reply), verified),
+                    }
                 }
                 Op::Mark { marker, reply } => self.mark(marker, reply),
                 Op::Look(look) => {
@@ -325,6 +400,9 @@ impl<L: Ledger> Shard<L> {
                 }
             }
         }
+        if !gathered.decisions.is_empty() {
+            self.write(gathered.decisions, gathered.replies, Verified::NotAsked);
+        }
     }
 
     fn carry_out(
@@ -336,13 +414,29 @@ impl<L: Ledger> Shard<L> {
         if decision.writes_nothing() {
             return self.answer(decision, reply, None);
         }
+        self.write(vec![decision], vec![reply], verified);
+    }
+
+    /// One append for all of them.
+    fn write(
+        &mut self,
+        decisions: Vec<DecisionOf<L>>,
+        replies: Vec<Option<oneshot::Sender<L::Reply>>>,
+        verified: Verified,
+    ) {
         let partition = self.partition.clone();
         let now = self.with.clock.now();
         let task = tokio::task::spawn_blocking(move || {
-            let written = append::<L>(&partition, &decision, verified, now);
-            (decision, written)
+            let written = append::<L>(&decisions, now, |batch| {
+                let appended = partition.append_internal(batch, verified);
+                match appended {
+                    Ok(appended) => Ok(appended.base_offset),
+                    Err(refused) => Err(refused.refused.refusal),
+                }
+            });
+            (decisions, written)
         });
-        self.in_flight = Some(InFlight::Decision { task, reply });
+        self.in_flight = Some(InFlight::Decisions { task, replies });
     }
 
     fn mark(&mut self, marker: Marker, reply: oneshot::Sender<Result<(), Refusal>>) {
@@ -357,8 +451,11 @@ impl<L: Ledger> Shard<L> {
 
     fn finished(&mut self, done: Finished<L>) {
         match done {
-            Finished::Decision(decision, written, reply) => {
-                self.appended(decision, written, reply);
+            Finished::Decisions(decisions, written, replies) => {
+                let all = decisions.into_iter().zip(written).zip(replies);
+                for ((decision, written), reply) in all {
+                    self.appended(decision, written, reply);
+                }
             }
             Finished::Marker(marker, result, reply) => self.marked(&marker, result, reply),
         }
@@ -407,8 +504,7 @@ impl<L: Ledger> Shard<L> {
         }
         match written.refused {
             None => self.answer(decision, reply, last),
-            Some(refused) => {
-                let refusal = refused.refused.refusal;
+            Some(refusal) => {
                 tracing::warn!(partition = %self.partition.id(), refusal = refusal.name(), "a decision about {} could not be written", L::WHAT);
                 let now = self.with.clock.now();
                 let instead = self.ledger.abandoned(decision, refusal, now);
@@ -556,16 +652,12 @@ impl<L: Ledger> Shard<L> {
     }
 }
 
-/// What an append came to.
-struct Written {
-    /// The first offset of each batch that stands in the log now.
-    firsts: Vec<Offset>,
-    /// Why the batch after these does not.
-    refused: Option<AppendRefused>,
-}
-
 enum Finished<L: Ledger> {
-    Decision(DecisionOf<L>, Written, Option<oneshot::Sender<L::Reply>>),
+    Decisions(
+        Vec<DecisionOf<L>>,
+        Vec<Written>,
+        Vec<Option<oneshot::Sender<L::Reply>>>,
+    ),
     Marker(
         Marker,
         Result<Offset, AppendRefused>,
@@ -578,11 +670,11 @@ async fn finished<L: Ledger>(in_flight: &mut Option<InFlight<L>>) -> Finished<L>
     // IMPORTANT: the flight stays where it is until its task is done: this future may be dropped.
     match in_flight {
         None => std::future::pending().await,
-        Some(InFlight::Decision { task, reply }) => {
-            let (decision, written) = whole(task.await);
-            let reply = reply.take();
+        Some(InFlight::Decisions { task, replies }) => {
+            let (decisions, written) = whole(task.await);
+            let replies = std::mem::take(replies);
             *in_flight = None;
-            Finished::Decision(decision, written, reply)
+            Finished::Decisions(decisions, written, replies)
         }
         Some(InFlight::Marker { task, .. }) => {
             let (marker, appended) = whole(task.await);
@@ -613,39 +705,6 @@ fn empty<L: Ledger>(with: &Surroundings<L>, partition: &Partition) -> L {
     // A partition that is no longer led here refuses every append, whatever epoch it had.
     let epoch = partition.leader_epoch().unwrap_or_default();
     L::new(with.settings.clone(), &with.around, epoch)
-}
-
-/// Writes the batches of a decision, up to the first that is refused.
-fn append<L: Ledger>(
-    partition: &Arc<Partition>,
-    decision: &DecisionOf<L>,
-    verified: Verified,
-    now: Now,
-) -> Written {
-    let mut written = Written {
-        firsts: Vec::with_capacity(decision.batches.len()),
-        refused: None,
-    };
-    for batch in &decision.batches {
-        let mut builder = BatchBuilder::internal(0, 0);
-        if let Origin::Transactional { producer, epoch } = batch.origin {
-            builder = builder
-                .producer(producer, epoch, NO_SEQUENCE)
-                .transactional();
-        }
-        for record in &batch.records {
-            let (key, value) = L::encode(record);
-            builder.push(now.wall_ms, Some(&key), value.as_deref());
-        }
-        match partition.append_internal(&builder.finish(), verified) {
-            Ok(appended) => written.firsts.push(appended.base_offset),
-            Err(refused) => {
-                written.refused = Some(refused);
-                break;
-            }
-        }
-    }
-    written
 }
 
 enum LoadFailed {

@@ -232,6 +232,7 @@ impl Ledger for Transactions {
 
     const WHAT: &'static str = "transactions";
     const TOPIC: &'static str = TRANSACTION_STATE_TOPIC;
+    const KEYS_ARE_APART: bool = false;
 
     fn partition_for(key: &str, n_partitions: i32) -> i32 {
         partition_for_transaction(key, n_partitions)

@@ -1,0 +1,225 @@
+//! What decisions have to write, as batches: those that may stand in one do.
+
+use bytes::Bytes;
+use ottla_coordinators::{Batch, Decision, Now, Origin};
+use ottla_protocol::batch::NO_SEQUENCE;
+use ottla_protocol::batch_builder::BatchBuilder;
+use ottla_protocol::{Offset, Refusal};
+
+use super::ledger::Ledger;
+
+/// A batch takes no more in when it would be larger. A decision's own may be larger than that.
+const SHARED_BYTES_MAX: usize = 64 << 10;
+
+/// What became of one decision's batches.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// The first offset of each batch that stands in the log now.
+    pub(super) firsts: Vec<Offset>,
+    /// Why the batch after these does not.
+    pub(super) refused: Option<Refusal>,
+}
+
+/// Writes all of them in their order, up to the first batch that is refused. `to_log` appends one
+/// and tells its offset.
+pub(super) fn append<L: Ledger>(
+    decisions: &[Decision<L::Record, L::Reply>],
+    now: Now,
+    to_log: impl FnMut(&Bytes) -> Result<Offset, Refusal>,
+) -> Vec<Written> {
+    let mut writing = Writing {
+        to_log,
+        open: BatchBuilder::internal(0, 0),
+        parts: Vec::new(),
+        written: decisions.iter().map(|_| Written::default()).collect(),
+    };
+    let done = writing.all::<L>(decisions, now);
+    if let Err(refusal) = done {
+        let both = decisions.iter().zip(&mut writing.written);
+        for (decision, written) in both {
+            if written.firsts.len() < decision.batches.len() {
+                written.refused = Some(refusal);
+            }
+        }
+    }
+    writing.written
+}
+
+struct Writing<ToLog> {
+    to_log: ToLog,
+    open: BatchBuilder,
+    /// Whose records are in the open batch, and how many stand before them.
+    parts: Vec<(usize, Offset)>,
+    written: Vec<Written>,
+}
+
+impl<ToLog: FnMut(&Bytes) -> Result<Offset, Refusal>> Writing<ToLog> {
+    fn all<L: Ledger>(
+        &mut self,
+        decisions: &[Decision<L::Record, L::Reply>],
+        now: Now,
+    ) -> Result<(), Refusal> {
+        for (place, decision) in decisions.iter().enumerate() {
+            for batch in &decision.batches {
+                self.one::<L>(place, batch, now)?;
+            }
+        }
+        self.close()
+    }
+
+    fn one<L: Ledger>(
+        &mut self,
+        place: usize,
+        batch: &Batch<L::Record>,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let encoded: Vec<_> = batch.records.iter().map(L::encode).collect();
+        let size = |(key, value): &(Bytes, Option<Bytes>)| {
+            key.len() + value.as_ref().map_or(0, Bytes::len)
+        };
+        let n_bytes: usize = encoded.iter().map(size).sum();
+        let is_plain = batch.origin == Origin::Plain;
+        if !is_plain || self.open.size() + n_bytes > SHARED_BYTES_MAX {
+            self.close()?;
+        }
+        if let Origin::Transactional { producer, epoch } = batch.origin {
+            self.open = BatchBuilder::internal(0, 0)
+                .producer(producer, epoch, NO_SEQUENCE)
+                .transactional();
+        }
+        self.parts.push((place, self.open.n_records().into()));
+        for (key, value) in &encoded {
+            self.open.push(now.wall_ms, Some(key), value.as_deref());
+        }
+        if is_plain { Ok(()) } else { self.close() }
+    }
+
+    /// Appends what is open.
+    fn close(&mut self) -> Result<(), Refusal> {
+        if self.parts.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::replace(&mut self.open, BatchBuilder::internal(0, 0));
+        let first = (self.to_log)(&batch.finish())?;
+        for (place, n_before) in self.parts.drain(..) {
+            if let Some(written) = self.written.get_mut(place) {
+                written.firsts.push(first + n_before);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinators::Groups;
+    use ottla_coordinators::group::records::{GroupRecord, OffsetCommitKey};
+    use ottla_coordinators::{Answer, GroupReply};
+    use ottla_protocol::Text;
+    use std::time::Duration;
+
+    const NOW: Now = Now {
+        monotonic: Duration::ZERO,
+        wall_ms: 5,
+    };
+    const IN_TRANSACTION: Origin = Origin::Transactional {
+        producer: 7,
+        epoch: 1,
+    };
+
+    /// A decision with batches of so many records, whose keys are so long.
+    fn decision(
+        batches: &[(usize, Origin)],
+        key_bytes: usize,
+    ) -> Decision<GroupRecord, GroupReply> {
+        let record = GroupRecord::OffsetCommit {
+            key: OffsetCommitKey {
+                group_id: Text::from("g".repeat(key_bytes)),
+                topic: "t".into(),
+                partition: 0,
+            },
+            value: None,
+        };
+        let batches = batches.iter().map(|(n, origin)| Batch {
+            records: vec![record.clone(); *n],
+            origin: *origin,
+        });
+        Decision {
+            batches: batches.collect(),
+            reply: Answer::Nobody,
+            released: Vec::new(),
+            deadline: None,
+        }
+    }
+
+    /// A log that takes so many batches: how many records each had, and what became of all.
+    fn appended(
+        decisions: &[Decision<GroupRecord, GroupReply>],
+        n_batches: usize,
+    ) -> (Vec<i32>, Vec<Written>) {
+        let mut sizes: Vec<i32> = Vec::new();
+        let written = append::<Groups>(decisions, NOW, |batch| {
+            if sizes.len() == n_batches {
+                return Err(Refusal::KafkaStorageError);
+            }
+            let first = 100 + i64::from(sizes.iter().sum::<i32>());
+            // Where a batch says how many records it has.
+            sizes.push(i32::from_be_bytes(batch[57..61].try_into().unwrap()));
+            Ok(first)
+        });
+        (sizes, written)
+    }
+
+    fn written(firsts: &[Offset], refused: Option<Refusal>) -> Written {
+        Written {
+            firsts: firsts.to_vec(),
+            refused,
+        }
+    }
+
+    #[test]
+    fn small_decisions_share_a_batch() {
+        let plain = |n| decision(&[(n, Origin::Plain)], 1);
+        let (sizes, found) = appended(&[plain(1), plain(3), plain(2)], 9);
+        assert_eq!(sizes, [6]);
+        let expected = [100, 101, 104].map(|first| written(&[first], None));
+        assert_eq!(found, expected);
+        assert_eq!(appended(&[], 9), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_is_in_a_transaction_stands_alone() {
+        let mixed = decision(&[(1, Origin::Plain), (2, IN_TRANSACTION)], 1);
+        let (sizes, found) = appended(&[mixed.clone(), mixed], 9);
+        assert_eq!(sizes, [1, 2, 1, 2]);
+        let expected = [written(&[100, 101], None), written(&[103, 104], None)];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_large_is_not_made_larger() {
+        let large = || decision(&[(1, Origin::Plain)], 30_000);
+        let small = || decision(&[(1, Origin::Plain)], 1);
+        let huge = decision(&[(5, Origin::Plain)], 30_000);
+        let (sizes, _) = appended(&[large(), small(), large(), large(), huge, small()], 9);
+        assert_eq!(sizes, [3, 1, 5, 1]);
+    }
+
+    #[test]
+    fn behind_what_is_refused_nothing_is_written() {
+        let half = decision(&[(2, Origin::Plain)], 20_000);
+        let two = decision(&[(1, Origin::Plain), (1, Origin::Plain)], 1);
+        let refused = Some(Refusal::KafkaStorageError);
+        let (sizes, found) = appended(&[half.clone(), two.clone(), half.clone(), two], 1);
+        assert_eq!(sizes, [4]);
+        let expected = [
+            written(&[100], None),
+            written(&[102, 103], None),
+            written(&[], refused),
+            written(&[], refused),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(appended(&[half], 0).1, [written(&[], refused)]);
+    }
+}
