@@ -348,6 +348,7 @@ impl<L: Ledger> Shard<L> {
                 run,
                 reply,
                 verified,
+                ..
             } => {
                 let decision = run(&mut self.ledger, self.with.clock.now());
                 debug_assert!(decision.writes_nothing());
@@ -427,7 +428,7 @@ impl<L: Ledger> Shard<L> {
         let partition = self.partition.clone();
         let now = self.with.clock.now();
         let task = tokio::task::spawn_blocking(move || {
-            let written = append::<L>(&decisions, now, |batch| {
+            let written = append::<L>(&decisions, now, partition.batch_bytes_max(), |batch| {
                 let appended = partition.append_internal(batch, verified);
                 match appended {
                     Ok(appended) => Ok(appended.base_offset),

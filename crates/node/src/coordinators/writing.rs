@@ -11,6 +11,9 @@ use super::ledger::Ledger;
 /// A batch takes no more in when it would be larger. A decision's own may be larger than that.
 const SHARED_BYTES_MAX: usize = 64 << 10;
 
+/// What a record adds to its key and value at most: lengths, differences, attributes.
+const RECORD_OVERHEAD_MAX: usize = 32;
+
 /// What became of one decision's batches.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
@@ -21,14 +24,16 @@ pub(super) struct Written {
 }
 
 /// Writes all of them in their order, up to the first batch that is refused. `to_log` appends one
-/// and tells its offset.
+/// and tells its offset; it takes batches of at most `batch_bytes_max`.
 pub(super) fn append<L: Ledger>(
     decisions: &[Decision<L::Record, L::Reply>],
     now: Now,
+    batch_bytes_max: usize,
     to_log: impl FnMut(&Bytes) -> Result<Offset, Refusal>,
 ) -> Vec<Written> {
     let mut writing = Writing {
         to_log,
+        shared_bytes_max: SHARED_BYTES_MAX.min(batch_bytes_max),
         open: BatchBuilder::internal(0, 0),
         parts: Vec::new(),
         written: decisions.iter().map(|_| Written::default()).collect(),
@@ -47,6 +52,7 @@ pub(super) fn append<L: Ledger>(
 
 struct Writing<ToLog> {
     to_log: ToLog,
+    shared_bytes_max: usize,
     open: BatchBuilder,
     /// Whose records are in the open batch, and how many stand before them.
     parts: Vec<(usize, Offset)>,
@@ -75,11 +81,11 @@ impl<ToLog: FnMut(&Bytes) -> Result<Offset, Refusal>> Writing<ToLog> {
     ) -> Result<(), Refusal> {
         let encoded: Vec<_> = batch.records.iter().map(L::encode).collect();
         let size = |(key, value): &(Bytes, Option<Bytes>)| {
-            key.len() + value.as_ref().map_or(0, Bytes::len)
+            key.len() + value.as_ref().map_or(0, Bytes::len) + RECORD_OVERHEAD_MAX
         };
         let n_bytes: usize = encoded.iter().map(size).sum();
         let is_plain = batch.origin == Origin::Plain;
-        if !is_plain || self.open.size() + n_bytes > SHARED_BYTES_MAX {
+        if !is_plain || self.open.size() + n_bytes > self.shared_bytes_max {
             self.close()?;
         }
         if let Origin::Transactional { producer, epoch } = batch.origin {
@@ -158,8 +164,17 @@ mod tests {
         decisions: &[Decision<GroupRecord, GroupReply>],
         n_batches: usize,
     ) -> (Vec<i32>, Vec<Written>) {
+        appended_below(1 << 20, decisions, n_batches)
+    }
+
+    fn appended_below(
+        batch_bytes_max: usize,
+        decisions: &[Decision<GroupRecord, GroupReply>],
+        n_batches: usize,
+    ) -> (Vec<i32>, Vec<Written>) {
         let mut sizes: Vec<i32> = Vec::new();
-        let written = append::<Groups>(decisions, NOW, |batch| {
+        let written = append::<Groups>(decisions, NOW, batch_bytes_max, |batch| {
+            assert!(batch.len() <= batch_bytes_max);
             if sizes.len() == n_batches {
                 return Err(Refusal::KafkaStorageError);
             }
@@ -204,6 +219,15 @@ mod tests {
         let huge = decision(&[(5, Origin::Plain)], 30_000);
         let (sizes, _) = appended(&[large(), small(), large(), large(), huge, small()], 9);
         assert_eq!(sizes, [3, 1, 5, 1]);
+    }
+
+    #[test]
+    fn a_shared_batch_is_one_that_the_topic_takes() {
+        let decisions = vec![decision(&[(1, Origin::Plain)], 100); 20];
+        let (sizes, found) = appended_below(1000, &decisions, 99);
+        assert_eq!(sizes.iter().sum::<i32>(), 20);
+        assert!(sizes.iter().all(|n| (2..10).contains(n)), "{sizes:?}");
+        assert_eq!(found.last(), Some(&written(&[119], None)));
     }
 
     #[test]

@@ -435,6 +435,11 @@ impl Partition {
         self.append_own(batch, verified, TransactionVersion::SameEpoch)
     }
 
+    /// What a batch may have (`max.message.bytes`).
+    pub(crate) fn batch_bytes_max(&self) -> usize {
+        self.rules.read().max_message_bytes
+    }
+
     /// Appends the end of a transaction.
     pub(crate) fn append_marker(
         self: &Arc<Self>,

@@ -237,7 +237,7 @@ fn readers_wait_for_transactions() {
     let ended = it.end_transaction(2, 0, true).unwrap();
     assert!(!ended.is_abort);
     assert_eq!(it.producers.last_stable_offset_after(&ended), 10);
-    assert_eq!(it.producers.oldest_transaction_wrote_at(), Some(6));
+    assert_eq!(it.producers.oldest_transaction_wrote_at(), Some(5_000));
     it.producers.complete(&ended);
     assert_eq!(it.producers.oldest_transaction_wrote_at(), None);
     it.producers.start_offset_moved(10);
