@@ -23,6 +23,7 @@ func main() {
 	only := flag.String("only", "", "only the cases whose names begin with one of these words")
 	learn := flag.String("learn", "", "write the answers into the case files of this folder instead of comparing them")
 	verbose := flag.Bool("verbose", false, "print every step")
+	all := flag.Bool("all", false, "a case that is skipped is a failure")
 	set := flag.String("set", "", "NAME=VALUE,...: settings of the broker that it does not tell itself")
 	flag.Parse()
 	cases, err := read(*learn)
@@ -80,7 +81,7 @@ func main() {
 	for _, line := range said {
 		fmt.Println(line)
 	}
-	if nDiffer > 0 || nSteps == 0 {
+	if nDiffer > 0 || nSteps == 0 || *all && nSkipped > 0 {
 		os.Exit(1)
 	}
 }

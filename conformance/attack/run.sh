@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 command -v go > /dev/null || { echo "run.sh: Go is needed" >&2; exit 1; }
-rm -rf "$work"; mkdir -p "$work/data"; work=$(cd "$work" && pwd)
+rm -rf "$work"/{data,broker.log}; mkdir -p "$work/data"; work=$(cd "$work" && pwd)
 (cd "$here" && go build -o "$work/attack" .)
 
 if [ -z "$bootstrap" ]; then
@@ -48,7 +48,8 @@ if [ -z "$bootstrap" ]; then
   start_broker "$work/server.properties" "$work/broker.log" "$port"
   echo "$broker_pid" > "$work/pid"
   trap 'kill "$(cat "$work/pid")" 2> /dev/null || true' EXIT
-  options+=(--set producer.id.expiration.check.interval.ms=500)
+  # This broker has what every case needs.
+  options+=(--all --set producer.id.expiration.check.interval.ms=500)
   bootstrap=127.0.0.1:$port restart="'$here/run.sh' again '$work' $port '$broker'"
 fi
 "$work/attack" --bootstrap "$bootstrap" --restart "$restart" "${options[@]}"

@@ -54,11 +54,14 @@ impl Services {
             page.labelled(LOG_SEGMENTS, &labels, view.n_segments() as f64);
             page.labelled(LOG_END, &labels, view.end() as f64);
             page.labelled(LOG_START, &labels, view.start() as f64);
-            n_leading += usize::from(partition.leader_epoch().is_some());
+            let is_led = partition.leader_epoch().is_some();
+            n_leading += usize::from(is_led);
             n_offline += usize::from(!partition.is_online());
             n_waiting += partition.high_watermark_parking().n_waiting();
             n_producers += view.n_producers();
-            n_late += usize::from(view.open_since().is_some_and(|at| at < late_before));
+            // The leader counts, as in Kafka: else each replica would.
+            let is_late = view.open_since().is_some_and(|at| at < late_before);
+            n_late += usize::from(is_led && is_late);
         }
         page.plain(PARTITION_COUNT, all.len() as f64);
         page.plain(LEADER_COUNT, n_leading as f64);

@@ -14,7 +14,8 @@ const LOOK_STEP: usize = 256 << 10;
 const ASK_STEP: usize = 128 << 10;
 /// How far apart one waits for the disk: half of that.
 const WAIT_STEP: usize = 64 << 10;
-/// How far beyond a stretch the disk goes on reading: who is far behind asks for that next.
+/// How far beyond a stretch the disk goes on reading, as far as the kernel takes that much from one
+/// call: who is far behind asks for it next.
 const AHEAD: u64 = 2 << 20;
 
 /// Bytes of a file. It keeps the file open.

@@ -73,6 +73,22 @@ impl GroupHost {
             .await
     }
 
+    /// As [`Self::decide`], about several groups of the partition that the named one is in.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub async fn decide_on_several<Reply>(
+        &self,
+        group_id: &str,
+        run: impl FnOnce(&mut GroupLedger, Now) -> GroupDecision + Send + 'static,
+    ) -> Result<Reply, Refusal>
+    where
+        Reply: TryFrom<GroupReply>,
+    {
+        let run = move |it: &mut Groups, now| run(&mut it.ledger, now);
+        self.decide_alone(group_id, run).await
+    }
+
     /// As [`Self::decide`], for records that belong to a transaction.
     ///
     /// # Errors

@@ -235,6 +235,22 @@ impl<L: Ledger> Host<L> {
         Reply::try_from(reply).map_err(|_| Refusal::UnknownServerError)
     }
 
+    /// As [`Self::decide_on`], about more than this key of its partition: what came before is
+    /// written first, and what comes behind waits.
+    pub(super) async fn decide_alone<Reply>(
+        &self,
+        key: &str,
+        run: impl FnOnce(&mut L, Now) -> Decision<L::Record, L::Reply> + Send + 'static,
+    ) -> Result<Reply, Refusal>
+    where
+        Reply: TryFrom<L::Reply>,
+    {
+        let index = self.partition_of(key).ok_or(Refusal::NotCoordinator)?;
+        let (op, reply) = Op::decide(Pace::InLine, Verified::NotAsked, run);
+        let reply = self.ask(index, Pace::InLine, op, reply).await?;
+        Reply::try_from(reply).map_err(|_| Refusal::UnknownServerError)
+    }
+
     /// Puts news into the line of one partition of this host. They may not be lost while it is led
     /// here, so a full queue is waited for; nobody answers news.
     pub(super) async fn tell(

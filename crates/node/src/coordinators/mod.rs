@@ -8,7 +8,7 @@
 //!
 //! | to know | read |
 //! |---|---|
-//! | what every ledger and its host have in common | `ledger`, `host`, `shard`, `writing` |
+//! | what every ledger and its host have in common | `ledger`, `host`, `shard`, `gathered`, `writing` |
 //! | what is particular to groups, and to transactions | `groups`, `transactions` |
 //! | what groups know of topics, and their patterns | `group_topics`, `patterns` |
 //! | how a decided transaction ends in its partitions | `txn_markers` |
@@ -17,6 +17,7 @@
 mod ledger;
 mod host;
 mod writing;
+mod gathered;
 mod shard;
 mod groups;
 mod group_topics;

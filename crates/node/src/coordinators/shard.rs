@@ -1,6 +1,6 @@
 //! One partition of an internal topic: its ledger, its line of requests, its log.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::Pace;
+use super::gathered::Gathered;
 use super::ledger::{Errands, Ledger};
 use super::txn_markers::Marker;
 use super::writing::{Written, append};
@@ -27,17 +28,14 @@ use crate::partitions::{AppendRefused, Partition};
 /// Between two attempts to load a partition whose log could not be read, or whose ledger ended.
 pub(super) const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
-/// Decisions that are written together at most: what fails, fails for all of them.
-const GATHERED_MAX: usize = 128;
-
-/// Operations taken from the queue before timers and commits have their turn again.
+/// Operations taken from the queue before commits have their turn again.
 const TAKEN_MAX: usize = 256;
 
 /// How often what a ledger holds is counted for metrics.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a ledger decides.
-type DecisionOf<L> = Decision<<L as Ledger>::Record, <L as Ledger>::Reply>;
+pub(super) type DecisionOf<L> = Decision<<L as Ledger>::Record, <L as Ledger>::Reply>;
 type Decide<L> = Box<dyn FnOnce(&mut L, Now) -> DecisionOf<L> + Send>;
 type Deliver = Box<dyn FnOnce() + Send>;
 type Look<L> = Box<dyn FnOnce(&L, Now) -> (When, Deliver) + Send>;
@@ -147,44 +145,6 @@ impl<L: Ledger> ShardState<L> {
 
     pub(super) fn counts(&self) -> L::Counts {
         self.counts.lock().clone()
-    }
-}
-
-/// Decisions that wait for nothing but their append, and may share it.
-struct Gathered<L: Ledger> {
-    about: HashSet<Box<str>>,
-    /// Of each decision the way back to the caller.
-    decisions: Vec<DecisionOf<L>>,
-    replies: Vec<Option<oneshot::Sender<L::Reply>>>,
-}
-
-impl<L: Ledger> Default for Gathered<L> {
-    fn default() -> Self {
-        Self {
-            about: HashSet::new(),
-            decisions: Vec::new(),
-            replies: Vec::new(),
-        }
-    }
-}
-
-impl<L: Ledger> Gathered<L> {
-    /// Whether what stands next in line is to be decided now.
-    fn takes(&self, next: Option<&Op<L>>) -> bool {
-        match next {
-            None => false,
-            Some(_) if self.decisions.is_empty() => true,
-            Some(Op::Decide {
-                about: Some(key), ..
-            }) => self.decisions.len() < GATHERED_MAX && !self.about.contains(key),
-            Some(_) => false,
-        }
-    }
-
-    fn push(&mut self, key: Box<str>, decision: DecisionOf<L>, reply: oneshot::Sender<L::Reply>) {
-        self.about.insert(key);
-        self.decisions.push(decision);
-        self.replies.push(Some(reply));
     }
 }
 
@@ -401,7 +361,7 @@ impl<L: Ledger> Shard<L> {
                 }
             }
         }
-        if !gathered.decisions.is_empty() {
+        if !gathered.is_empty() {
             self.write(gathered.decisions, gathered.replies, Verified::NotAsked);
         }
     }
@@ -453,12 +413,21 @@ impl<L: Ledger> Shard<L> {
     fn finished(&mut self, done: Finished<L>) {
         match done {
             Finished::Decisions(decisions, written, replies) => {
+                let was_a_timer = replies.iter().all(Option::is_none);
                 let all = decisions.into_iter().zip(written).zip(replies);
                 for ((decision, written), reply) in all {
                     self.appended(decision, written, reply);
                 }
+                // The line has its turn between two timers, and they have theirs between it: a line
+                // that is never empty must not keep sessions from ending.
+                if !was_a_timer {
+                    self.fire_timers();
+                }
             }
-            Finished::Marker(marker, result, reply) => self.marked(&marker, result, reply),
+            Finished::Marker(marker, result, reply) => {
+                self.marked(&marker, result, reply);
+                self.fire_timers();
+            }
         }
     }
 
@@ -622,6 +591,11 @@ impl<L: Ledger> Shard<L> {
                 (self.parked.swap_remove(index).time_out)();
             }
         }
+        self.fire_timers();
+    }
+
+    /// Decides what is due, up to the first thing that is to be written.
+    fn fire_timers(&mut self) {
         while self.in_flight.is_none() {
             match self.ledger.handle_timeout(self.with.clock.now()) {
                 Some(decision) => self.carry_out(decision, None, Verified::NotAsked),

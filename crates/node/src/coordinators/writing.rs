@@ -23,8 +23,9 @@ pub(super) struct Written {
     pub(super) refused: Option<Refusal>,
 }
 
-/// Writes all of them in their order, up to the first batch that is refused. `to_log` appends one
-/// and tells its offset; it takes batches of at most `batch_bytes_max`.
+/// Writes all of them in their order. A batch that is refused is so for those whose records it has,
+/// and of them nothing more is written: what is wrong with it is nobody else's affair. `to_log`
+/// appends one and tells its offset; it takes batches of at most `batch_bytes_max`.
 pub(super) fn append<L: Ledger>(
     decisions: &[Decision<L::Record, L::Reply>],
     now: Now,
@@ -38,15 +39,12 @@ pub(super) fn append<L: Ledger>(
         parts: Vec::new(),
         written: decisions.iter().map(|_| Written::default()).collect(),
     };
-    let done = writing.all::<L>(decisions, now);
-    if let Err(refusal) = done {
-        let both = decisions.iter().zip(&mut writing.written);
-        for (decision, written) in both {
-            if written.firsts.len() < decision.batches.len() {
-                written.refused = Some(refusal);
-            }
+    for (place, decision) in decisions.iter().enumerate() {
+        for batch in &decision.batches {
+            writing.one::<L>(place, batch, now);
         }
     }
+    writing.close();
     writing.written
 }
 
@@ -60,25 +58,7 @@ struct Writing<ToLog> {
 }
 
 impl<ToLog: FnMut(&Bytes) -> Result<Offset, Refusal>> Writing<ToLog> {
-    fn all<L: Ledger>(
-        &mut self,
-        decisions: &[Decision<L::Record, L::Reply>],
-        now: Now,
-    ) -> Result<(), Refusal> {
-        for (place, decision) in decisions.iter().enumerate() {
-            for batch in &decision.batches {
-                self.one::<L>(place, batch, now)?;
-            }
-        }
-        self.close()
-    }
-
-    fn one<L: Ledger>(
-        &mut self,
-        place: usize,
-        batch: &Batch<L::Record>,
-        now: Now,
-    ) -> Result<(), Refusal> {
+    fn one<L: Ledger>(&mut self, place: usize, batch: &Batch<L::Record>, now: Now) {
         let encoded: Vec<_> = batch.records.iter().map(L::encode).collect();
         let size = |(key, value): &(Bytes, Option<Bytes>)| {
             key.len() + value.as_ref().map_or(0, Bytes::len) + RECORD_OVERHEAD_MAX
@@ -86,7 +66,11 @@ impl<ToLog: FnMut(&Bytes) -> Result<Offset, Refusal>> Writing<ToLog> {
         let n_bytes: usize = encoded.iter().map(size).sum();
         let is_plain = batch.origin == Origin::Plain;
         if !is_plain || self.open.size() + n_bytes > self.shared_bytes_max {
-            self.close()?;
+            self.close();
+        }
+        // Perhaps just now.
+        if self.is_refused(place) {
+            return;
         }
         if let Origin::Transactional { producer, epoch } = batch.origin {
             self.open = BatchBuilder::internal(0, 0)
@@ -97,22 +81,32 @@ impl<ToLog: FnMut(&Bytes) -> Result<Offset, Refusal>> Writing<ToLog> {
         for (key, value) in &encoded {
             self.open.push(now.wall_ms, Some(key), value.as_deref());
         }
-        if is_plain { Ok(()) } else { self.close() }
+        if !is_plain {
+            self.close();
+        }
+    }
+
+    fn is_refused(&self, place: usize) -> bool {
+        let written = self.written.get(place);
+        written.is_some_and(|written| written.refused.is_some())
     }
 
     /// Appends what is open.
-    fn close(&mut self) -> Result<(), Refusal> {
+    fn close(&mut self) {
         if self.parts.is_empty() {
-            return Ok(());
+            return;
         }
         let batch = std::mem::replace(&mut self.open, BatchBuilder::internal(0, 0));
-        let first = (self.to_log)(&batch.finish())?;
+        let appended = (self.to_log)(&batch.finish());
         for (place, n_before) in self.parts.drain(..) {
-            if let Some(written) = self.written.get_mut(place) {
-                written.firsts.push(first + n_before);
+            let Some(written) = self.written.get_mut(place) else {
+                continue;
+            };
+            match appended {
+                Ok(first) => written.firsts.push(first + n_before),
+                Err(refusal) => written.refused = Some(refusal),
             }
         }
-        Ok(())
     }
 }
 
@@ -172,11 +166,22 @@ mod tests {
         decisions: &[Decision<GroupRecord, GroupReply>],
         n_batches: usize,
     ) -> (Vec<i32>, Vec<Written>) {
+        appended_unless(batch_bytes_max, decisions, |batch, n_before| {
+            assert!(batch.len() <= batch_bytes_max);
+            (n_before == n_batches).then_some(Refusal::KafkaStorageError)
+        })
+    }
+
+    /// A log that says what is wrong with a batch, of which it has taken so many before.
+    fn appended_unless(
+        batch_bytes_max: usize,
+        decisions: &[Decision<GroupRecord, GroupReply>],
+        wrong: impl Fn(&[u8], usize) -> Option<Refusal>,
+    ) -> (Vec<i32>, Vec<Written>) {
         let mut sizes: Vec<i32> = Vec::new();
         let written = append::<Groups>(decisions, NOW, batch_bytes_max, |batch| {
-            assert!(batch.len() <= batch_bytes_max);
-            if sizes.len() == n_batches {
-                return Err(Refusal::KafkaStorageError);
+            if let Some(refusal) = wrong(batch, sizes.len()) {
+                return Err(refusal);
             }
             let first = 100 + i64::from(sizes.iter().sum::<i32>());
             // Where a batch says how many records it has.
@@ -231,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_what_is_refused_nothing_is_written() {
+    fn a_log_that_takes_nothing_more_is_told_to_all() {
         let half = decision(&[(2, Origin::Plain)], 20_000);
         let two = decision(&[(1, Origin::Plain), (1, Origin::Plain)], 1);
         let refused = Some(Refusal::KafkaStorageError);
@@ -245,5 +250,32 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(appended(&[half], 0).1, [written(&[], refused)]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_is_nobody_elses_affair() {
+        let small = || decision(&[(1, Origin::Plain)], 1);
+        let huge = decision(&[(5, Origin::Plain)], 30_000);
+        let zombie = decision(
+            &[(1, Origin::Plain), (1, IN_TRANSACTION), (1, Origin::Plain)],
+            1,
+        );
+        let all = [small(), huge, small(), zombie, small()];
+        let (sizes, found) = appended_unless(1 << 20, &all, |batch, _| {
+            // Where a batch says that it belongs to a transaction.
+            let is_transactional = batch[22] & 0x10 != 0;
+            let is_huge = batch.len() > 100_000;
+            let wrong = is_huge.then_some(Refusal::MessageTooLarge);
+            wrong.or(is_transactional.then_some(Refusal::InvalidProducerEpoch))
+        });
+        assert_eq!(sizes, [1, 2, 1]);
+        let expected = [
+            written(&[100], None),
+            written(&[], Some(Refusal::MessageTooLarge)),
+            written(&[101], None),
+            written(&[102], Some(Refusal::InvalidProducerEpoch)),
+            written(&[103], None),
+        ];
+        assert_eq!(found, expected);
     }
 }

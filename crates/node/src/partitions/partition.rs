@@ -435,9 +435,10 @@ impl Partition {
         self.append_own(batch, verified, TransactionVersion::SameEpoch)
     }
 
-    /// What a batch may have (`max.message.bytes`).
+    /// What a batch may have (`max.message.bytes`), and a segment.
     pub(crate) fn batch_bytes_max(&self) -> usize {
-        self.rules.read().max_message_bytes
+        let rules = self.rules.read();
+        rules.max_message_bytes.min(rules.segment_bytes)
     }
 
     /// Appends the end of a transaction.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use ottla_node::{Pace, Services};
+use ottla_node::Services;
 use ottla_protocol::Text;
 use ottla_protocol::messages::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
 
@@ -55,9 +55,7 @@ async fn delete(services: &Services, groups: Vec<Text>) -> Vec<DeletableGroupRes
     let asked = groups.clone();
     let deleted = services
         .groups()
-        .decide(&first, Pace::InLine, move |ledger, now| {
-            ledger.delete_groups(&asked, now)
-        });
+        .decide_on_several(&first, move |ledger, now| ledger.delete_groups(&asked, now));
     let deleted: Result<Vec<DeletableGroupResult>, _> = deleted.await;
     deleted.unwrap_or_else(|refusal| {
         let refused = |group_id| DeletableGroupResult {
