@@ -77,6 +77,10 @@ top, ours = tree()
 chosen = steps(ours)
 if args.only:
     chosen = [name for name in chosen if any(part in name for part in args.only.split(","))]
+if not chosen:
+    sys.exit("no step of %s is chosen" % suite)
+# What an earlier run has left would be judged in the place of a step that does not run.
+shutil.rmtree(os.path.join(work, "logs"), ignore_errors=True)
 if args.ours_only:
     suite = without_others(chosen)
 print("%d steps of %d scripts" % (len(chosen), len(ours)), flush=True)
