@@ -17,8 +17,8 @@ use ottla_node::{
 use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
 use ottla_protocol::messages::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-    OffsetCommitResponse,
+    DeletableGroupResult, OffsetCommitRequest, OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic, OffsetCommitResponse,
 };
 use ottla_protocol::{Refusal, Text, Uuid};
 use tokio::runtime::{Handle, Runtime};
@@ -393,6 +393,46 @@ fn groups_that_contradict_themselves_are_loaded_again() {
         })
         .await;
         assert_eq!(again.topics[0].partitions[0].error_code, 0);
+        node.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn who_deletes_several_groups_sees_what_was_asked_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let few = [
+        ("offsets.topic.num.partitions", "1"),
+        ("offsets.topic.replication.factor", "1"),
+    ];
+    let config = config(directory.path(), &few);
+    runtime().block_on(async {
+        let node = start(&config).await;
+        create(&node, "t").await;
+        create_group_topic(node.services()).await.unwrap();
+        let topics = &node.services().image().topics;
+        let id = topics.find("t").map(|topic| topic.id).unwrap();
+        let _: OffsetCommitResponse = ask(&node, move |ledger, now| {
+            ledger.commit_offsets(&commit(7), 8, &OneTopic(id), now)
+        })
+        .await;
+        let groups = node.services().groups();
+        for round in 0..200 {
+            let other = Text::from(format!("other-{round}"));
+            let request = OffsetCommitRequest {
+                group_id: other.clone(),
+                ..commit(round)
+            };
+            let commits = groups.decide::<OffsetCommitResponse>(&other, Pace::InLine, {
+                move |ledger, now| ledger.commit_offsets(&request, 8, &OneTopic(id), now)
+            });
+            let both = [Text::from_static("g"), other.clone()];
+            let deletes = groups.decide_on_several::<Vec<DeletableGroupResult>>("g", {
+                move |ledger, now| ledger.delete_groups(&both, now)
+            });
+            let (committed, deleted) = tokio::join!(commits, deletes);
+            assert_eq!(committed.unwrap().topics[0].partitions[0].error_code, 0);
+            assert_eq!(deleted.unwrap()[1].error_code, 0, "round {round}");
+        }
         node.stop().await.unwrap();
     });
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ottla_coordinators::{Decision, Now, Read};
-use ottla_protocol::Refusal;
+use ottla_protocol::{LeaderEpoch, Refusal};
 use ottla_storage::producer::Verified;
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
@@ -52,6 +52,7 @@ pub struct Host<L: Ledger> {
 struct ShardHandle<L: Ledger> {
     queue: mpsc::Sender<Op<L>>,
     state: Arc<ShardState<L>>,
+    epoch: LeaderEpoch,
 }
 
 impl<L: Ledger> ShardHandle<L> {
@@ -130,12 +131,14 @@ impl<L: Ledger> Host<L> {
         self.awaited.write().remove(&index);
     }
 
-    /// Takes the chair of a partition: what it holds is loaded from the log.
+    /// Takes the chair of a partition: what it holds is loaded from the log. In another epoch it is
+    /// loaded anew, since others may have written between the two.
     pub(crate) fn lead(self: &Arc<Self>, n_partitions: i32, partition: Arc<Partition>) {
         self.n_partitions.store(n_partitions, Ordering::Release);
         let index = partition.id().partition;
         let mut shards = self.shards.write();
-        if shards.contains_key(&index) {
+        let is_seated = |seat: &ShardHandle<L>| seat.epoch == epoch_of(&partition);
+        if shards.get(&index).is_some_and(is_seated) {
             return;
         }
         let (handle, shard) = self.shard(partition.clone());
@@ -154,8 +157,14 @@ impl<L: Ledger> Host<L> {
             clock: self.clock.clone(),
             commit_timeout: self.commit_timeout,
         };
-        let shard = Shard::new(partition, with, incoming, state.clone());
-        (ShardHandle { queue, state }, shard)
+        let epoch = epoch_of(&partition);
+        let shard = Shard::new(partition, epoch, with, incoming, state.clone());
+        let handle = ShardHandle {
+            queue,
+            state,
+            epoch,
+        };
+        (handle, shard)
     }
 
     /// Another shard in the place of one that ended, unless the chair was left meanwhile.
@@ -359,6 +368,11 @@ impl<L: Ledger> Host<L> {
         let counts = shards.values().map(|shard| shard.state.counts()).collect();
         (n_active, shards.len() - n_active, counts)
     }
+}
+
+/// A partition that is no longer led here refuses every append, whatever epoch it had.
+fn epoch_of(partition: &Partition) -> LeaderEpoch {
+    partition.leader_epoch().unwrap_or_default()
 }
 
 /// Runs a partition's ledger until the chair is left. A contradiction in it ends only what was

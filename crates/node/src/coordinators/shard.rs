@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ottla_coordinators::{Answer, Decision, Freed, Now, Origin, Ticket, When};
 use ottla_protocol::batch::Payload;
 use ottla_protocol::batch_builder::EndMarker;
-use ottla_protocol::{Offset, Refusal};
+use ottla_protocol::{LeaderEpoch, Offset, Refusal};
 use ottla_storage::producer::Verified;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -182,6 +182,8 @@ pub(super) struct Surroundings<L: Ledger> {
 pub(super) struct Shard<L: Ledger> {
     with: Surroundings<L>,
     partition: Arc<Partition>,
+    /// In which the log was read; what is decided is written in no other.
+    epoch: LeaderEpoch,
     ledger: L,
     incoming: mpsc::Receiver<Op<L>>,
     line: VecDeque<Op<L>>,
@@ -196,14 +198,16 @@ pub(super) struct Shard<L: Ledger> {
 impl<L: Ledger> Shard<L> {
     pub(super) fn new(
         partition: Arc<Partition>,
+        epoch: LeaderEpoch,
         with: Surroundings<L>,
         incoming: mpsc::Receiver<Op<L>>,
         state: Arc<ShardState<L>>,
     ) -> Self {
-        let ledger = empty(&with, &partition);
+        let ledger = L::new(with.settings.clone(), &with.around, epoch);
         Self {
             with,
             partition,
+            epoch,
             ledger,
             incoming,
             line: VecDeque::new(),
@@ -250,7 +254,7 @@ impl<L: Ledger> Shard<L> {
                 return false;
             }
             self.take_settings();
-            let mut ledger = empty(&self.with, &self.partition);
+            let mut ledger = L::new(self.with.settings.clone(), &self.with.around, self.epoch);
             let partition = self.partition.clone();
             let loaded = tokio::task::spawn_blocking(move || {
                 read_log(&partition, &mut ledger).map(|n_records| (ledger, n_records))
@@ -385,11 +389,11 @@ impl<L: Ledger> Shard<L> {
         replies: Vec<Option<oneshot::Sender<L::Reply>>>,
         verified: Verified,
     ) {
-        let partition = self.partition.clone();
+        let (partition, epoch) = (self.partition.clone(), self.epoch);
         let now = self.with.clock.now();
         let task = tokio::task::spawn_blocking(move || {
             let written = append::<L>(&decisions, now, partition.batch_bytes_max(), |batch| {
-                let appended = partition.append_internal(batch, verified);
+                let appended = partition.append_internal(batch, verified, epoch);
                 match appended {
                     Ok(appended) => Ok(appended.base_offset),
                     Err(refused) => Err(refused.refused.refusal),
@@ -401,10 +405,11 @@ impl<L: Ledger> Shard<L> {
     }
 
     fn mark(&mut self, marker: Marker, reply: oneshot::Sender<Result<(), Refusal>>) {
-        let partition = self.partition.clone();
+        let (partition, epoch) = (self.partition.clone(), self.epoch);
         let now_ms = self.with.clock.wall_ms();
         let task = tokio::task::spawn_blocking(move || {
-            let appended = partition.append_marker(&marker.batch(now_ms), marker.rule());
+            let batch = marker.batch(now_ms);
+            let appended = partition.append_marker(&batch, marker.rule(), Some(epoch));
             (marker, appended.map(|appended| appended.base_offset))
         });
         self.in_flight = Some(InFlight::Marker { task, reply });
@@ -674,12 +679,6 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-fn empty<L: Ledger>(with: &Surroundings<L>, partition: &Partition) -> L {
-    // A partition that is no longer led here refuses every append, whatever epoch it had.
-    let epoch = partition.leader_epoch().unwrap_or_default();
-    L::new(with.settings.clone(), &with.around, epoch)
 }
 
 enum LoadFailed {

@@ -135,7 +135,7 @@ impl MarkerWriter {
         let appended = tokio::task::spawn_blocking(move || {
             let batch = marker.batch(now_ms);
             let append = |partition: Arc<Partition>| {
-                let appended = partition.append_marker(&batch, marker.rule());
+                let appended = partition.append_marker(&batch, marker.rule(), None);
                 match appended {
                     Ok(appended) => Ok((partition, appended.end)),
                     Err(refused) => Err(refused.refused.refusal),

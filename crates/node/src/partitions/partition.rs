@@ -121,6 +121,17 @@ struct InNameOf {
     verified: Verified,
     /// Of the coordinator whose marker it is.
     transaction_version: TransactionVersion,
+    /// What is written rests on what was read in this epoch, so it is refused in any other.
+    decided_in: Option<LeaderEpoch>,
+}
+
+impl InNameOf {
+    const COORDINATOR: Self = Self {
+        appender: Appender::Coordinator,
+        verified: Verified::NotAsked,
+        transaction_version: TransactionVersion::SameEpoch,
+        decided_in: None,
+    };
 }
 
 struct Writer {
@@ -391,6 +402,7 @@ impl Partition {
             appender: Appender::Client,
             verified,
             transaction_version: TransactionVersion::SameEpoch,
+            decided_in: None,
         };
         let appended = self.append_checked(records, checked, acks, name_of)?;
         self.counters
@@ -426,13 +438,19 @@ impl Partition {
         })
     }
 
-    /// Appends a batch of our own: a coordinator's records.
+    /// Appends a batch of our own: records of a coordinator that has read the log in this epoch.
     pub(crate) fn append_internal(
         self: &Arc<Self>,
         batch: &Bytes,
         verified: Verified,
+        decided_in: LeaderEpoch,
     ) -> Result<Appended, AppendRefused> {
-        self.append_own(batch, verified, TransactionVersion::SameEpoch)
+        let name_of = InNameOf {
+            verified,
+            decided_in: Some(decided_in),
+            ..InNameOf::COORDINATOR
+        };
+        self.append_own(batch, name_of)
     }
 
     /// What a batch may have (`max.message.bytes`), and a segment.
@@ -441,30 +459,30 @@ impl Partition {
         rules.max_message_bytes.min(rules.segment_bytes)
     }
 
-    /// Appends the end of a transaction.
+    /// Appends the end of a transaction; into a coordinator's own log if it has read it in this epoch.
     pub(crate) fn append_marker(
         self: &Arc<Self>,
         marker: &Bytes,
-        version: TransactionVersion,
+        transaction_version: TransactionVersion,
+        decided_in: Option<LeaderEpoch>,
     ) -> Result<Appended, AppendRefused> {
-        self.append_own(marker, Verified::NotAsked, version)
+        let name_of = InNameOf {
+            transaction_version,
+            decided_in,
+            ..InNameOf::COORDINATOR
+        };
+        self.append_own(marker, name_of)
     }
 
     fn append_own(
         self: &Arc<Self>,
         batch: &Bytes,
-        verified: Verified,
-        transaction_version: TransactionVersion,
+        name_of: InNameOf,
     ) -> Result<Appended, AppendRefused> {
         let rules = self.rules.read().clone();
         let origin = validate::Origin::Coordinator;
         let checked = validate::check(batch, origin, &rules, self.around.clock.wall_ms())
             .map_err(AppendRefused::rejected)?;
-        let name_of = InNameOf {
-            appender: Appender::Coordinator,
-            verified,
-            transaction_version,
-        };
         self.append_checked(batch, checked, -1, name_of)
     }
 
@@ -501,8 +519,15 @@ impl Partition {
         let writer = guard.as_mut().ok_or(Refusal::NotLeaderOrFollower)?;
         let leader = writer.leader.as_mut().ok_or(Refusal::NotLeaderOrFollower)?;
         leader.may_append(acks)?;
+        let leader_epoch = leader.leader_epoch();
+        if name_of
+            .decided_in
+            .is_some_and(|epoch| epoch != leader_epoch)
+        {
+            return Err(Refusal::NotLeaderOrFollower.into());
+        }
         let append = LeaderAppend {
-            leader_epoch: leader.leader_epoch(),
+            leader_epoch,
             appender: name_of.appender,
             transaction_version: name_of.transaction_version,
             verified: name_of.verified,
