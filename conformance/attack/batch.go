@@ -67,7 +67,7 @@ func batches(bytes []byte) ([]batch, error) {
 	var all []batch
 	for len(bytes) >= headerBytes {
 		n := 12 + int(binary.BigEndian.Uint32(bytes[8:]))
-		if n > len(bytes) {
+		if n < headerBytes || n > len(bytes) {
 			break
 		}
 		b := batch{

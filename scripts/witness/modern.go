@@ -110,8 +110,14 @@ func (g *modernGroup) step(ctx context.Context, bootstrap string, member *modern
 func ownedOf(assignment *kmsg.ConsumerGroupHeartbeatResponseAssignment) []owned {
 	all := []owned{}
 	for _, topic := range assignment.Topics {
-		slices.Sort(topic.Partitions)
 		all = append(all, owned{fmt.Sprintf("%x", topic.TopicID), topic.Partitions})
+	}
+	return sorted(all)
+}
+
+func sorted(all []owned) []owned {
+	for _, one := range all {
+		slices.Sort(one.Partitions)
 	}
 	slices.SortFunc(all, func(a, b owned) int { return compare(a.Topic, b.Topic) })
 	return all
@@ -183,11 +189,9 @@ func (g *modernGroup) unsettled(group kmsg.ConsumerGroupDescribeResponseGroup) s
 func ownedIn(assignment kmsg.Assignment) []owned {
 	all := []owned{}
 	for _, topic := range assignment.TopicPartitions {
-		slices.Sort(topic.Partitions)
 		all = append(all, owned{fmt.Sprintf("%x", topic.TopicID), topic.Partitions})
 	}
-	slices.SortFunc(all, func(a, b owned) int { return compare(a.Topic, b.Topic) })
-	return all
+	return sorted(all)
 }
 
 // depart takes a member out, for good or, if it is static, for a while.

@@ -356,30 +356,30 @@ async fn ask<R: TryFrom<GroupReply>>(
     panic!("no coordinator");
 }
 
-#[test]
-fn groups_that_contradict_themselves_are_loaded_again() {
-    let directory = tempfile::tempdir().unwrap();
+/// All groups in one partition; `g` has committed 7 in topic `t`, whose id is told.
+async fn start_with_a_group(directory: &Path) -> (Node, Uuid) {
     let few = [
         ("offsets.topic.num.partitions", "1"),
         ("offsets.topic.replication.factor", "1"),
     ];
-    let config = config(directory.path(), &few);
+    let node = start(&config(directory, &few)).await;
+    create(&node, "t").await;
+    create_group_topic(node.services()).await.unwrap();
+    let image = node.services().image();
+    let id = image.topics.find("t").map(|topic| topic.id).unwrap();
+    let committed: OffsetCommitResponse = ask(&node, move |ledger, now| {
+        ledger.commit_offsets(&commit(7), 8, &OneTopic(id), now)
+    })
+    .await;
+    assert_eq!(committed.topics[0].partitions[0].error_code, 0);
+    (node, id)
+}
+
+#[test]
+fn groups_that_contradict_themselves_are_loaded_again() {
+    let directory = tempfile::tempdir().unwrap();
     runtime().block_on(async {
-        let node = start(&config).await;
-        create(&node, "t").await;
-        create_group_topic(node.services()).await.unwrap();
-        let id = node
-            .services()
-            .image()
-            .topics
-            .find("t")
-            .map(|topic| topic.id);
-        let topic = move || OneTopic(id.unwrap());
-        let committed: OffsetCommitResponse = ask(&node, move |ledger, now| {
-            ledger.commit_offsets(&commit(7), 8, &topic(), now)
-        })
-        .await;
-        assert_eq!(committed.topics[0].partitions[0].error_code, 0);
+        let (node, id) = start_with_a_group(directory.path()).await;
         let groups = node.services().groups();
         let panicked: Result<OffsetCommitResponse, Refusal> = groups
             .decide("g", Pace::InLine, |_, _| panic!("on purpose"))
@@ -389,7 +389,7 @@ fn groups_that_contradict_themselves_are_loaded_again() {
         let again: OffsetCommitResponse = ask(&node, move |ledger, now| {
             let described = ledger.describe_group("g", 6).reply;
             assert_eq!(&*described.group_state, "Empty");
-            ledger.commit_offsets(&commit(8), 8, &topic(), now)
+            ledger.commit_offsets(&commit(8), 8, &OneTopic(id), now)
         })
         .await;
         assert_eq!(again.topics[0].partitions[0].error_code, 0);
@@ -400,21 +400,8 @@ fn groups_that_contradict_themselves_are_loaded_again() {
 #[test]
 fn who_deletes_several_groups_sees_what_was_asked_before() {
     let directory = tempfile::tempdir().unwrap();
-    let few = [
-        ("offsets.topic.num.partitions", "1"),
-        ("offsets.topic.replication.factor", "1"),
-    ];
-    let config = config(directory.path(), &few);
     runtime().block_on(async {
-        let node = start(&config).await;
-        create(&node, "t").await;
-        create_group_topic(node.services()).await.unwrap();
-        let topics = &node.services().image().topics;
-        let id = topics.find("t").map(|topic| topic.id).unwrap();
-        let _: OffsetCommitResponse = ask(&node, move |ledger, now| {
-            ledger.commit_offsets(&commit(7), 8, &OneTopic(id), now)
-        })
-        .await;
+        let (node, id) = start_with_a_group(directory.path()).await;
         let groups = node.services().groups();
         for round in 0..200 {
             let other = Text::from(format!("other-{round}"));

@@ -20,7 +20,7 @@ use super::tally::{Amount, Tally};
 use super::turns::{Next, Scene, Speaker};
 use super::wire::Wire;
 
-/// Every Kafka from 2.4 on serves it, and it names topics.
+/// Every Kafka from 2.5 on serves it, and it names topics.
 pub(super) const COMMIT_VERSION: i16 = 8;
 
 #[derive(Debug)]
