@@ -2,8 +2,12 @@
 
 use std::fmt;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use ottla_protocol::{Malformed, Versioned, decode_body, encode_body};
+use bytes::Bytes;
+use ottla_protocol::field::write_body;
+use ottla_protocol::{Malformed, Versioned, Writer, decode_body};
+
+/// Most keys and values are no larger.
+const USUAL_BYTES: usize = 128;
 
 /// Why a record cannot be replayed. The partition is then not served, and says this.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,17 +80,15 @@ pub(crate) fn decode_value<V: Versioned>(
 /// # Panics
 /// If a field is set that `version` lacks: the two callers choose the version to fit.
 pub(crate) fn with_number<M: Versioned>(number: i16, message: &M, version: i16) -> Bytes {
-    let body = match encode_body(message, version) {
-        Ok(body) => body,
-        Err(bug) => panic!(
+    let mut writer = Writer::with_capacity(USUAL_BYTES);
+    writer.i16(number);
+    if let Err(bug) = write_body(message, version, &mut writer) {
+        panic!(
             "{} has no version {version} for this value: {bug:?}",
             M::NAME
-        ),
-    };
-    let mut bytes = BytesMut::with_capacity(2 + body.len());
-    bytes.put_i16(number);
-    bytes.put_slice(&body);
-    bytes.freeze()
+        );
+    }
+    writer.finish()
 }
 
 fn body(record: &'static str, why: &Malformed) -> Corrupt {

@@ -28,6 +28,11 @@
 //! steps are not interleaved with other requests of the same ledger; only the waiting for the
 //! commit is. If the append fails, the decision goes back through [`GroupLedger::abandoned`], and
 //! the decision that comes out of it takes its place.
+//!
+//! Decisions about different groups may share an append: each is made before any of them is
+//! replayed. So may decisions about one group, if [`GroupLedger::foresee`] says so of each but the
+//! last; when not all of them could be written, [`GroupLedger::take_back`] comes first. Nothing is
+//! looked at while something is foreseen.
 
 #![warn(missing_docs)]
 

@@ -74,7 +74,9 @@ impl GroupLedger {
     /// A record of a decision has been appended at `offset`. For a marker, see `end_transaction`.
     pub fn replay(&mut self, offset: Offset, origin: Origin, record: &GroupRecord) {
         self.uncommitted.appended(record.group(), offset);
-        self.apply(offset, origin, record);
+        if !self.was_foreseen(record.group()) {
+            self.apply(offset, origin, record);
+        }
     }
 
     /// Everything before `end` is committed.
@@ -118,7 +120,7 @@ impl GroupLedger {
         }
     }
 
-    fn replay_consumer(&mut self, record: &ConsumerRecord) {
+    pub(super) fn replay_consumer(&mut self, record: &ConsumerRecord) {
         let group_id = &**record.group();
         if let ConsumerRecord::Group { value: None, .. } = record {
             self.consumers.remove(group_id);

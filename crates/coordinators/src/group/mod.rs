@@ -1,8 +1,9 @@
 //! All groups of one `__consumer_offsets` partition.
 //!
-//! Durable state (`saved`, `consumers`, `others`, `offsets`) changes in `replay` only. Who is joining, what is
-//! being agreed on and which timers run is soft state (`live`, `timers`): `loaded` builds it from
-//! the durable state, and losing it costs members no more than a rebalance.
+//! Durable state (`saved`, `consumers`, `others`, `offsets`) changes in `replay` only, or a little
+//! before, if that was `foreseen`. Who is joining, what is being agreed on and which timers run is
+//! soft state (`live`, `timers`): `loaded` builds it from the durable state, and losing it costs
+//! members no more than a rebalance.
 
 pub mod records;
 mod settings;
@@ -10,6 +11,7 @@ mod timers;
 mod turn;
 mod reply;
 mod log;
+mod foreseen;
 mod requests;
 mod classic;
 mod assign;
@@ -42,6 +44,7 @@ use crate::ledger::{Answer, Batch, Deadline, Decision, Now, Origin, When};
 use crate::uncommitted::Uncommitted;
 use classic::ClassicGroup;
 use consumer::ConsumerGroup;
+use foreseen::Foreseen;
 use offsets::{GroupOffsets, OffsetStore};
 use others::OtherGroup;
 use records::{GroupMetadataValue, GroupRecord};
@@ -97,6 +100,8 @@ pub struct GroupLedger {
     consumers: BTreeMap<Arc<str>, ConsumerGroup>,
     others: BTreeMap<Arc<str>, OtherGroup>,
     offsets: OffsetStore,
+    /// Groups that are ahead of the log.
+    foreseen: BTreeMap<Arc<str>, Foreseen>,
     // Soft: what is going on.
     live: BTreeMap<Arc<str>, ClassicGroup>,
     hashes: TopicHashes,
@@ -127,6 +132,7 @@ impl GroupLedger {
             consumers: BTreeMap::new(),
             others: BTreeMap::new(),
             offsets: OffsetStore::default(),
+            foreseen: BTreeMap::new(),
             live: BTreeMap::new(),
             hashes: TopicHashes::default(),
             resolving: BTreeSet::new(),
@@ -151,7 +157,10 @@ impl GroupLedger {
 
     /// What must be committed before a reply may leave that rests on this group's records.
     fn seen(&self, group_id: &str) -> When {
-        self.uncommitted.when(group_id)
+        match self.foreseen.contains_key(group_id) {
+            true => When::AfterAppend,
+            false => self.uncommitted.when(group_id),
+        }
     }
 
     /// What a group has committed. Offsets that are left of a deleted group count for nothing.

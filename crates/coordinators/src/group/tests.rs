@@ -7,5 +7,6 @@ mod history;
 mod consumers;
 mod consumer_rules;
 mod consumer_history;
+mod foreseen;
 mod golden;
 mod run;

@@ -189,6 +189,14 @@ impl Ledger for Groups {
         }
     }
 
+    fn foresee(&mut self, decision: &GroupDecision) -> bool {
+        self.ledger.foresee(decision)
+    }
+
+    fn take_back(&mut self) {
+        self.ledger.take_back();
+    }
+
     fn encode(record: &GroupRecord) -> (Bytes, Option<Bytes>) {
         record.encode()
     }

@@ -29,6 +29,15 @@ pub(crate) trait Ledger: Sized + Send + 'static {
     /// Whether a decision about one key rests on no records of another.
     const KEYS_ARE_APART: bool;
 
+    /// Lets others be decided about the same key before this one is written, as if it were. `false`
+    /// if that cannot be. What is foreseen is replayed, or taken back.
+    fn foresee(&mut self, _: &Decision<Self::Record, Self::Reply>) -> bool {
+        false
+    }
+
+    /// Not all that is foreseen has been written: none of it counts as replayed any more.
+    fn take_back(&mut self) {}
+
     fn partition_for(key: &str, n_partitions: i32) -> i32;
     fn new(settings: Self::Settings, around: &Self::Around, epoch: LeaderEpoch) -> Self;
     fn load(

@@ -330,10 +330,11 @@ impl<L: Ledger> Shard<L> {
     }
 
     /// Decides what stands at the head of the line, unless an append is under way: several at once
-    /// as long as each is about something else, since then none can rest on another's records.
+    /// as long as each is about something else, since then none can rest on another's records, or
+    /// those records are foreseen.
     fn decide_next(&mut self) {
         let mut gathered = Gathered::default();
-        while self.in_flight.is_none() && gathered.takes(self.line.front()) {
+        while self.in_flight.is_none() && gathered.takes(self.line.front(), &mut self.ledger) {
             let Some(op) = self.line.pop_front() else {
                 break;
             };
@@ -347,7 +348,7 @@ impl<L: Ledger> Shard<L> {
                 } => {
                     let decision = run(&mut self.ledger, self.with.clock.now());
                     match about {
-                        Some(key) if !decision.writes_nothing() => {
+                        Some(key) if gathered.holds(&key, &decision) => {
                             gathered.push(key, decision, reply);
                         }
                         _ => self.carry_out(decision, Some(reply), verified),
@@ -366,7 +367,7 @@ impl<L: Ledger> Shard<L> {
             }
         }
         if !gathered.is_empty() {
-            self.write(gathered.decisions, gathered.replies, Verified::NotAsked);
+            self.write(gathered, Verified::NotAsked);
         }
     }
 
@@ -379,20 +380,22 @@ impl<L: Ledger> Shard<L> {
         if decision.writes_nothing() {
             return self.answer(decision, reply, None);
         }
-        self.write(vec![decision], vec![reply], verified);
+        self.write(Gathered::alone(decision, reply), verified);
     }
 
     /// One append for all of them.
-    fn write(
-        &mut self,
-        decisions: Vec<DecisionOf<L>>,
-        replies: Vec<Option<oneshot::Sender<L::Reply>>>,
-        verified: Verified,
-    ) {
+    fn write(&mut self, gathered: Gathered<L>, verified: Verified) {
+        let Gathered {
+            decisions,
+            rests_on,
+            replies,
+            ..
+        } = gathered;
         let (partition, epoch) = (self.partition.clone(), self.epoch);
         let now = self.with.clock.now();
         let task = tokio::task::spawn_blocking(move || {
-            let written = append::<L>(&decisions, now, partition.batch_bytes_max(), |batch| {
+            let bytes_max = partition.batch_bytes_max();
+            let written = append::<L>(&decisions, &rests_on, now, bytes_max, |batch| {
                 let appended = partition.append_internal(batch, verified, epoch);
                 match appended {
                     Ok(appended) => Ok(appended.base_offset),
@@ -419,9 +422,13 @@ impl<L: Ledger> Shard<L> {
         match done {
             Finished::Decisions(decisions, written, replies) => {
                 let was_a_timer = replies.iter().all(Option::is_none);
+                if written.iter().any(|written| written.refused.is_some()) {
+                    self.ledger.take_back();
+                }
+                let mut last = None;
                 let all = decisions.into_iter().zip(written).zip(replies);
                 for ((decision, written), reply) in all {
-                    self.appended(decision, written, reply);
+                    last = self.appended(decision, written, reply, last);
                 }
                 // The line has its turn between two timers, and they have theirs between it: a line
                 // that is never empty must not keep sessions from ending.
@@ -464,13 +471,15 @@ impl<L: Ledger> Shard<L> {
         self.send(Some(offset), answer(Ok(())), time_out);
     }
 
+    /// `last` is the last record of the decisions before it; the last of all that is known then
+    /// comes back.
     fn appended(
         &mut self,
         decision: DecisionOf<L>,
         written: Written,
         reply: Option<oneshot::Sender<L::Reply>>,
-    ) {
-        let mut last = None;
+        mut last: Option<Offset>,
+    ) -> Option<Offset> {
         for (batch, first) in decision.batches.iter().zip(written.firsts) {
             for (record, offset) in batch.records.iter().zip(first..) {
                 self.ledger.replay(offset, batch.origin, record);
@@ -482,10 +491,13 @@ impl<L: Ledger> Shard<L> {
             Some(refusal) => {
                 tracing::warn!(partition = %self.partition.id(), refusal = refusal.name(), "a decision about {} could not be written", L::WHAT);
                 let now = self.with.clock.now();
+                // Who was to hear of what others have not written hears nothing, and asks again.
+                let reply = reply.filter(|_| !decision.writes_nothing());
                 let instead = self.ledger.abandoned(decision, refusal, now);
                 self.answer(instead, reply, None);
             }
         }
+        last
     }
 
     fn answer(

@@ -24,10 +24,12 @@ pub(super) struct Written {
 }
 
 /// Writes all of them in their order. A batch that is refused is so for those whose records it has,
-/// and of them nothing more is written: what is wrong with it is nobody else's affair. `to_log`
-/// appends one and tells its offset; it takes batches of at most `batch_bytes_max`.
+/// and of them nothing more is written: what is wrong with it is nobody else's affair, but of those
+/// who rest on them: of each decision `rests_on` says which one that is, if any. `to_log` appends a
+/// batch and tells its offset; it takes batches of at most `batch_bytes_max`.
 pub(super) fn append<L: Ledger>(
     decisions: &[Decision<L::Record, L::Reply>],
+    rests_on: &[Option<usize>],
     now: Now,
     batch_bytes_max: usize,
     to_log: impl FnMut(&Bytes) -> Result<Offset, Refusal>,
@@ -37,6 +39,7 @@ pub(super) fn append<L: Ledger>(
         shared_bytes_max: SHARED_BYTES_MAX.min(batch_bytes_max),
         open: BatchBuilder::internal(0, 0),
         parts: Vec::new(),
+        rests_on,
         written: decisions.iter().map(|_| Written::default()).collect(),
     };
     for (place, decision) in decisions.iter().enumerate() {
@@ -45,19 +48,23 @@ pub(super) fn append<L: Ledger>(
         }
     }
     writing.close();
+    // Also those that have nothing to write.
+    (0..decisions.len()).for_each(|place| writing.share_fate(place));
     writing.written
 }
 
-struct Writing<ToLog> {
+struct Writing<'a, ToLog> {
     to_log: ToLog,
     shared_bytes_max: usize,
     open: BatchBuilder,
     /// Whose records are in the open batch, and how many stand before them.
     parts: Vec<(usize, Offset)>,
+    /// Of each decision the one before it that it rests on.
+    rests_on: &'a [Option<usize>],
     written: Vec<Written>,
 }
 
-impl<ToLog: FnMut(&Bytes) -> Result<Offset, Refusal>> Writing<ToLog> {
+impl<ToLog: FnMut(&Bytes) -> Result<Offset, Refusal>> Writing<'_, ToLog> {
     fn one<L: Ledger>(&mut self, place: usize, batch: &Batch<L::Record>, now: Now) {
         let encoded: Vec<_> = batch.records.iter().map(L::encode).collect();
         let size = |(key, value): &(Bytes, Option<Bytes>)| {
@@ -69,6 +76,7 @@ impl<ToLog: FnMut(&Bytes) -> Result<Offset, Refusal>> Writing<ToLog> {
             self.close();
         }
         // Perhaps just now.
+        self.share_fate(place);
         if self.is_refused(place) {
             return;
         }
@@ -83,6 +91,16 @@ impl<ToLog: FnMut(&Bytes) -> Result<Offset, Refusal>> Writing<ToLog> {
         }
         if !is_plain {
             self.close();
+        }
+    }
+
+    /// A decision is refused with the one that it rests on.
+    fn share_fate(&mut self, place: usize) {
+        let before = self.rests_on.get(place).copied().flatten();
+        let before = before.and_then(|before| self.written.get(before));
+        let refused = before.and_then(|before| before.refused);
+        if let Some(written) = self.written.get_mut(place) {
+            written.refused = written.refused.or(refused);
         }
     }
 
@@ -178,8 +196,17 @@ mod tests {
         decisions: &[Decision<GroupRecord, GroupReply>],
         wrong: impl Fn(&[u8], usize) -> Option<Refusal>,
     ) -> (Vec<i32>, Vec<Written>) {
+        appended_resting(batch_bytes_max, decisions, &[], wrong)
+    }
+
+    fn appended_resting(
+        batch_bytes_max: usize,
+        decisions: &[Decision<GroupRecord, GroupReply>],
+        rests_on: &[Option<usize>],
+        wrong: impl Fn(&[u8], usize) -> Option<Refusal>,
+    ) -> (Vec<i32>, Vec<Written>) {
         let mut sizes: Vec<i32> = Vec::new();
-        let written = append::<Groups>(decisions, NOW, batch_bytes_max, |batch| {
+        let written = append::<Groups>(decisions, rests_on, NOW, batch_bytes_max, |batch| {
             if let Some(refusal) = wrong(batch, sizes.len()) {
                 return Err(refusal);
             }
@@ -275,6 +302,38 @@ mod tests {
             written(&[101], None),
             written(&[102], Some(Refusal::InvalidProducerEpoch)),
             written(&[103], None),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn who_rests_on_what_is_refused_is_refused() {
+        let small = || decision(&[(1, Origin::Plain)], 1);
+        let nothing = || decision(&[], 1);
+        let huge = decision(&[(5, Origin::Plain)], 30_000);
+        let all = [
+            nothing(),
+            huge,
+            small(),
+            nothing(),
+            small(),
+            small(),
+            nothing(),
+        ];
+        let rests_on = [None, None, Some(1), Some(2), None, Some(2), Some(4)];
+        let (sizes, found) = appended_resting(1 << 20, &all, &rests_on, |batch, _| {
+            (batch.len() > 100_000).then_some(Refusal::MessageTooLarge)
+        });
+        assert_eq!(sizes, [1]);
+        let refused = || written(&[], Some(Refusal::MessageTooLarge));
+        let expected = [
+            written(&[], None),
+            refused(),
+            refused(),
+            refused(),
+            written(&[100], None),
+            refused(),
+            written(&[], None),
         ];
         assert_eq!(found, expected);
     }

@@ -12,6 +12,8 @@ mod range;
 mod uniform;
 mod mixed;
 #[cfg(test)]
+mod plain;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,13 +49,13 @@ impl Assignor {
             .find(|assignor| assignor.name() == name)
     }
 
-    /// What each member shall have, in the order of `wanted.members`.
-    pub(crate) fn assign(self, wanted: &Wanted<'_>) -> Vec<Partitions> {
+    /// What each member shall have, in the order of `wanted.members`; `None` for what it had before.
+    pub(crate) fn assign(self, wanted: &Wanted<'_>) -> Vec<Option<Partitions>> {
         match self {
             _ if wanted.members.is_empty() => Vec::new(),
-            Self::Range => range::assign(wanted),
+            Self::Range => wanted.news(range::assign(wanted)),
             Self::Uniform if wanted.is_homogeneous => uniform::assign(wanted),
-            Self::Uniform => mixed::assign(wanted),
+            Self::Uniform => wanted.news(mixed::assign(wanted)),
         }
     }
 }
@@ -77,6 +79,13 @@ pub(crate) struct Wish<'a> {
 }
 
 impl Wanted<'_> {
+    /// What is something else than before.
+    fn news(&self, given: Vec<Partitions>) -> Vec<Option<Partitions>> {
+        let both = self.members.iter().zip(given);
+        both.map(|(wish, given)| (*wish.before != given).then_some(given))
+            .collect()
+    }
+
     /// How many partitions a topic has; none, if nobody wants it.
     fn n_partitions(&self, topic: Uuid) -> i32 {
         self.n_partitions.get(&topic).copied().unwrap_or(0)

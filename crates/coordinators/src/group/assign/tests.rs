@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ottla_protocol::Uuid;
 use proptest::prelude::*;
 
-use super::{Assignor, Partitions, Wanted, Wish};
+use super::{Assignor, Partitions, Wanted, Wish, plain};
 
 /// Members by name: instance id, topics by number.
 type Group = BTreeMap<String, (Option<String>, BTreeSet<u128>)>;
@@ -61,7 +61,10 @@ impl World {
                 .map(|(topic, n)| (Uuid::from_u128(*topic), *n))
                 .collect(),
         };
-        let given = assignor.assign(&wanted);
+        let given = whole(&wanted, assignor.assign(&wanted));
+        if assignor == Assignor::Uniform && wanted.is_homogeneous && !wanted.members.is_empty() {
+            assert_eq!(given, plain::assign(&wanted));
+        }
         let target: BTreeMap<String, Partitions> = self.group.keys().cloned().zip(given).collect();
         let owner = |target: &BTreeMap<String, Partitions>| {
             let mut owners = BTreeMap::new();
@@ -123,6 +126,13 @@ impl World {
     }
 }
 
+/// Everybody's share, changed or not.
+fn whole(wanted: &Wanted<'_>, given: Vec<Option<Partitions>>) -> Vec<Partitions> {
+    let both = wanted.members.iter().zip(given);
+    both.map(|(wish, given)| given.unwrap_or_else(|| wish.before.clone()))
+        .collect()
+}
+
 #[test]
 fn range_gives_neighbours_and_the_same_of_equal_topics() {
     let mut world = World::new(&[3, 3, 4]);
@@ -142,6 +152,18 @@ fn range_gives_neighbours_and_the_same_of_equal_topics() {
         world.shown(),
         "a 1:{1} 2:{0, 1}\nb 1:{2} 2:{2} 3:{0, 1, 2, 3}\nc 1:{0}"
     );
+}
+
+#[test]
+fn whoever_joins_takes_from_all_and_nobody_else_moves() {
+    let mut world = World::new(&[150, 50]);
+    for n in 0..40usize {
+        world.join(&format!("m{n:02}"), &[1, 2]);
+        let moved = world.assign(Assignor::Uniform);
+        let share = 200 / (n + 1);
+        assert!(n == 0 || (share..=share + 1).contains(&moved), "{moved}");
+    }
+    assert_eq!(world.loads(), [5; 40]);
 }
 
 #[test]
@@ -294,7 +316,10 @@ proptest! {
         }).collect();
         let n_partitions = world.sizes.iter().map(|(it, n)| (Uuid::from_u128(*it), *n)).collect();
         let wanted = Wanted { members, is_homogeneous: !mixed, n_partitions };
-        let given = Assignor::Uniform.assign(&wanted);
+        let given = whole(&wanted, Assignor::Uniform.assign(&wanted));
+        if !mixed {
+            prop_assert_eq!(&given, &plain::assign(&wanted));
+        }
         let total: usize = given.iter().flat_map(BTreeMap::values).map(BTreeSet::len).sum();
         prop_assert_eq!(total, 19);
     }

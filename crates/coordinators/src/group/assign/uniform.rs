@@ -1,34 +1,40 @@
 //! `uniform`, when all members want the same topics: everybody gets the same number, give or take
 //! one, and keeps what it had up to that number.
+//!
+//! Each member that joins has this computed anew, and the shares of most others stay as they are:
+//! those are counted, not copied.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
+use std::mem;
 
 use ottla_protocol::Uuid;
 
 use super::{Partitions, Wanted};
 
-pub(super) fn assign(wanted: &Wanted<'_>) -> Vec<Partitions> {
-    let mut kept = keep(wanted);
-    let mut free = unowned(wanted, &kept.claimed);
-    free.append(&mut kept.surplus);
-    let mut free = free.into_iter();
-    for (place, room) in kept.room {
+pub(super) fn assign(wanted: &Wanted<'_>) -> Vec<Option<Partitions>> {
+    let Kept {
+        mut given,
+        claimed,
+        surplus,
+        room,
+    } = keep(wanted);
+    let mut free = claimed.others().chain(surplus);
+    for (place, room) in room {
+        let share = given[place].get_or_insert_with(|| wanted.members[place].before.clone());
         for (topic, partition) in free.by_ref().take(room) {
-            kept.given[place]
-                .entry(topic)
-                .or_default()
-                .insert(partition);
+            share.entry(topic).or_default().insert(partition);
         }
     }
     assert!(free.next().is_none(), "there is room for every partition");
-    kept.given
+    given
 }
 
 /// What comes of what members had.
 struct Kept {
-    given: Vec<Partitions>,
+    /// `None` for everything.
+    given: Vec<Option<Partitions>>,
     /// Had by someone, kept or not.
-    claimed: HashSet<(Uuid, i32)>,
+    claimed: Claimed,
     /// More than their owners may keep.
     surplus: Vec<(Uuid, i32)>,
     /// Who may have how many more.
@@ -37,40 +43,20 @@ struct Kept {
 
 fn keep(wanted: &Wanted<'_>) -> Kept {
     let n_members = wanted.members.len();
-    let total: usize = wanted
-        .n_partitions
-        .values()
-        .map(|n| usize::try_from(*n).unwrap_or(0))
-        .sum();
-    // So many members have one more than the others.
-    let (each, mut one_more) = (total / n_members, total % n_members);
     let mut kept = Kept {
         given: Vec::with_capacity(n_members),
-        claimed: HashSet::with_capacity(total),
+        claimed: Claimed::none_of(&wanted.n_partitions),
         surplus: Vec::new(),
         room: Vec::new(),
     };
+    // So many members have one more than the others.
+    let total = kept.claimed.n_partitions();
+    let (each, mut one_more) = (total / n_members, total % n_members);
+    let mut lost = Vec::new();
     for (place, wish) in wanted.members.iter().enumerate() {
         let mut may_have_more = one_more > 0;
         let most = each + usize::from(may_have_more);
-        let mut n = 0;
-        let mut given = Partitions::new();
-        for (topic, partitions) in wish.before {
-            for partition in partitions {
-                let exists = (0..wanted.n_partitions(*topic)).contains(partition);
-                // A log may say anything; of two owners the first counts.
-                if !exists || !kept.claimed.insert((*topic, *partition)) {
-                    continue;
-                }
-                if n < most {
-                    n += 1;
-                    given.entry(*topic).or_default().insert(*partition);
-                } else {
-                    kept.surplus.push((*topic, *partition));
-                }
-            }
-        }
-        let mut room = most - n;
+        let mut room = most - kept.share(wish.before, most, &mut lost);
         // Whoever does not have one more already leaves it to those who come, unless there are no
         // more of them than must take one.
         if room > 0 && may_have_more && n_members - place > one_more {
@@ -81,15 +67,77 @@ fn keep(wanted: &Wanted<'_>) -> Kept {
         if room > 0 {
             kept.room.push((place, room));
         }
-        kept.given.push(given);
+        kept.given.push(without(wish.before, &lost));
+        lost.clear();
     }
     kept
 }
 
-fn unowned(wanted: &Wanted<'_>, claimed: &HashSet<(Uuid, i32)>) -> Vec<(Uuid, i32)> {
-    let topics = wanted.n_partitions.iter();
-    topics
-        .flat_map(|(topic, n)| (0..*n).map(move |partition| (*topic, partition)))
-        .filter(|partition| !claimed.contains(partition))
-        .collect()
+impl Kept {
+    /// How many a member keeps of what it had, which are `most` at most. The others are `lost`.
+    fn share(&mut self, before: &Partitions, most: usize, lost: &mut Vec<(Uuid, i32)>) -> usize {
+        let mut n = 0;
+        for (topic, partitions) in before {
+            let mut claimed = self.claimed.0.get_mut(topic);
+            for partition in partitions {
+                // A log may say anything; of two owners the first counts.
+                let is_first = claim(claimed.as_deref_mut(), *partition);
+                if is_first && n < most {
+                    n += 1;
+                    continue;
+                }
+                if is_first {
+                    self.surplus.push((*topic, *partition));
+                }
+                lost.push((*topic, *partition));
+            }
+        }
+        n
+    }
+}
+
+/// Of each topic what somebody had, by partition.
+struct Claimed(BTreeMap<Uuid, Vec<bool>>);
+
+impl Claimed {
+    fn none_of(n_partitions: &BTreeMap<Uuid, i32>) -> Self {
+        let none = |n: &i32| vec![false; usize::try_from(*n).unwrap_or(0)];
+        Self(n_partitions.iter().map(|(id, n)| (*id, none(n))).collect())
+    }
+
+    fn n_partitions(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// What nobody had.
+    fn others(&self) -> impl Iterator<Item = (Uuid, i32)> {
+        self.0.iter().flat_map(|(topic, claimed)| {
+            let others = (0..).zip(claimed).filter(|(_, is_claimed)| !**is_claimed);
+            others.map(move |(partition, _)| (*topic, partition))
+        })
+    }
+}
+
+/// Whether the partition exists and nobody had it.
+fn claim(claimed: Option<&mut Vec<bool>>, partition: i32) -> bool {
+    let at = usize::try_from(partition).ok();
+    let mark = claimed.zip(at).and_then(|(all, at)| all.get_mut(at));
+    mark.is_some_and(|mark| !mem::replace(mark, true))
+}
+
+/// What is left, unless that is everything.
+fn without(before: &Partitions, lost: &[(Uuid, i32)]) -> Option<Partitions> {
+    if lost.is_empty() {
+        return None;
+    }
+    let mut left = before.clone();
+    for (topic, partition) in lost {
+        if let Some(partitions) = left.get_mut(topic) {
+            partitions.remove(partition);
+            if partitions.is_empty() {
+                left.remove(topic);
+            }
+        }
+    }
+    Some(left)
 }

@@ -1,8 +1,9 @@
 //! A group of the consumer protocol (KIP-848): what its records say.
 //!
-//! All of it is durable and changes in `replay` only; deciding reads it. Three epochs only rise:
-//! the group's (what members want, or the topics, changed), the target's (the group epoch that it
-//! was computed for) and each member's (the target epoch that it has reached).
+//! All of it is durable and changes in `replay` only, which `former` can undo; deciding reads it.
+//! Three epochs only rise: the group's (what members want, or the topics, changed), the target's
+//! (the group epoch that it was computed for) and each member's (the target epoch that it has
+//! reached).
 //!
 //! | to know | read |
 //! |---|---|
@@ -18,6 +19,7 @@
 mod member;
 mod owners;
 mod replay;
+mod former;
 mod check;
 mod subscribe;
 mod target;
@@ -38,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub(super) use commit::Committer;
+pub(super) use former::Former;
 pub(super) use member::{Member, MemberState};
 use owners::Owners;
 pub use pattern::{PatternErrand, ResolvedPatterns};

@@ -72,7 +72,7 @@ impl ConsumerGroup {
         self.target.remove(member_id);
     }
 
-    fn take(&mut self, member_id: &str) -> Option<Member> {
+    pub(super) fn take(&mut self, member_id: &str) -> Option<Member> {
         let member = self.members.remove(member_id)?;
         self.owners.remove(member.held());
         for topic in member.topics.iter() {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ptr;
 use std::sync::Arc;
 
 use ottla_protocol::Uuid;
@@ -39,21 +40,27 @@ impl ConsumerGroup {
         }
         let assignor = self.preferred_assignor(before, after, &turn.settings.consumer.assignors);
         let members = self.members_with(after);
+        let written = self.targets_of(&members);
         let is_homogeneous = self.subscriptions_after(before, after).are_homogeneous();
-        let wanted = self.wanted(&members, is_homogeneous, topics);
-        let mut mine = Partitions::new();
-        for (member, target) in members.iter().zip(assignor.assign(&wanted)) {
-            if self.target.get(&member.id) != Some(&target) {
-                turn.write(self.target_record(&member.id, &target));
+        let wanted = self.wanted(&members, &written, is_homogeneous, topics);
+        let mut mine = Cow::Borrowed(self.target_of(after));
+        let given = assignor.assign(&wanted);
+        for ((wish, written), given) in wanted.members.iter().zip(&written).zip(given) {
+            let target = given.as_ref().unwrap_or(wish.before);
+            let is_written = |known: &Partitions| ptr::eq(known, target) || known == target;
+            if !written.is_some_and(is_written) {
+                turn.write(self.target_record(wish.member, target));
             }
-            if member.id == after.id {
-                mine = target;
+            if *wish.member == *after.id
+                && let Some(given) = given
+            {
+                mine = Cow::Owned(given);
             }
         }
         turn.write(self.target_epoch_record(Some((epoch, turn.now.wall_ms))));
         Target {
             epoch,
-            partitions: Cow::Owned(mine),
+            partitions: mine,
         }
     }
 
@@ -100,29 +107,44 @@ impl ConsumerGroup {
         )
     }
 
-    /// All members, with `after` in its place, or in that of the static member that it replaces.
+    /// All members, with `after` in its place, or in that of the static member that it replaces; by
+    /// their ids.
     fn members_with<'a>(&'a self, after: &'a Member) -> Vec<&'a Member> {
         let replaced = after.instance.as_ref().and_then(|it| self.statics.get(it));
-        let mut members: BTreeMap<&str, &Member> = self
+        let mut members: Vec<&Member> = self
             .members
             .values()
             .filter(|member| replaced != Some(&member.id))
-            .map(|member| (&*member.id, member))
             .collect();
-        members.insert(&after.id, after);
-        members.into_values().collect()
+        match members.binary_search_by(|member| member.id.cmp(&after.id)) {
+            Ok(place) => members[place] = after,
+            Err(place) => members.insert(place, after),
+        }
+        members
+    }
+
+    /// What stands under the ids of these members, which come in the order of their ids.
+    fn targets_of(&self, members: &[&Member]) -> Vec<Option<&Partitions>> {
+        let mut targets = self.target.iter().peekable();
+        let target_of = |member: &&Member| {
+            while targets.next_if(|(id, _)| **id < member.id).is_some() {}
+            let target = targets.next_if(|(id, _)| **id == member.id);
+            target.map(|(_, target)| target)
+        };
+        members.iter().map(target_of).collect()
     }
 
     fn wanted<'a>(
         &'a self,
         members: &[&'a Member],
+        written: &[Option<&'a Partitions>],
         is_homogeneous: bool,
         topics: &dyn TopicImage,
     ) -> Wanted<'a> {
         let mut n_partitions = BTreeMap::new();
         // Most members of a group share their topics, which are looked up once.
         let mut known: HashMap<_, Arc<BTreeSet<Uuid>>> = HashMap::new();
-        let wishes = members.iter().map(|member| {
+        let wishes = members.iter().zip(written).map(|(member, written)| {
             let pattern = member.pattern().map(|pattern| &**pattern);
             let wish = known
                 .entry((Arc::as_ptr(&member.topics), pattern))
@@ -140,7 +162,10 @@ impl ConsumerGroup {
                 member: &member.id,
                 instance: member.instance.as_deref(),
                 topics: wish.clone(),
-                before: self.target_of(member),
+                before: match member.instance {
+                    None => written.unwrap_or(&NOTHING),
+                    Some(_) => self.target_of(member),
+                },
             }
         });
         Wanted {
