@@ -28,6 +28,9 @@ pub struct Markers {
     pub transaction_version: i8,
     /// Where the marker goes; never empty.
     pub partitions: Partitions,
+    /// Where the Prepare stands in the log. Before `transaction.version` 2 the next transaction may have
+    /// the same producer, epoch and outcome: news of this one are none of that.
+    pub prepared_at: Offset,
 }
 
 /// What is still owed for a prepared transaction.
@@ -46,11 +49,11 @@ impl TxnLedger {
         if self.is_loading {
             return None;
         }
-        let (prepared_at, _) = self.unsent.first_key_value()?;
-        if *prepared_at >= self.committed_end {
+        let (first, _) = self.unsent.first_key_value()?;
+        if *first >= self.committed_end {
             return None;
         }
-        let (_, id) = self.unsent.pop_first()?;
+        let (prepared_at, id) = self.unsent.pop_first()?;
         let transaction = self.saved.get(&id)?;
         Some(Markers {
             producer_id: transaction.producer_id,
@@ -59,6 +62,7 @@ impl TxnLedger {
             committed: transaction.state == TransactionState::PrepareCommit,
             transaction_version: transaction.client_version.marker_version(),
             partitions: transaction.partitions.clone(),
+            prepared_at,
             transactional_id: id,
         })
     }
@@ -121,7 +125,8 @@ impl TxnLedger {
     /// Whether a demand is about the transaction that is prepared now.
     fn is_current(&self, demand: &Markers) -> bool {
         let id = &demand.transactional_id;
-        self.owed.contains_key(id)
+        let owed = self.owed.get(id);
+        owed.is_some_and(|owed| owed.prepared_at == demand.prepared_at)
             && self.coordinator_epoch == demand.coordinator_epoch
             && self.saved.get(id).is_some_and(|transaction| {
                 transaction.producer_id == demand.producer_id
