@@ -52,6 +52,7 @@ const STAIRS: &[(&str, &[&str], bool)] = &[
         ],
         false,
     ),
+    ("sim", &[], false),
     ("differential", &["*"], false),
     ("xtask", &["*"], false),
 ];
