@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::metrics::*;
-use rate::{Samples, Window};
+use rate::{Bucket, Inflow, Samples, Window};
 use sensors::{SHOWN, Sensor, Sensors};
 
 /// Who clients are that show no identity.
@@ -72,7 +72,14 @@ impl Quota {
         self.limits.store(limits.clone());
         self.is_enabled.store(!limits.is_empty(), Ordering::Release);
         for (together, sensor) in sensors.iter_mut() {
-            sensor.limit = limits.limit(together).unwrap_or(NO_LIMIT);
+            let limit = limits.limit(together).unwrap_or(NO_LIMIT);
+            let (from, to) = (self.inflow(sensor.limit), self.inflow(limit));
+            // Without a limit nothing was counted that could be told from it.
+            match [sensor.limit, limit].contains(&NO_LIMIT) {
+                true => sensor.bucket = Bucket::default(),
+                false => sensor.bucket.change(from, to),
+            }
+            sensor.limit = limit;
         }
     }
 
@@ -84,28 +91,44 @@ impl Quota {
         act(sensors.of(together, now_ms, limit))
     }
 
-    /// Counts what a client used; for how many milliseconds it must pause.
+    /// What fills the bucket of a client: a whole window may go through at once.
+    fn inflow(&self, limit: f64) -> Inflow {
+        let seconds = match self.kind {
+            QuotaKind::ControllerMutation => self.window.seconds(),
+            _ => self.window.full_seconds(),
+        };
+        Inflow { limit, seconds }
+    }
+
+    /// Counts what a client used; for how many milliseconds it must pause. Kafka forgets in steps
+    /// of a sample what was used, so that a busy client is let through for a moment and then stands
+    /// for a whole window; here it goes on at its limit.
     pub fn record(&self, client_id: &str, amount: f64, now_ms: u64) -> u64 {
         if !self.is_enabled() {
             return 0;
         }
-        let window = self.window;
-        let pause_ms = self.with(client_id, now_ms, |sensor| {
-            sensor.samples.record(window, amount, now_ms);
-            sensor.samples.excess_ms(window, sensor.limit, now_ms)
-        });
-        match self.kind {
-            QuotaKind::Request => pause_ms.min(window.sample_ms),
-            _ => pause_ms,
-        }
+        self.with(client_id, now_ms, |sensor| {
+            let inflow = self.inflow(sensor.limit);
+            sensor.samples.record(self.window, amount, now_ms);
+            sensor.bucket.take(inflow, amount, now_ms);
+            let pause_ms = sensor.bucket.owed_ms(inflow, now_ms);
+            if self.kind != QuotaKind::Request {
+                return pause_ms;
+            }
+            // As no pause is longer than a sample, what is owed could grow without end.
+            sensor.bucket.forgive(inflow);
+            pause_ms.min(self.window.sample_ms)
+        })
     }
 
     /// What was counted did not happen after all.
     pub fn take_back(&self, client_id: &str, amount: f64, now_ms: u64) {
         if self.is_enabled() {
-            let window = self.window;
-            let back = |sensor: &mut Sensor| sensor.samples.record(window, -amount, now_ms);
-            self.with(client_id, now_ms, back);
+            self.with(client_id, now_ms, |sensor| {
+                sensor.samples.record(self.window, -amount, now_ms);
+                let inflow = self.inflow(sensor.limit);
+                sensor.bucket.take(inflow, -amount, now_ms);
+            });
         }
     }
 
@@ -133,20 +156,19 @@ impl Quota {
     /// Takes so many mutations from the bucket, or says for how long to wait. A strict quota
     /// refuses while anything is owed; the other one lets go ahead and asks for a pause.
     fn mutate(&self, client_id: &str, n: f64, is_strict: bool, now_ms: u64) -> u64 {
-        let window = self.window;
         self.with(client_id, now_ms, |sensor| {
-            let limit = sensor.limit;
+            let inflow = self.inflow(sensor.limit);
             if is_strict {
-                let owed_ms = sensor.bucket.owed_ms(window, limit, now_ms);
+                let owed_ms = sensor.bucket.owed_ms(inflow, now_ms);
                 if owed_ms > 0 {
                     return owed_ms;
                 }
             }
             sensor.samples.record(SHOWN, n, now_ms);
-            sensor.bucket.take(window, limit, n, now_ms);
+            sensor.bucket.take(inflow, n, now_ms);
             match is_strict {
                 true => 0,
-                false => sensor.bucket.owed_ms(window, limit, now_ms),
+                false => sensor.bucket.owed_ms(inflow, now_ms),
             }
         })
     }
@@ -168,7 +190,7 @@ impl Quota {
             let rate = sensor.samples.rate(rate_window, now_ms);
             page.labelled(shown.rate, &labels, rate);
             if self.kind == QuotaKind::ControllerMutation {
-                let tokens = sensor.bucket.tokens(self.window, sensor.limit, now_ms);
+                let tokens = sensor.bucket.tokens(self.inflow(sensor.limit), now_ms);
                 page.labelled(MUTATION_TOKENS, &labels, tokens);
             }
             let pause = sensor.pauses.average(SHOWN, now_ms).unwrap_or(0.0);
@@ -431,6 +453,13 @@ mod tests {
         quotas.take_in(&stored("user", None, "request_percentage", 1.0));
         assert_eq!(quotas.record_request("c", 10_000_000_000), 1000);
         assert_eq!(quotas.of(QuotaKind::Fetch).record("c", 1e9, 0), 0);
+        let request = quotas.of(QuotaKind::Request);
+        let now_ms = quotas.now_ms();
+        assert_eq!(
+            request.record("c", 0.0, now_ms + 11_000),
+            0,
+            "who owes more is forgiven"
+        );
     }
 
     #[tokio::test]

@@ -127,7 +127,7 @@ impl Samples {
     }
 }
 
-/// A bucket that fills at the limit, and holds as much as a whole window lets through.
+/// A bucket that fills at the limit, and holds what the limit lets through in so many seconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bucket {
     tokens: f64,
@@ -135,33 +135,54 @@ pub(super) struct Bucket {
     filled_ms: Option<u64>,
 }
 
+/// What a bucket is filled by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inflow {
+    /// Tokens a second.
+    pub(super) limit: f64,
+    /// The bucket is full after so many.
+    pub(super) seconds: f64,
+}
+
+impl Inflow {
+    pub(super) fn most(self) -> f64 {
+        self.limit * self.seconds
+    }
+}
+
 impl Bucket {
-    fn fill(&mut self, window: Window, limit: f64, now_ms: u64) {
-        let most = window.seconds() * limit;
+    pub(super) fn tokens(&mut self, inflow: Inflow, now_ms: u64) -> f64 {
+        let most = inflow.most();
         self.tokens = match self.filled_ms {
             None => most,
             Some(then) => {
                 let seconds = now_ms.saturating_sub(then) as f64 / 1000.0;
-                (self.tokens + limit * seconds).min(most)
+                (self.tokens + inflow.limit * seconds).min(most)
             }
         };
         self.filled_ms = Some(now_ms);
-    }
-
-    pub(super) fn tokens(&mut self, window: Window, limit: f64, now_ms: u64) -> f64 {
-        self.fill(window, limit, now_ms);
         self.tokens
     }
 
-    pub(super) fn take(&mut self, window: Window, limit: f64, amount: f64, now_ms: u64) {
-        self.fill(window, limit, now_ms);
-        self.tokens -= amount;
+    /// Takes what may not be there, or gives back: a negative amount.
+    pub(super) fn take(&mut self, inflow: Inflow, amount: f64, now_ms: u64) {
+        self.tokens = self.tokens(inflow, now_ms) - amount;
+    }
+
+    /// The limit is another from now on. What was used lately counts against it.
+    pub(super) fn change(&mut self, from: Inflow, to: Inflow) {
+        self.tokens += to.most() - from.most();
+    }
+
+    /// Nobody owes more than a full bucket.
+    pub(super) fn forgive(&mut self, inflow: Inflow) {
+        self.tokens = self.tokens.max(-inflow.most());
     }
 
     /// How long until nothing is owed.
-    pub(super) fn owed_ms(&mut self, window: Window, limit: f64, now_ms: u64) -> u64 {
-        let tokens = self.tokens(window, limit, now_ms);
-        (-tokens / limit * 1000.0).max(0.0).round() as u64
+    pub(super) fn owed_ms(&mut self, inflow: Inflow, now_ms: u64) -> u64 {
+        let tokens = self.tokens(inflow, now_ms);
+        (-tokens / inflow.limit * 1000.0).max(0.0).round() as u64
     }
 }
 
@@ -230,14 +251,60 @@ mod tests {
         assert_eq!(samples.average(WINDOW, 999_000), None);
     }
 
+    const INFLOW: Inflow = Inflow {
+        limit: 2.0,
+        seconds: 11.0,
+    };
+
     #[test]
     fn a_bucket_is_full_at_first_and_fills_at_the_limit() {
         let mut bucket = Bucket::default();
-        assert!((bucket.tokens(WINDOW, 2.0, 7) - 22.0).abs() < 1e-9);
-        bucket.take(WINDOW, 2.0, 30.0, 7);
-        assert_eq!(bucket.owed_ms(WINDOW, 2.0, 7), 4000);
-        assert_eq!(bucket.owed_ms(WINDOW, 2.0, 1007), 3000);
-        assert_eq!(bucket.owed_ms(WINDOW, 2.0, 60_000), 0);
-        assert!((bucket.tokens(WINDOW, 2.0, 90_000) - 22.0).abs() < 1e-9);
+        assert!((bucket.tokens(INFLOW, 7) - 22.0).abs() < 1e-9);
+        bucket.take(INFLOW, 30.0, 7);
+        assert_eq!(bucket.owed_ms(INFLOW, 7), 4000);
+        assert_eq!(bucket.owed_ms(INFLOW, 1007), 3000);
+        assert_eq!(bucket.owed_ms(INFLOW, 60_000), 0);
+        assert!((bucket.tokens(INFLOW, 90_000) - 22.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_was_used_counts_against_another_limit_and_may_be_forgiven() {
+        let mut bucket = Bucket::default();
+        bucket.take(INFLOW, 4.0, 0);
+        let lower = Inflow {
+            limit: 0.5,
+            ..INFLOW
+        };
+        bucket.change(INFLOW, lower);
+        assert!((bucket.tokens(lower, 0) - 1.5).abs() < 1e-9);
+        bucket.take(lower, -4.0, 0);
+        assert!((bucket.tokens(lower, 0) - 5.5).abs() < 1e-9);
+        bucket.take(lower, 105.5, 0);
+        assert_eq!(bucket.owed_ms(lower, 0), 200_000);
+        bucket.forgive(lower);
+        assert_eq!(bucket.owed_ms(lower, 0), 11_000);
+        bucket.take(lower, -5.5, 0);
+        assert_eq!(bucket.owed_ms(lower, 0), 0);
+    }
+
+    #[test]
+    fn who_keeps_the_pauses_of_a_bucket_is_at_the_limit_in_every_ten_seconds() {
+        let inflow = Inflow {
+            limit: 100_000.0,
+            seconds: WINDOW.full_seconds(),
+        };
+        let (mut bucket, mut now) = (Bucket::default(), 0_u64);
+        let mut by_time = [0.0_f64; 6];
+        while now < 60_000 {
+            bucket.take(inflow, 16_384.0, now);
+            by_time[now as usize / 10_000] += 16_384.0;
+            now += 1 + bucket.owed_ms(inflow, now);
+        }
+        let (first, later) = by_time.split_first().unwrap();
+        // Ten seconds' worth at once, and the ten seconds.
+        assert!((first - 2_000_000.0).abs() < 40_000.0, "{first}");
+        for n_bytes in later {
+            assert!((n_bytes - 1_000_000.0).abs() < 20_000.0, "{n_bytes}");
+        }
     }
 }
