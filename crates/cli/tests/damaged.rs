@@ -16,6 +16,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -347,6 +348,47 @@ fn a_damaged_directory_loses_what_is_damaged_and_says_so() {
         assert!(!said().contains("panicked"), "damage {n}: {}", said());
         node.kill();
     }
+}
+
+/// What a search by time or by offset comes across long after it was synced costs its own answer.
+#[test]
+fn bytes_that_went_bad_cost_nobody_else_anything() {
+    let mut node = Node::start(&[]);
+    fill(&node, "u");
+    assert!(node.stop().success());
+    let segment = middle(&node.data().join("u-0"), ".log");
+    let mut bytes = fs::read(&segment).unwrap();
+    let size = |at: usize| 12 + i32::from_be_bytes(bytes[at + 8..at + 12].try_into().unwrap());
+    let second = size(0) as usize;
+    let timestamp = i64::from_be_bytes(bytes[35..43].try_into().unwrap());
+    // The first batch has one record, which now ends in -1 headers; the second one has no length.
+    bytes[second - 1] = 1;
+    bytes[second + 8..second + 12].fill(0);
+    fs::write(&segment, bytes).unwrap();
+    node.restart();
+    let consumer: BaseConsumer = client(&node).set("group.id", "g").create().unwrap();
+    let mut at = TopicPartitionList::new();
+    at.add_partition_offset("u", 0, Offset::Offset(timestamp))
+        .unwrap();
+    let found = consumer.offsets_for_times(at, Duration::from_secs(20));
+    let code = found.unwrap_err().rdkafka_error_code();
+    assert_eq!(code, Some(RDKafkaErrorCode::InvalidRecord));
+    assert!(node.log_text().contains("has a negative number of headers"));
+
+    let mut from = TopicPartitionList::new();
+    from.add_partition_offset("u", 0, Offset::Offset(base_of(&segment) + 1))
+        .unwrap();
+    consumer.assign(&from).unwrap();
+    node.wait_until("came across the batch without a length", || {
+        let came = consumer.poll(Duration::from_millis(100));
+        assert!(!matches!(came, Some(Ok(_))));
+        node.log_text().contains("batch length 0 is impossible")
+    });
+    fill(&node, "t");
+    assert_eq!(served(&node, "t"), Some((0, N_RECORDS)));
+    let said = node.log_text();
+    assert!(!said.contains("serves no more writes"), "{said}");
+    assert!(said.matches("is corrupt").count() < 4, "{said}");
 }
 
 #[test]

@@ -6,9 +6,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ottla_protocol::batch::CorruptBatch;
 use ottla_protocol::{Refusal, Refused};
 
 use crate::open_files::are_descriptors_out;
+use crate::validate::code_for;
 
 /// The disk, or what is on it, failed us.
 #[derive(Debug)]
@@ -27,8 +29,12 @@ pub enum Fault {
     Gone { path: PathBuf },
     /// It would have to be read from the disk, and may not be (`in_memory`): no trouble at all.
     NotInMemory { path: PathBuf },
-    /// Bytes that were read are not what was written.
-    Corrupt { path: PathBuf, why: String },
+    /// Bytes that were read are not what was written. Who asked for them is told `refusal`.
+    Corrupt {
+        path: PathBuf,
+        why: String,
+        refusal: Refusal,
+    },
     /// Another process has this directory open.
     Locked { path: PathBuf },
     /// The directory was never formatted.
@@ -58,10 +64,19 @@ impl Fault {
         }
     }
 
-    pub(crate) fn corrupt(path: &Path, why: impl Into<String>) -> Self {
+    pub fn corrupt(path: &Path, why: impl Into<String>) -> Self {
         Self::Corrupt {
             path: path.to_owned(),
             why: why.into(),
+            refusal: Refusal::CorruptMessage,
+        }
+    }
+
+    pub(crate) fn corrupt_batch(path: &Path, position: u32, why: &CorruptBatch) -> Self {
+        Self::Corrupt {
+            path: path.to_owned(),
+            why: format!("at position {position}: {why}"),
+            refusal: code_for(why),
         }
     }
 
@@ -111,7 +126,7 @@ impl fmt::Display for Fault {
             ),
             Self::Gone { path } => write!(f, "{} was deleted meanwhile", path.display()),
             Self::NotInMemory { path } => write!(f, "{} is not in memory", path.display()),
-            Self::Corrupt { path, why } => write!(f, "{} is corrupt: {why}", path.display()),
+            Self::Corrupt { path, why, .. } => write!(f, "{} is corrupt: {why}", path.display()),
             Self::Locked { path } => write!(
                 f,
                 "{} is locked: another process is using this directory",

@@ -284,18 +284,16 @@ fn first_at(
     start: Offset,
 ) -> Result<Option<FoundOffset>, Fault> {
     let leader_epoch = Some(head.leader_epoch).filter(|epoch| *epoch >= 0);
-    let corrupt = |why: String| Fault::corrupt(segment.path(), why);
+    let corrupt = |why| Fault::corrupt_batch(segment.path(), head.position, &why);
     let bytes = segment.read_batch(head)?;
     if head.magic < 2 {
         let found = first_of_legacy(&bytes, timestamp, start);
-        return found.map_err(|e| corrupt(e.to_string()));
+        return found.map_err(corrupt);
     }
-    let batch = Batch::parse(&bytes).map_err(|e| corrupt(e.to_string()))?;
-    let payload = batch
-        .payload(OPENED_BYTES_MAX)
-        .map_err(|e| corrupt(e.to_string()))?;
+    let batch = Batch::parse(&bytes).map_err(corrupt)?;
+    let payload = batch.payload(OPENED_BYTES_MAX).map_err(corrupt)?;
     for record in payload.records() {
-        let record = record.map_err(|e| corrupt(e.to_string()))?;
+        let record = record.map_err(corrupt)?;
         if record.timestamp >= timestamp && record.offset >= start {
             let (timestamp, offset) = (record.timestamp, record.offset);
             return Ok(Some(FoundOffset {

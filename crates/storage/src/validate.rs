@@ -356,9 +356,13 @@ fn invalid(message: impl Into<String>) -> Rejected {
     Rejected::new(Refusal::InvalidRecord, message)
 }
 
-/// Kafka's code for bytes that are no batch.
 fn rejected(corrupt: &CorruptBatch) -> Rejected {
-    let refusal = match corrupt {
+    Rejected::new(code_for(corrupt), corrupt.to_string())
+}
+
+/// Kafka's code for bytes that are no batch.
+pub(crate) fn code_for(corrupt: &CorruptBatch) -> Refusal {
+    match corrupt {
         CorruptBatch::Length { .. } | CorruptBatch::Crc { .. } => Refusal::CorruptMessage,
         CorruptBatch::Magic { magic: 0 | 1 } => Refusal::InvalidRecord,
         CorruptBatch::Magic { .. } => Refusal::CorruptMessage,
@@ -371,6 +375,5 @@ fn rejected(corrupt: &CorruptBatch) -> Rejected {
         // A producer may split its batch and try again, which helps one that compresses very well.
         CorruptBatch::Compression(BadCompression::TooLarge { .. }) => Refusal::MessageTooLarge,
         CorruptBatch::Compression(BadCompression::Corrupt { .. }) => Refusal::UnknownServerError,
-    };
-    Rejected::new(refusal, corrupt.to_string())
+    }
 }

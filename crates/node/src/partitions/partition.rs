@@ -162,6 +162,8 @@ pub struct Partition {
     /// Kept beside the lock, so that readers see it without waiting for an append.
     leader_epoch: std::sync::atomic::AtomicI32,
     is_failed: AtomicBool,
+    /// What was last said of bytes that went bad.
+    told_corrupt: Mutex<Option<Box<str>>>,
     /// The page thread has been told that this partition wants room, and has not come yet.
     awaits_room: AtomicBool,
     moved: Parking,
@@ -192,6 +194,7 @@ impl Partition {
             writer: Mutex::new(Some(Writer { log, leader: None })),
             leader_epoch: std::sync::atomic::AtomicI32::new(NOT_LEADING),
             is_failed: AtomicBool::new(false),
+            told_corrupt: Mutex::default(),
             awaits_room: AtomicBool::new(false),
             moved: Parking::default(),
         })
@@ -598,7 +601,7 @@ impl Partition {
     /// Reads below the isolation's bound.
     ///
     /// # Errors
-    /// `NOT_LEADER_OR_FOLLOWER`, `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`.
+    /// `NOT_LEADER_OR_FOLLOWER`, `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`, `CORRUPT_MESSAGE`.
     pub fn read(&self, view: &LogView, from: ReadFrom) -> Result<Fetched, Refused> {
         self.look(view, |view| view.read(from))
     }
@@ -619,7 +622,24 @@ impl Partition {
             Err(NotDone::Fault(_)) if self.view().is_retired() => {
                 Err(Refusal::NotLeaderOrFollower.into())
             }
-            found => found.map_err(|not_done| self.not_done(not_done).refused),
+            found => found.map_err(|not_done| self.not_read(not_done)),
+        }
+    }
+
+    /// Bytes that went bad are no reason to do without the rest of the directory.
+    fn not_read(&self, not_done: NotDone) -> Refused {
+        match not_done {
+            NotDone::Fault(fault @ Fault::Corrupt { refusal, .. }) => {
+                let message = fault.to_string();
+                // A consumer asks again and again.
+                let mut told = self.told_corrupt.lock();
+                if told.as_deref() != Some(&*message) {
+                    tracing::error!(partition = %self.id, "{message}");
+                    *told = Some(message.as_str().into());
+                }
+                Refused::new(refusal, message)
+            }
+            not_done => self.not_done(not_done).refused,
         }
     }
 
@@ -657,7 +677,7 @@ impl Partition {
     /// Answers a question of ListOffsets; what is not in memory is looked up where one may wait.
     ///
     /// # Errors
-    /// `KAFKA_STORAGE_ERROR`.
+    /// `KAFKA_STORAGE_ERROR`; what is wrong with the batch that it leads to (`INVALID_RECORD`, …).
     pub async fn find_offset(
         self: &Arc<Self>,
         query: OffsetQuery,

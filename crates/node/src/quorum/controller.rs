@@ -4,6 +4,7 @@
 //! decided one after the other, each on what the former left, and share one append and one flush.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
 use std::time::Duration;
@@ -458,10 +459,8 @@ impl Running {
 
 /// A contradiction inside the controller: it must not go on.
 fn bug(why: &str) -> Fault {
-    Fault::Corrupt {
-        path: super::log::TOPIC.into(),
-        why: format!("the controller contradicts itself: {why}"),
-    }
+    let why = format!("the controller contradicts itself: {why}");
+    Fault::corrupt(Path::new(super::log::TOPIC), why)
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -54,13 +54,13 @@ impl MetadataLog {
                 .latest()
                 .is_none_or(|newest| newest.end_offset < log.start())
         {
-            return Err(Fault::Corrupt {
-                path,
-                why: format!(
+            return Err(Fault::corrupt(
+                &path,
+                format!(
                     "the log starts at {} and no snapshot covers what came before",
                     log.start()
                 ),
-            });
+            ));
         }
         Ok(Self {
             disk,
@@ -84,12 +84,14 @@ impl MetadataLog {
             return Ok(None);
         };
         let bytes = self.snapshots.read(id)?;
-        let content = SnapshotContent::read(&bytes).map_err(|why| Fault::Corrupt {
-            path: self.directory.clone(),
-            why: format!(
-                "snapshot {:020}-{:010}: {}",
-                id.end_offset, id.epoch, why.why
-            ),
+        let content = SnapshotContent::read(&bytes).map_err(|why| {
+            Fault::corrupt(
+                &self.directory,
+                format!(
+                    "snapshot {:020}-{:010}: {}",
+                    id.end_offset, id.epoch, why.why
+                ),
+            )
         })?;
         Ok(Some((
             SnapshotId {
@@ -105,10 +107,7 @@ impl MetadataLog {
         &self,
         mut visit: impl FnMut(ottla_protocol::batch::Batch<'_>) -> Result<(), String>,
     ) -> Result<(), Fault> {
-        let corrupt = |why| Fault::Corrupt {
-            path: self.directory.clone(),
-            why,
-        };
+        let corrupt = |why| Fault::corrupt(&self.directory, why);
         let view = self.log.view();
         let mut offset = view.start();
         while offset < view.end() {
@@ -187,10 +186,10 @@ impl MetadataLog {
                 .append_as_quorum_leader(batch, epoch, now_ms)
                 .map_err(|why| match why {
                     ottla_storage::NotDone::Fault(fault) => fault,
-                    ottla_storage::NotDone::Refused(refused) => Fault::Corrupt {
-                        path: self.directory.clone(),
-                        why: format!("a batch of our own was refused: {refused:?}"),
-                    },
+                    ottla_storage::NotDone::Refused(refused) => Fault::corrupt(
+                        &self.directory,
+                        format!("a batch of our own was refused: {refused:?}"),
+                    ),
                 })?;
         }
         self.log.flush()?;
@@ -240,10 +239,9 @@ impl MetadataLog {
         if let Some(start) = kept.log_start
             && start > self.log.start()
         {
-            self.log.raise_start(start).map_err(|why| Fault::Corrupt {
-                path: self.directory.clone(),
-                why: why.to_string(),
-            })?;
+            self.log
+                .raise_start(start)
+                .map_err(|why| Fault::corrupt(&self.directory, why.to_string()))?;
             self.log.retain(now_ms)?;
         }
         self.log.unlink_due(now_ms)?;

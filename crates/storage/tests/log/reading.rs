@@ -4,7 +4,7 @@ use ottla_protocol::Refusal;
 use ottla_protocol::batch::batches;
 use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
-use ottla_storage::{Isolation, Log, LogConfig, OffsetQuery, ReadFrom};
+use ottla_storage::{Fault, Isolation, Log, LogConfig, NotDone, OffsetQuery, ReadFrom};
 
 use crate::stand::*;
 
@@ -146,6 +146,38 @@ fn timestamps_find_the_first_record_that_reaches_them() {
             Some((294, NOW + 294, Some(0)))
         );
         assert_eq!(find(NOW + 295, Isolation::HighWatermark), None);
+    }
+}
+
+#[test]
+fn a_search_that_comes_across_bad_bytes_is_refused_as_by_kafka() {
+    for (damage, expected) in [
+        // How many headers the last record has; how long it is; how long the batch is.
+        (-1_isize, Refusal::InvalidRecord),
+        (61, Refusal::InvalidRecord),
+        (8, Refusal::CorruptMessage),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = open(place.path(), small());
+        append(
+            &mut log,
+            &records_with(BatchBuilder::data(Codec::None), 0, 1),
+        )
+        .unwrap();
+        let path = place.path().join("00000000000000000000.log");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes
+            .len()
+            .checked_add_signed(damage)
+            .filter(|_| damage < 0);
+        bytes[at.unwrap_or(damage.unsigned_abs())] = 0xff;
+        std::fs::write(&path, bytes).unwrap();
+        let view = log.view();
+        let found = view.find_offset(OffsetQuery::At(NOW), Isolation::LogEnd);
+        let Err(NotDone::Fault(Fault::Corrupt { refusal, .. })) = found else {
+            panic!("{damage}: {found:?}");
+        };
+        assert_eq!(refusal, expected, "{damage}");
     }
 }
 
