@@ -121,15 +121,22 @@ impl Quota {
         })
     }
 
-    /// What was counted did not happen after all.
-    pub fn take_back(&self, client_id: &str, amount: f64, now_ms: u64) {
-        if self.is_enabled() {
-            self.with(client_id, now_ms, |sensor| {
-                sensor.samples.record(self.window, -amount, now_ms);
-                let inflow = self.inflow(sensor.limit);
-                sensor.bucket.take(inflow, -amount, now_ms);
-            });
+    /// Lets a client have so much, if nothing speaks against it: else for how many milliseconds it
+    /// must pause first, and nothing is counted. Who has used nothing for a whole window gets what
+    /// it asks for, or it would never get what is larger.
+    pub fn admit(&self, client_id: &str, amount: f64, now_ms: u64) -> u64 {
+        if !self.is_enabled() {
+            return 0;
         }
+        self.with(client_id, now_ms, |sensor| {
+            let inflow = self.inflow(sensor.limit);
+            let pause_ms = sensor.bucket.lacks_ms(inflow, amount, now_ms);
+            if pause_ms == 0 {
+                sensor.samples.record(self.window, amount, now_ms);
+                sensor.bucket.take(inflow, amount, now_ms);
+            }
+            pause_ms
+        })
     }
 
     /// More than this at once would make a client pause whatever it did before.
@@ -435,16 +442,30 @@ mod tests {
         assert_eq!(produce.record("c", 1000.0, 0), 1000);
         assert_eq!(produce.record("d", 1e9, 0), 0);
         assert!((produce.most_at_once("c", 0) - 10_000.0).abs() < 1e-9);
-        produce.take_back("c", 1000.0, 0);
-        assert_eq!(produce.record("c", 0.0, 0), 0);
         quotas.take_in(&stored("client-id", Some("c"), "producer_byte_rate", 500.0));
         assert_eq!(
             produce.record("c", 0.0, 0),
-            10_000,
+            12_000,
             "a new limit counts at once"
         );
         quotas.take_in(&Stored::default());
         assert_eq!(produce.record("c", 1e9, 0), 0);
+    }
+
+    #[tokio::test]
+    async fn who_must_pause_has_had_nothing_and_gets_it_afterwards() {
+        let quotas = quotas();
+        quotas.take_in(&stored("user", None, "consumer_byte_rate", 1000.0));
+        let fetch = quotas.of(QuotaKind::Fetch);
+        assert_eq!(fetch.admit("c", 9000.0, 0), 0);
+        for _ in 0..3 {
+            assert_eq!(fetch.admit("c", 3000.0, 0), 2000);
+        }
+        assert_eq!(fetch.admit("c", 3000.0, 2000), 0);
+        // More than a window ever lets through.
+        assert_eq!(fetch.admit("c", 50_000.0, 2000), 10_000);
+        assert_eq!(fetch.admit("c", 50_000.0, 12_000), 0);
+        assert_eq!(fetch.admit("c", 1.0, 12_000), 40_001);
     }
 
     #[tokio::test]

@@ -164,7 +164,7 @@ impl Bucket {
         self.tokens
     }
 
-    /// Takes what may not be there, or gives back: a negative amount.
+    /// Takes what may not be there.
     pub(super) fn take(&mut self, inflow: Inflow, amount: f64, now_ms: u64) {
         self.tokens = self.tokens(inflow, now_ms) - amount;
     }
@@ -177,6 +177,14 @@ impl Bucket {
     /// Nobody owes more than a full bucket.
     pub(super) fn forgive(&mut self, inflow: Inflow) {
         self.tokens = self.tokens.max(-inflow.most());
+    }
+
+    /// How long until so much is there, or the bucket is full.
+    pub(super) fn lacks_ms(&mut self, inflow: Inflow, amount: f64, now_ms: u64) -> u64 {
+        let lacking = amount.min(inflow.most()) - self.tokens(inflow, now_ms);
+        // Sums of fractions are a little off, and the wait is over after whole milliseconds.
+        let ms = lacking / inflow.limit * 1000.0 - 1e-3;
+        ms.max(0.0).ceil() as u64
     }
 
     /// How long until nothing is owed.
@@ -277,14 +285,14 @@ mod tests {
         };
         bucket.change(INFLOW, lower);
         assert!((bucket.tokens(lower, 0) - 1.5).abs() < 1e-9);
-        bucket.take(lower, -4.0, 0);
-        assert!((bucket.tokens(lower, 0) - 5.5).abs() < 1e-9);
-        bucket.take(lower, 105.5, 0);
-        assert_eq!(bucket.owed_ms(lower, 0), 200_000);
+        assert_eq!(bucket.lacks_ms(lower, 1.5, 0), 0);
+        assert_eq!(bucket.lacks_ms(lower, 2.0, 0), 1000);
+        assert_eq!(bucket.lacks_ms(lower, 99.0, 0), 8000);
+        assert!((bucket.tokens(lower, 60_000) - 5.5).abs() < 1e-9);
+        bucket.take(lower, 105.5, 60_000);
+        assert_eq!(bucket.owed_ms(lower, 60_000), 200_000);
         bucket.forgive(lower);
-        assert_eq!(bucket.owed_ms(lower, 0), 11_000);
-        bucket.take(lower, -5.5, 0);
-        assert_eq!(bucket.owed_ms(lower, 0), 0);
+        assert_eq!(bucket.owed_ms(lower, 60_000), 11_000);
     }
 
     #[test]

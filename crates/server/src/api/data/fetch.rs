@@ -105,16 +105,12 @@ fn throttled(
     let fetch = quotas.of(QuotaKind::Fetch);
     let of_request = throttle::of_request(services, call);
     let mut of_bytes = 0;
-    if fetch.is_enabled() {
-        let (client, now_ms) = (call.client(), quotas.now_ms());
+    if fetch.is_enabled() && of_request == 0 {
         let records = |outcome: &Outcome| outcome.data.records.as_ref().map_or(0, FileSlice::len);
         let sizes = outcomes.iter().map(records).filter(|n_bytes| *n_bytes > 0);
         let n_bytes: usize = sizes.map(|n_bytes| n_bytes + PARTITION_BYTES).sum();
         let n_bytes = (ANSWER_BYTES + n_bytes) as f64;
-        of_bytes = fetch.record(client, n_bytes, now_ms);
-        if of_bytes.max(of_request) > 0 {
-            fetch.take_back(client, n_bytes, now_ms);
-        }
+        of_bytes = fetch.admit(call.client(), n_bytes, quotas.now_ms());
     }
     let throttle_time_ms = throttle::pause(services, call, QuotaKind::Fetch, of_bytes, of_request);
     (throttle_time_ms > 0).then(|| FetchResponse {
