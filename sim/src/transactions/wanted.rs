@@ -29,7 +29,6 @@ const HAPPENED: &[&str] = &[
     "transactions aborted by their producers",
     "transactions timed out",
     "ended by version 0",
-    "ended by version 1",
     "ended by version 2",
     "producer ids taken",
     "demands for markers",
