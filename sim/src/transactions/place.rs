@@ -221,6 +221,12 @@ impl Place {
         self.log.as_mut().expect("somebody leads here")
     }
 
+    /// Whether it can go on: else what it knows is ahead of what it shows, and whoever opens it next
+    /// finds out what is there.
+    pub(super) fn takes_writes(&self) -> bool {
+        self.log().flush_plan().is_ok()
+    }
+
     pub(super) fn high(&self) -> Offset {
         self.log.as_ref().map_or(0, Log::high_watermark)
     }

@@ -64,9 +64,12 @@ impl World {
         if !self.is_up || self.places[at].log.is_none() {
             return;
         }
-        let place = &mut self.places[at];
         if in_order {
             self.sim.heal();
+        }
+        let in_order = in_order && self.places[at].takes_writes();
+        let place = &mut self.places[at];
+        if in_order {
             if let Err(fault) = place.close() {
                 panic!("a sound log does not close: {fault}");
             }
