@@ -409,6 +409,100 @@ fn offsets_are_committed_by_many_groups() {
 }
 
 #[test]
+fn transactions_are_whole_ended_and_counted() {
+    let node = Node::start(&["transaction.state.log.num.partitions=3"]);
+    topic(&node, "t", "3");
+    let pid = node.pid().to_string();
+    let mut arguments = vec!["--topic", "t", "--producers", "5", "--threads", "2"];
+    arguments.extend([
+        "--records",
+        "2",
+        "--record-size",
+        "30",
+        "--abort-every",
+        "4",
+    ]);
+    arguments.extend(["--rate", "200", "--broker-pid", pid.as_str()]);
+    let report = measured(&node, "transactions", &arguments);
+    // 1.2 seconds at the rate, of which one counts; each producer has 48, and aborts 12.
+    assert_eq!(number(&report, "/total/requests"), 240.0, "{report}");
+    assert_eq!(number(&report, "/total/records"), 480.0, "{report}");
+    assert_eq!(number(&report, "/aborted"), 60.0, "{report}");
+    assert_eq!(number(&report, "/latency_us/n"), 200.0, "{report}");
+    assert!(number(&report, "/broker_cpu_us_per_transaction") > 0.0);
+    for key in ["latency_us", "written_us", "ended_us", "late_us"] {
+        check_quantiles(&report, key);
+    }
+    // An end is answered before the partitions have it.
+    let list = || {
+        let mut command = ottla();
+        command.args([
+            "transactions",
+            "--bootstrap-server",
+            &node.bootstrap(),
+            "list",
+        ]);
+        run(&mut command).1
+    };
+    node.wait_until("ends all transactions", || {
+        let left = list();
+        left.matches("Complete").count() == 5
+    });
+    let read = |arguments: &[&str]| {
+        let all = [&["--topic", "t", "--once"][..], arguments].concat();
+        let mut command = bench(&node, "consume", &all);
+        number(&parsed(command.arg("--json")), "/total/records")
+    };
+    let committed = ["--isolation-level", "read_committed"];
+    assert_eq!(read(&["--decode"]), 480.0);
+    assert_eq!(read(&[&committed[..], &["--decode"]].concat()), 360.0);
+    // Unread, what was aborted counts, and so does the end of each transaction.
+    assert_eq!(read(&committed), 720.0);
+    if has_kcat() {
+        // By default librdkafka reads what is committed.
+        let sizes = sizes(&node, "t");
+        assert_eq!(sizes.len(), 360);
+        assert!(sizes.iter().all(|size| *size == 30));
+    }
+    let fast = measured(
+        &node,
+        "transactions",
+        &["--topic", "t", "--producers", "3", "--duration", "0.3"],
+    );
+    assert!(number(&fast, "/transactions_per_s") > 0.0, "{fast}");
+
+    // Who speaks this protocol needs a cluster that has agreed on it.
+    let mut downgrade = ottla();
+    downgrade.args(["features", "--bootstrap-server", &node.bootstrap()]);
+    downgrade.args(["downgrade", "--feature", "transaction.version=1"]);
+    let (code, out, err) = run(&mut downgrade);
+    assert_eq!(code, 0, "{out}{err}");
+    node.wait_until("goes back to the former protocol", || {
+        let (code, _, err) = run(&mut bench(
+            &node,
+            "transactions",
+            &["--topic", "t", "--duration", "0.1"],
+        ));
+        code == 1 && err.contains("the cluster's transaction.version is 1, and 2 is needed")
+    });
+}
+
+#[test]
+fn a_transaction_begins_as_soon_as_the_last_has_ended() {
+    // If nobody told of that end, each would wait for a minute.
+    let node = Node::start(&[
+        "transaction.state.log.num.partitions=1",
+        "add.partitions.to.txn.retry.backoff.ms=60000",
+        "add.partitions.to.txn.retry.backoff.max.ms=60000",
+    ]);
+    topic(&node, "t", "1");
+    let report = measured(&node, "transactions", &["--topic", "t"]);
+    assert!(number(&report, "/total/requests") > 5.0, "{report}");
+    assert_eq!(number(&report, "/repeated"), 0.0, "{report}");
+    assert!(number(&report, "/latency_us/max") < 30e6, "{report}");
+}
+
+#[test]
 fn people_see_a_table() {
     let node = Node::start(&[]);
     topic(&node, "t", "1");
@@ -623,6 +717,52 @@ fn what_cannot_be_measured_is_told_in_a_sentence() {
             "has 1 partitions, and not 2",
         ),
         ("commits", &["--topic", "t", "--groups", "30"], "connection"),
+        (
+            "transactions",
+            &["--topic", "nowhere"],
+            "there is no topic nowhere",
+        ),
+        (
+            "transactions",
+            &["--topic", "t", "--partitions", "2"],
+            "has 1 partitions, and not 2",
+        ),
+        (
+            "transactions",
+            &["--topic", "t", "--producers", "0"],
+            "--producers",
+        ),
+        (
+            "transactions",
+            &["--topic", "t", "--producers", "30"],
+            "connection",
+        ),
+        (
+            "transactions",
+            &["--topic", "t", "--records", "0"],
+            "--records",
+        ),
+        (
+            "transactions",
+            &["--topic", "t", "--records", "1000000"],
+            "is too large",
+        ),
+        (
+            "transactions",
+            &["--topic", "t", "--records", "200"],
+            "MESSAGE_TOO_LARGE",
+        ),
+        (
+            "transactions",
+            &["--topic", "t", "--abort-every", "0"],
+            "--abort-every",
+        ),
+        ("transactions", &["--topic", "t", "--rate", "0"], "--rate"),
+        (
+            "consume",
+            &["--topic", "t", "--isolation-level", "serializable"],
+            "--isolation-level",
+        ),
     ];
     for (mode, arguments, words) in cases {
         let (code, out, err) = run(&mut bench(&node, mode, arguments));
@@ -658,7 +798,8 @@ fn a_broker_that_dies_ends_the_run() {
     topic(&node, "t", "2");
     // So that there are coordinators when the others begin.
     measured(&node, "groups", &["--topic", "t", "--members", "1"]);
-    let cases: [(&str, &[&str]); 5] = [
+    measured(&node, "transactions", &["--topic", "t"]);
+    let cases: [(&str, &[&str]); 6] = [
         ("produce", &["--topic", "t", "--duration", "60"]),
         ("end-to-end", &["--topic", "t", "--duration", "60"]),
         ("connections", &["--connections", "10", "--duration", "60"]),
@@ -666,6 +807,10 @@ fn a_broker_that_dies_ends_the_run() {
         (
             "commits",
             &["--topic", "t", "--groups", "5", "--duration", "60"],
+        ),
+        (
+            "transactions",
+            &["--topic", "t", "--producers", "5", "--duration", "60"],
         ),
     ];
     for (mode, arguments) in cases {

@@ -20,8 +20,16 @@ struct Stranger(TcpStream);
 
 impl Stranger {
     fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
+        self.say(request, version);
+        self.hear::<R>(version)
+    }
+
+    fn say<R: Request>(&mut self, request: &R, version: i16) {
         let frame = request_frame(request, version, 7, None).unwrap();
         self.0.write_all(&frame).unwrap();
+    }
+
+    fn hear<R: Request>(&mut self, version: i16) -> R::Response {
         let mut length = [0; 4];
         self.0.read_exact(&mut length).expect("an answer");
         let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length)).unwrap()];
@@ -301,4 +309,39 @@ fn strangers_get_kafkas_answers() {
     assert_eq!(answers.join("\n"), KAFKAS.trim());
     assert!(node.is_running());
     assert!(!node.log_text().contains("panicked"), "{}", node.log_text());
+}
+
+#[test]
+fn many_who_begin_at_once_with_one_id_are_all_answered() {
+    const N: usize = 50;
+    let node = Node::start(&[
+        "transaction.state.log.num.partitions=1",
+        "offsets.topic.num.partitions=1",
+        // Neither a timer nor the disk shall remind the coordinator of those in line.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms=3600000",
+        "ottla.flush.before.ack=false",
+    ]);
+    let mut first = with_topics(&node);
+    let request = InitProducerIdRequest {
+        transactional_id: Some("id".into()),
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
+    let mut last = first.ask(&request, 4).producer_epoch;
+    let mut strangers: Vec<_> = (0..N).map(|_| Stranger(node.connect())).collect();
+    for _ in 0..20 {
+        for stranger in &mut strangers {
+            stranger.say(&request, 4);
+        }
+        let answers = strangers.iter_mut().map(|stranger| {
+            let answer = stranger.hear::<InitProducerIdRequest>(4);
+            assert_eq!(name(answer.error_code), "NONE");
+            answer.producer_epoch
+        });
+        let mut epochs: Vec<_> = answers.collect();
+        epochs.sort_unstable();
+        let expected: Vec<_> = (last + 1..=last + N as i16).collect();
+        assert_eq!(epochs, expected, "one after the other");
+        last += N as i16;
+    }
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use harness::{Node, PATIENCE};
+use harness::{Node, PATIENCE, run};
+use ottla_protocol::batch::{OPENED_BYTES_MAX, batches};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -538,5 +539,78 @@ fn compaction_keeps_the_committed_and_forgets_the_aborted() {
         node.restart();
         assert_eq!(replay(&node, "t").0, newest, "lap {lap}, after a kill");
     }
+    assert!(!node.log_text().contains("ERROR"), "{}", node.log_text());
+}
+
+/// Requests of this name since the node was started.
+fn n_requests(node: &Node, name: &str) -> f64 {
+    let page = node.http("/metrics").unwrap_or_default();
+    let counts = page.lines().filter_map(|line| {
+        let rest = line.strip_prefix("kafka_network_requestmetrics_requests_total{")?;
+        let (labels, count) = rest.rsplit_once(' ')?;
+        let is_it = labels.contains(name);
+        is_it.then(|| count.parse::<f64>().unwrap())
+    });
+    counts.sum()
+}
+
+/// In which version the last state of a transactional id is written.
+fn last_state_version(node: &Node) -> i16 {
+    let log = node.data().join("__transaction_state-0");
+    let bytes = std::fs::read(log.join("00000000000000000000.log")).unwrap();
+    let last = batches(&bytes).last().unwrap().unwrap();
+    let payload = last.payload(OPENED_BYTES_MAX).unwrap();
+    let record = payload.records().last().unwrap().unwrap();
+    i16::from_be_bytes(*record.value.unwrap().first_chunk().unwrap())
+}
+
+#[test]
+#[ignore = "needs KAFKA_HOME"]
+fn javas_and_librdkafkas_transactions_go_on_at_each_level_of_the_protocol() {
+    let node = Node::start(&[
+        "transaction.state.log.num.partitions=1",
+        "offsets.topic.num.partitions=1",
+    ]);
+    create(&node, "t", 1, &[]);
+    let across = writer(&node, "across", &[]);
+    let (mut level, mut n_committed) = (2, 0);
+    for next in [2, 1, 0, 1, 2] {
+        // One that is open while the level changes.
+        send_open(&across, "t", "across");
+        if next != level {
+            let way = if next < level { "downgrade" } else { "upgrade" };
+            let feature = format!("transaction.version={next}");
+            let mut features = node.kafkas_script("kafka-features.sh");
+            let (code, out, err) = run(features.args([way, "--feature", &feature]));
+            assert_eq!(code, 0, "{out}{err}");
+            level = next;
+        }
+        across.commit_transaction(PATIENCE).unwrap();
+
+        let n_before = n_requests(&node, "AddPartitionsToTxn");
+        let mut java = node.kafkas_script("kafka-producer-perf-test.sh");
+        java.args(["--topic", "t", "--num-records", "30", "--record-size", "10"]);
+        java.args(["--throughput", "300", "--transaction-duration-ms", "20"]);
+        let (code, out, err) = run(java.args(["--transactional-id", "java"]));
+        assert!(code == 0 && out.contains("30 records sent"), "{out}{err}");
+        let has_added = n_requests(&node, "AddPartitionsToTxn") > n_before;
+        assert_eq!(
+            has_added,
+            level < 2,
+            "only the old protocol says what joins"
+        );
+
+        let native = writer(&node, "native", &[]);
+        send_whole(&native, "t", "kept");
+        send_open(&native, "t", "dropped");
+        native.abort_transaction(PATIENCE).unwrap();
+        n_committed += 32;
+        node.wait_until("shows what is committed", || {
+            values(&node, "t", "read_committed").len() == n_committed
+        });
+        assert_eq!(last_state_version(&node), level.min(1), "level {level}");
+    }
+    let found = values(&node, "t", "read_committed");
+    assert!(!found.iter().any(|value| value == "dropped"));
     assert!(!node.log_text().contains("ERROR"), "{}", node.log_text());
 }

@@ -320,10 +320,8 @@ impl Cluster {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) async fn find_transaction_coordinator(
-        &self,
-        id: &str,
-    ) -> Result<NodeId, ClientError> {
+    /// Who coordinates the transactions of an id.
+    pub async fn find_transaction_coordinator(&self, id: &str) -> Result<NodeId, ClientError> {
         self.find_coordinator(FindCoordinatorRequest::TRANSACTION, id)
             .await
     }

@@ -5,6 +5,7 @@
 //! sends. A consumer that is not polled for longer than `max_poll_interval` is not protected from
 //! losing its partitions: there is no watchdog.
 
+mod aborted;
 mod assign;
 mod fetch;
 mod member;
@@ -23,6 +24,7 @@ use ottla_protocol::{NodeId, Offset, Refusal, TopicPartition};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+pub use self::aborted::Aborted;
 pub use self::assign::{AssignedTo, Subscriber, range, read_assignment};
 use self::fetch::{Fetched, Wanted};
 use self::member::Pulse;

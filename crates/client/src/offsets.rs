@@ -63,7 +63,8 @@ pub enum Isolation {
 }
 
 impl Isolation {
-    pub(crate) fn number(self) -> i8 {
+    /// As Fetch and ListOffsets say it.
+    pub fn number(self) -> i8 {
         self as i8
     }
 }

@@ -121,8 +121,11 @@ pub struct Start {
     pub descriptors: Descriptors,
     /// The client listeners as bound and advertised.
     pub endpoints: Vec<Endpoint>,
-    /// The runtime of quorum, coordinators and timers; never waits for a disk.
+    /// The runtime of quorum, group coordinators and timers; never waits for a disk.
     pub control: Handle,
+    /// The runtime that serves producers and consumers, and coordinates transactions: each of their
+    /// decisions is an append.
+    pub data: Handle,
 }
 
 /// A running node.
@@ -200,8 +203,8 @@ impl Node {
         );
         moves.set_rate(settings.logs.move_bytes_per_second_max);
         let partitions = Partitions::new(directories.clone(), flushers.clone(), around, moves);
-        let control = &start.control;
-        let hosts = Hosts::start(&settings, control, &clock, &partitions, &feed, &metrics);
+        let runtimes = (&start.control, &start.data);
+        let hosts = Hosts::start(&settings, runtimes, &clock, &partitions, &feed, &metrics);
         let (stop, stopping) = watch::channel(false);
         let services = Arc::new(Services {
             cluster_id: Arc::from(directories.cluster_id()),
@@ -560,7 +563,7 @@ struct Hosts {
 impl Hosts {
     fn start(
         settings: &NodeSettings,
-        control: &Handle,
+        (control, data): (&Handle, &Handle),
         clock: &Clock,
         partitions: &Arc<Partitions>,
         feed: &Arc<ImageFeed>,
@@ -571,7 +574,8 @@ impl Hosts {
         let reader = PatternReader::new(control.clone(), clock.clone());
         let read = reader.clone();
         let groups = Arc::new(GroupHost::new(NewHost {
-            control: control.clone(),
+            runtime: control.clone(),
+            appends_here: false,
             settings: group_settings(settings, &feed.image()),
             around: GroupAround {
                 feed: feed.clone(),
@@ -590,19 +594,15 @@ impl Hosts {
             clock.clone(),
             request_timeout,
         ));
-        let carrier = Carrier::new(
-            control.clone(),
-            markers.clone(),
-            feed.clone(),
-            metrics.clone(),
-        );
+        let carrier = Carrier::new(data.clone(), markers.clone(), feed.clone(), metrics.clone());
         let (ids, level) = (
             Arc::<ProducerIds>::default(),
             Arc::<FinalizedLevel>::default(),
         );
         let carry = carrier.clone();
         let transactions = Arc::new(TxnHost::new(NewHost {
-            control: control.clone(),
+            runtime: data.clone(),
+            appends_here: true,
             settings: txn_settings(settings),
             around: TxnAround {
                 ids: ids.clone(),

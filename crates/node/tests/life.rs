@@ -73,6 +73,7 @@ async fn start_on(config: &BrokerConfig, disk: Disk) -> Result<Node, StartFailed
         descriptors: ottla_node::Descriptors::UNLIMITED,
         endpoints,
         control: Handle::current(),
+        data: Handle::current(),
     };
     Node::start(start).await
 }

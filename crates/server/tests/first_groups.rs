@@ -108,6 +108,7 @@ fn a_coordinator_that_is_named_sends_nobody_away() {
         disk,
         descriptors: ottla_node::Descriptors::UNLIMITED,
         control: control.handle().clone(),
+        data: data.handle().clone(),
     };
     let node = control.block_on(Node::start(start)).unwrap();
     let services = node.services().clone();

@@ -98,6 +98,27 @@ fn join(client: &mut Client) -> (String, i32) {
     (joined.member_id.to_string(), joined.generation_id)
 }
 
+/// Becomes the producer of a transactional id; the request again, for the next time.
+fn begin(client: &mut Client) -> InitProducerIdRequest {
+    let find = FindCoordinatorRequest {
+        key_type: FindCoordinatorRequest::TRANSACTION,
+        coordinator_keys: vec!["x".into()],
+        ..Default::default()
+    };
+    let init = InitProducerIdRequest {
+        transactional_id: Some("x".into()),
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while client.call(&find, 4).coordinators[0].error_code != NONE
+        || client.call(&init, 4).error_code != NONE
+    {
+        assert!(Instant::now() < deadline, "no coordinator");
+    }
+    init
+}
+
 fn is_live(port: u16) -> bool {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream
@@ -127,6 +148,9 @@ fn members_and_health_checks_do_not_notice_a_stall() {
         ..Default::default()
     };
 
+    let mut transactional = Client::connect(port);
+    let init = begin(&mut transactional);
+
     // A failed assertion must not leave the runtimes waiting for the disk.
     let _end = EndStall(stall.clone());
     stall.is_stalled.store(true, Ordering::Release);
@@ -135,6 +159,8 @@ fn members_and_health_checks_do_not_notice_a_stall() {
     for producer in &mut producers {
         producer.send(&produce("t", b"v"), 9);
     }
+    // The coordinator of transactions is on the data plane, and hangs with it.
+    transactional.send(&init, 4);
     let start = Instant::now();
     let mut slowest = Duration::ZERO;
     while start.elapsed() < STALL {
@@ -163,6 +189,8 @@ fn members_and_health_checks_do_not_notice_a_stall() {
         let answer = producer.receive::<ProduceRequest>(9);
         assert_eq!(answer.responses[0].partition_responses[0].error_code, NONE);
     }
+    let answer = transactional.receive::<InitProducerIdRequest>(4);
+    assert_eq!(answer.error_code, NONE);
     assert_eq!(
         member.call(&heartbeat, 4).error_code,
         NONE,

@@ -100,6 +100,7 @@ async fn serve(
         descriptors,
         endpoints: bound.endpoints(&settings.node),
         control: control.handle().clone(),
+        data: data.handle().clone(),
     };
     let mut node = Node::start(start).await?;
     node.services().take_log_levels(Box::new(levels));

@@ -1,15 +1,14 @@
 //! From the bytes of a fetched partition to records: open batches, leave out what comes before the
 //! position, what is control, and, when reading committed, what was aborted.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_protocol::Offset;
 use ottla_protocol::batch::{Batch, CorruptBatch, OPENED_BYTES_MAX, batches};
-use ottla_protocol::batch_builder::EndMarker;
-use ottla_protocol::messages::{AbortedTransaction, FetchPartitionData};
+use ottla_protocol::messages::FetchPartitionData;
 
+use super::aborted::Aborted;
 use super::fetch::Wanted;
 use super::{ConsumedRecord, ConsumerSettings};
 use crate::error::ClientError;
@@ -53,19 +52,7 @@ fn take_batch(
     aborted: &mut Aborted,
     read: &mut Read,
 ) -> Result<(), CorruptBatch> {
-    aborted.begin_up_to(batch.last_offset());
-    if batch.is_control() {
-        for record in batch.payload(OPENED_BYTES_MAX)?.records() {
-            let record = record?;
-            let marker = EndMarker::parse(
-                record.key.unwrap_or_default(),
-                record.value.unwrap_or_default(),
-            );
-            if marker.is_some_and(|marker| !marker.is_commit) {
-                aborted.end(batch.producer_id());
-            }
-        }
-    } else if !aborted.covers(batch) {
+    if aborted.lets_pass(batch)? {
         for record in batch.payload(OPENED_BYTES_MAX)?.records() {
             let record = record?;
             if record.offset < read.next {
@@ -93,44 +80,12 @@ fn take_batch(
     Ok(())
 }
 
-/// The aborted transactions that reach into what was fetched.
-struct Aborted {
-    /// By their first offset, latest first.
-    to_come: Vec<AbortedTransaction>,
-    /// Producers whose records are of an aborted transaction here.
-    open: HashSet<i64>,
-}
-
-impl Aborted {
-    fn new(told: &[AbortedTransaction]) -> Self {
-        let mut to_come = told.to_vec();
-        to_come.sort_by_key(|aborted| std::cmp::Reverse(aborted.first_offset));
-        Self {
-            to_come,
-            open: HashSet::new(),
-        }
-    }
-
-    fn begin_up_to(&mut self, last_offset: Offset) {
-        while let Some(next) = self.to_come.pop_if(|next| next.first_offset <= last_offset) {
-            self.open.insert(next.producer_id);
-        }
-    }
-
-    fn end(&mut self, producer_id: i64) {
-        self.open.remove(&producer_id);
-    }
-
-    fn covers(&self, batch: Batch<'_>) -> bool {
-        batch.is_transactional() && self.open.contains(&batch.producer_id())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_protocol::batch_builder::BatchBuilder;
+    use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
     use ottla_protocol::compress::Codec;
+    use ottla_protocol::messages::AbortedTransaction;
     use ottla_protocol::{TopicPartition, Uuid};
 
     fn batch(base: i64, n: usize, producer: Option<i64>) -> Bytes {

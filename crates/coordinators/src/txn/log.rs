@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ottla_protocol::{Offset, Refusal};
 
 use super::markers::Owed;
-use super::records::TxnRecord;
+use super::records::{TxnRecord, Unknown};
 use super::settings::TransactionVersion;
 use super::states::TransactionState;
 use super::{TxnDecision, TxnLedger};
@@ -29,9 +29,17 @@ impl TxnLedger {
         let key = key.ok_or(Corrupt::Truncated { what: "record key" })?;
         match TxnRecord::decode(key, value)? {
             Ok(record) => self.apply(offset, &record),
-            Err(_unknown) => self.counts.skipped_records += 1,
+            Err(unknown) => {
+                self.counts.skipped_records += 1;
+                self.skipped.get_or_insert((offset, unknown));
+            }
         }
         Ok(())
+    }
+
+    /// The first record that nobody knows, which was skipped while loading, and its offset.
+    pub fn first_skipped(&self) -> Option<(Offset, Unknown)> {
+        self.skipped
     }
 
     /// The log has been read to its end. Say `committed` next: prepared transactions that were found

@@ -67,6 +67,12 @@ impl TxnLedger {
         })
     }
 
+    /// Whether the transaction of this id is decided and not at its end: until then it can have no
+    /// other.
+    pub fn is_prepared(&self, transactional_id: &str) -> bool {
+        self.owed.contains_key(transactional_id)
+    }
+
     /// Whether a demand waits until its Prepare is committed: news of the log's committed end are
     /// wanted, though no reply waits for them.
     pub fn awaits_commit(&self) -> bool {

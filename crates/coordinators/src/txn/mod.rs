@@ -36,7 +36,7 @@ pub use counts::{Counts, Sizes};
 pub use describe::TransactionFilter;
 pub use markers::Markers;
 pub use partitions::Partitions;
-pub use records::TxnRecord;
+pub use records::{TxnRecord, Unknown};
 pub use reply::{OtherReply, TxnReply};
 pub use settings::{TransactionVersion, TxnSettings};
 pub use states::TransactionState;
@@ -80,6 +80,8 @@ pub struct TxnLedger {
     timers: Timers,
     uncommitted: Uncommitted,
     is_loading: bool,
+    /// The first of those that `counts` says were skipped.
+    skipped: Option<(Offset, Unknown)>,
     counts: Counts,
 }
 
@@ -99,6 +101,7 @@ impl TxnLedger {
             timers: Timers::default(),
             uncommitted: Uncommitted::default(),
             is_loading: true,
+            skipped: None,
             counts: Counts::default(),
         }
     }

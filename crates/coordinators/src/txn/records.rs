@@ -1,5 +1,6 @@
 //! Keys and values of `__transaction_state`, byte for byte as Kafka writes them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -85,6 +86,15 @@ pub enum Unknown {
     Key(i16),
     /// The version that opens the value.
     Value(i16),
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(number) => write!(f, "a key of type {number}"),
+            Self::Value(version) => write!(f, "a value of version {version}"),
+        }
+    }
 }
 
 impl TxnRecord {

@@ -150,7 +150,7 @@ mod tests {
 
         const WHAT: &'static str = "numbers";
         const TOPIC: &'static str = "numbers";
-        const KEYS_ARE_APART: bool = true;
+        const CHECKS_SUMS: bool = false;
 
         fn foresee(&mut self, decision: &Decision<u8, ()>) -> bool {
             let below = decision.records().all(|it| *it < self.foresees_below);

@@ -36,7 +36,9 @@ pub enum Pace {
     reason = "what a ledger is to its host is the host's affair"
 )]
 pub struct Host<L: Ledger> {
-    control: Handle,
+    runtime: Handle,
+    /// Whether that runtime's threads serve producers, too: then appends are done on them.
+    appends_here: bool,
     settings: RwLock<L::Settings>,
     around: L::Around,
     errands: Errands<L>,
@@ -71,7 +73,9 @@ impl<L: Ledger> ShardHandle<L> {
 /// What a host is made with.
 pub(crate) struct NewHost<L: Ledger> {
     /// Where its tasks run.
-    pub(crate) control: Handle,
+    pub(crate) runtime: Handle,
+    /// Whether that is the data plane, whose threads do appends themselves while the disk is fast.
+    pub(crate) appends_here: bool,
     pub(crate) settings: L::Settings,
     pub(crate) around: L::Around,
     pub(crate) errands: Errands<L>,
@@ -87,7 +91,8 @@ pub(crate) struct NewHost<L: Ledger> {
 impl<L: Ledger> Host<L> {
     pub(crate) fn new(new: NewHost<L>) -> Self {
         Self {
-            control: new.control,
+            runtime: new.runtime,
+            appends_here: new.appends_here,
             settings: RwLock::new(new.settings),
             around: new.around,
             errands: new.errands,
@@ -144,7 +149,7 @@ impl<L: Ledger> Host<L> {
         let (handle, shard) = self.shard(partition.clone());
         let kept = keep(Arc::downgrade(self), partition, shard, handle.state.clone());
         shards.insert(index, handle);
-        self.control.spawn(kept);
+        self.runtime.spawn(kept);
     }
 
     fn shard(&self, partition: Arc<Partition>) -> (ShardHandle<L>, Shard<L>) {
@@ -156,6 +161,7 @@ impl<L: Ledger> Host<L> {
             errands: self.errands.clone(),
             clock: self.clock.clone(),
             commit_timeout: self.commit_timeout,
+            appends_here: self.appends_here,
         };
         let epoch = epoch_of(&partition);
         let shard = Shard::new(partition, epoch, with, incoming, state.clone());
@@ -215,7 +221,7 @@ impl<L: Ledger> Host<L> {
             // A full queue means a disk that stalls: wait for it, but hold nobody up.
             if let Err(TrySendError::Full(op)) = shard.queue.try_send(op) {
                 let queue = shard.queue.clone();
-                self.control
+                self.runtime
                     .spawn(async move { drop(queue.send(op).await) });
             }
         }
@@ -237,7 +243,7 @@ impl<L: Ledger> Host<L> {
     {
         let index = self.partition_of(key).ok_or(Refusal::NotCoordinator)?;
         let (mut op, reply) = Op::decide(pace, verified, run);
-        if L::KEYS_ARE_APART && verified == Verified::NotAsked {
+        if verified == Verified::NotAsked {
             op = op.only_about(key);
         }
         let reply = self.ask(index, pace, op, reply).await?;
@@ -260,14 +266,18 @@ impl<L: Ledger> Host<L> {
         Reply::try_from(reply).map_err(|_| Refusal::UnknownServerError)
     }
 
-    /// Puts news into the line of one partition of this host. They may not be lost while it is led
-    /// here, so a full queue is waited for; nobody answers news.
+    /// Puts news into the line of one partition of this host, which may be about one key. They may
+    /// not be lost while it is led here, so a full queue is waited for; nobody answers news.
     pub(super) async fn tell(
         &self,
         index: i32,
+        about: Option<&str>,
         run: impl FnOnce(&mut L, Now) -> Decision<L::Record, L::Reply> + Send + 'static,
     ) -> Result<(), Refusal> {
-        let (op, _) = Op::decide(Pace::InLine, Verified::NotAsked, run);
+        let (mut op, _) = Op::decide(Pace::InLine, Verified::NotAsked, run);
+        if let Some(key) = about {
+            op = op.only_about(key);
+        }
         // They wait behind the line, however long it is.
         let queue = self.active(index, Pace::AtOnce)?;
         queue.send(op).await.map_err(|_| Refusal::NotCoordinator)

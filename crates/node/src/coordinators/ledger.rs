@@ -12,6 +12,8 @@ use crate::partitions::Partition;
 pub(super) type Errands<L> = Arc<dyn Fn(<L as Ledger>::Errand) + Send + Sync>;
 
 /// See the head of this file. What is not said here is said in `ottla_coordinators`.
+///
+/// A decision about one key rests on no records of another.
 pub(crate) trait Ledger: Sized + Send + 'static {
     type Record: Send + 'static;
     type Reply: Clone + Send + 'static;
@@ -26,8 +28,8 @@ pub(crate) trait Ledger: Sized + Send + 'static {
     /// What it keeps, for log lines.
     const WHAT: &'static str;
     const TOPIC: &'static str;
-    /// Whether a decision about one key rests on no records of another.
-    const KEYS_ARE_APART: bool;
+    /// Whether a batch whose checksum is wrong makes its log unreadable, though it parses.
+    const CHECKS_SUMS: bool;
 
     /// Lets others be decided about the same key before this one is written, as if it were. `false`
     /// if that cannot be. What is foreseen is replayed, or taken back.

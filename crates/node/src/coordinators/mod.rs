@@ -1,17 +1,20 @@
 //! Hosts of the ledgers: one task for each partition of `__consumer_offsets` and
 //! `__transaction_state` that is led here.
 //!
-//! Runs on the control plane and never touches a disk itself: loads and appends go to blocking
-//! threads. While an append is under way, heartbeats are still decided (they rest on soft state),
-//! everything else of that partition waits in line; so a disk that stalls costs no member its
+//! Those of groups run on the control plane and never touch a disk themselves: loads and appends go
+//! to blocking threads. While an append is under way, heartbeats are still decided (they rest on soft
+//! state), everything else of that partition waits in line; so a disk that stalls costs no member its
 //! session.
+//!
+//! Those of transactions, and what carries their ends, run on the data plane: nearly all they do is
+//! appends, and these are done there as a producer's are, on the spot as long as the disk is fast.
 //!
 //! | to know | read |
 //! |---|---|
 //! | what every ledger and its host have in common | `ledger`, `host`, `shard`, `gathered`, `writing` |
 //! | what is particular to groups, and to transactions | `groups`, `transactions` |
 //! | what groups know of topics, and their patterns | `group_topics`, `patterns` |
-//! | how a decided transaction ends in its partitions | `txn_markers` |
+//! | how a decided transaction ends in its partitions, and who waits for that | `txn_markers`, `txn_awaited` |
 //! | what is asked before a transaction's first write | `txn_join` |
 
 mod ledger;
@@ -24,6 +27,7 @@ mod group_topics;
 mod patterns;
 mod transactions;
 mod txn_markers;
+mod txn_awaited;
 mod txn_join;
 mod internal_topics;
 mod producer_ids;

@@ -31,6 +31,9 @@ pub(super) const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 /// Operations taken from the queue before commits have their turn again.
 const TAKEN_MAX: usize = 256;
 
+/// Timers handled before the line has its turn again.
+const TIMED_OUT_MAX: usize = 64;
+
 /// How often what a ledger holds is counted for metrics.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -177,6 +180,8 @@ pub(super) struct Surroundings<L: Ledger> {
     pub(super) clock: Clock,
     /// How long a reply may wait for its records to be committed.
     pub(super) commit_timeout: Duration,
+    /// Whether its task runs where appends may be done, as long as the disk is fast.
+    pub(super) appends_here: bool,
 }
 
 pub(super) struct Shard<L: Ledger> {
@@ -243,9 +248,16 @@ impl<L: Ledger> Shard<L> {
                 done = finished(&mut self.in_flight) => self.finished(done),
                 () = self.waiter.woken() => {}
                 () = until(timeout) => self.timed_out(),
+                // After an append on this thread others of the runtime have a turn first.
+                () = tokio::task::yield_now(), if self.is_behind() => {}
             }
         }
         self.leave();
+    }
+
+    /// Whether what stands in line waits for nothing.
+    fn is_behind(&self) -> bool {
+        self.in_flight.is_none() && !self.line.is_empty()
     }
 
     async fn load(&mut self) -> bool {
@@ -383,7 +395,7 @@ impl<L: Ledger> Shard<L> {
         self.write(Gathered::alone(decision, reply), verified);
     }
 
-    /// One append for all of them.
+    /// One append for all of them, on this thread if it may be.
     fn write(&mut self, gathered: Gathered<L>, verified: Verified) {
         let Gathered {
             decisions,
@@ -393,7 +405,7 @@ impl<L: Ledger> Shard<L> {
         } = gathered;
         let (partition, epoch) = (self.partition.clone(), self.epoch);
         let now = self.with.clock.now();
-        let task = tokio::task::spawn_blocking(move || {
+        let write = move || {
             let bytes_max = partition.batch_bytes_max();
             let written = append::<L>(&decisions, &rests_on, now, bytes_max, |batch| {
                 let appended = partition.append_internal(batch, verified, epoch);
@@ -403,7 +415,12 @@ impl<L: Ledger> Shard<L> {
                 }
             });
             (decisions, written)
-        });
+        };
+        if self.with.appends_here && !self.partition.appends_elsewhere() {
+            let (decisions, written) = self.partition.here(write);
+            return self.all_appended(decisions, written, replies);
+        }
+        let task = tokio::task::spawn_blocking(write);
         self.in_flight = Some(InFlight::Decisions { task, replies });
     }
 
@@ -422,14 +439,7 @@ impl<L: Ledger> Shard<L> {
         match done {
             Finished::Decisions(decisions, written, replies) => {
                 let was_a_timer = replies.iter().all(Option::is_none);
-                if written.iter().any(|written| written.refused.is_some()) {
-                    self.ledger.take_back();
-                }
-                let mut last = None;
-                let all = decisions.into_iter().zip(written).zip(replies);
-                for ((decision, written), reply) in all {
-                    last = self.appended(decision, written, reply, last);
-                }
+                self.all_appended(decisions, written, replies);
                 // The line has its turn between two timers, and they have theirs between it: a line
                 // that is never empty must not keep sessions from ending.
                 if !was_a_timer {
@@ -440,6 +450,22 @@ impl<L: Ledger> Shard<L> {
                 self.marked(&marker, result, reply);
                 self.fire_timers();
             }
+        }
+    }
+
+    fn all_appended(
+        &mut self,
+        decisions: Vec<DecisionOf<L>>,
+        written: Vec<Written>,
+        replies: Vec<Option<oneshot::Sender<L::Reply>>>,
+    ) {
+        if written.iter().any(|written| written.refused.is_some()) {
+            self.ledger.take_back();
+        }
+        let mut last = None;
+        let all = decisions.into_iter().zip(written).zip(replies);
+        for ((decision, written), reply) in all {
+            last = self.appended(decision, written, reply, last);
         }
     }
 
@@ -611,9 +637,12 @@ impl<L: Ledger> Shard<L> {
         self.fire_timers();
     }
 
-    /// Decides what is due, up to the first thing that is to be written.
+    /// Decides what is due, up to the first thing that is to be written elsewhere.
     fn fire_timers(&mut self) {
-        while self.in_flight.is_none() {
+        for _ in 0..TIMED_OUT_MAX {
+            if self.in_flight.is_some() {
+                return;
+            }
             match self.ledger.handle_timeout(self.with.clock.now()) {
                 Some(decision) => self.carry_out(decision, None, Verified::NotAsked),
                 None => return,
@@ -704,6 +733,11 @@ fn read_log<L: Ledger>(partition: &Partition, ledger: &mut L) -> Result<u64, Loa
     partition
         .scan(|batch| {
             let header = batch.header();
+            if L::CHECKS_SUMS {
+                batch
+                    .verify_crc()
+                    .map_err(|why| format!("batch at {}: {why}", header.base_offset()))?;
+            }
             let payload: Payload<'_> = batch
                 .payload(ottla_protocol::batch::OPENED_BYTES_MAX)
                 .map_err(|why| format!("batch at {}: {why}", header.base_offset()))?;

@@ -17,11 +17,13 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::{LeaderEpoch, Offset, ProducerId, Refusal};
 use ottla_storage::producer::Verified;
+use tokio::sync::oneshot;
 
 use super::host::{Host, Pace};
 use super::internal_topics::TRANSACTION_STATE_TOPIC;
 use super::ledger::Ledger;
 use super::producer_ids::ProducerIds;
+use super::txn_awaited::AwaitedEnds;
 use crate::partitions::Partition;
 use crate::services::Services;
 
@@ -50,6 +52,7 @@ impl FinalizedLevel {
 pub struct Transactions {
     ledger: TxnLedger,
     around: TxnAround,
+    awaited: AwaitedEnds,
 }
 
 /// The transaction coordinators of this node.
@@ -102,6 +105,27 @@ impl TxnHost {
         self.decide(&key, run).await
     }
 
+    /// As [`Self::add_partitions`]. If the producer's last transaction is still being ended, what comes
+    /// second hears when it is; else it hears nothing and is closed.
+    pub(super) async fn join(
+        &self,
+        transaction: AddPartitionsToTxnTransaction,
+        version: i16,
+    ) -> (
+        Result<AddPartitionsToTxnResult, Refusal>,
+        oneshot::Receiver<()>,
+    ) {
+        let key = transaction.transactional_id.clone();
+        let (waiter, ended) = oneshot::channel();
+        let run = move |it: &mut Transactions, now| {
+            if it.ledger.is_prepared(&transaction.transactional_id) {
+                it.awaited.add(&transaction.transactional_id, waiter);
+            }
+            it.add_partitions(&transaction, version, now)
+        };
+        (self.decide(&key, run).await, ended)
+    }
+
     /// AddOffsetsToTxn of a group that lives in this partition of `__consumer_offsets`.
     ///
     /// # Errors
@@ -144,13 +168,15 @@ impl TxnHost {
         demand: Markers,
         done: PartitionSet,
     ) -> Result<(), Refusal> {
+        let about = demand.transactional_id.clone();
         let run = move |it: &mut Transactions, now| it.markers_done(&demand, &done, now);
-        self.tell(index, run).await
+        self.tell(index, Some(&about), run).await
     }
 
     pub(super) async fn markers_refused(&self, index: i32, demand: Markers) -> Result<(), Refusal> {
+        let about = demand.transactional_id.clone();
         let run = move |it: &mut Transactions, _| it.markers_refused(&demand);
-        self.tell(index, run).await
+        self.tell(index, Some(&about), run).await
     }
 }
 
@@ -232,7 +258,8 @@ impl Ledger for Transactions {
 
     const WHAT: &'static str = "transactions";
     const TOPIC: &'static str = TRANSACTION_STATE_TOPIC;
-    const KEYS_ARE_APART: bool = false;
+    /// What is wrong here ends transactions of others wrongly, in their logs.
+    const CHECKS_SUMS: bool = true;
 
     fn partition_for(key: &str, n_partitions: i32) -> i32 {
         partition_for_transaction(key, n_partitions)
@@ -242,6 +269,7 @@ impl Ledger for Transactions {
         Self {
             ledger: TxnLedger::new(settings, epoch),
             around: around.clone(),
+            awaited: AwaitedEnds::default(),
         }
     }
 
@@ -264,10 +292,11 @@ impl Ledger for Transactions {
     }
 
     fn note_loaded(&self, partition: &Partition) {
+        let Some((offset, what)) = self.ledger.first_skipped() else {
+            return;
+        };
         let n_skipped = self.ledger.counts().skipped_records;
-        if n_skipped > 0 {
-            tracing::warn!(partition = %partition.id(), n_skipped, "records of unknown types or versions were skipped");
-        }
+        tracing::warn!(partition = %partition.id(), n_skipped, offset, %what, "records of unknown types or versions were skipped; the first is told");
     }
 
     fn encode(record: &TxnRecord) -> (Bytes, Option<Bytes>) {
@@ -276,6 +305,10 @@ impl Ledger for Transactions {
 
     fn replay(&mut self, offset: Offset, _origin: Origin, record: &TxnRecord) {
         self.ledger.replay(offset, record);
+        let id = &record.transactional_id;
+        if !self.awaited.is_empty() && !self.ledger.is_prepared(id) {
+            self.awaited.ended(id);
+        }
     }
 
     /// No transaction writes here.

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_protocol::messages::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
+use ottla_protocol::messages::{
+    AddPartitionsToTxnResult, AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
+};
 use ottla_protocol::{ProducerEpoch, ProducerId, Refusal, Text};
 use ottla_storage::producer::{Guard, Verified};
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::partitions::Partition;
 use crate::services::Services;
@@ -57,6 +60,12 @@ pub struct Joining {
 /// What a write may show, or why it may not happen.
 pub type Joined = Result<Verified, Refusal>;
 
+/// The error code of each partition, or why there is none.
+type Codes = Result<Vec<(Text, i32, i16)>, Refusal>;
+
+/// Hears when the producer's last transaction has ended, if that is what a write must wait for.
+type LastEnded = Option<oneshot::Receiver<()>>;
+
 /// Whose transaction it is.
 #[derive(Debug, Clone)]
 pub struct JoiningProducer {
@@ -95,7 +104,8 @@ impl Services {
     }
 
     /// Asks the coordinator what is open. For a write that adds its partition, the end of the last
-    /// transaction is waited for, a moment at most: the client's own retry would cost more.
+    /// transaction is waited for, a moment at most: the client's own retry would cost more. That end
+    /// is mostly told; the pauses of the settings are for when it is not.
     pub async fn join(&self, questions: Questions) -> Vec<Joined> {
         let settings = self.configured();
         let settings = &settings.settings.transactions;
@@ -104,13 +114,21 @@ impl Services {
         let until = Instant::now() + ms(settings.join_retry_backoff_ms_max);
         let mut questions = questions;
         loop {
-            let joined = self.ask_once(&questions).await;
+            let (joined, ended) = self.ask(&questions).await;
             let waits_for_last = questions.transaction.joins == JoinAs::Add
                 && joined.contains(&Err(Refusal::ConcurrentTransactions));
             if !waits_for_last || Instant::now() >= until {
                 return joined;
             }
-            tokio::time::sleep(pause).await;
+            match ended {
+                Some(ended) => {
+                    if let Ok(Err(_)) = timeout(pause, ended).await {
+                        // Nobody is left who would tell.
+                        sleep(pause).await;
+                    }
+                }
+                None => sleep(pause).await,
+            }
             for (joining, guard) in &mut questions.writes {
                 *guard = begin(&questions.transaction, joining);
             }
@@ -119,8 +137,12 @@ impl Services {
 
     /// As [`Self::join`], with one attempt.
     pub async fn ask_once(&self, questions: &Questions) -> Vec<Joined> {
-        let codes = match questions.asked() {
-            topics if topics.is_empty() => Ok(Vec::new()),
+        self.ask(questions).await.0
+    }
+
+    async fn ask(&self, questions: &Questions) -> (Vec<Joined>, LastEnded) {
+        let (codes, ended) = match questions.asked() {
+            topics if topics.is_empty() => (Ok(Vec::new()), None),
             topics => self.ask_coordinator(&questions.transaction, topics).await,
         };
         if let Err(refusal) = &codes {
@@ -162,18 +184,17 @@ impl Services {
             .collect();
         let n_failed = joined.iter().filter(|joined| joined.is_err()).count();
         self.metrics.failed_verifications.add(n_failed as u64);
-        joined
+        (joined, ended)
     }
 
-    /// The error code of each partition.
     async fn ask_coordinator(
         &self,
         transaction: &JoiningProducer,
         topics: Vec<AddPartitionsToTxnTopic>,
-    ) -> Result<Vec<(Text, i32, i16)>, Refusal> {
+    ) -> (Codes, LastEnded) {
         let key = &transaction.transactional_id;
         if self.transactions.partition_of(key).is_none() {
-            return Err(Refusal::CoordinatorNotAvailable);
+            return (Err(Refusal::CoordinatorNotAvailable), None);
         }
         let asked = AddPartitionsToTxnTransaction {
             transactional_id: key.clone(),
@@ -183,20 +204,23 @@ impl Services {
             topics,
         };
         let started = std::time::Instant::now();
-        let result = self.transactions.add_partitions(asked, BETWEEN_BROKERS);
-        let result = result.await;
+        let (result, ended) = self.transactions.join(asked, BETWEEN_BROKERS).await;
         self.metrics.verifications.observe(started.elapsed());
-        let topics = result?.topic_results.into_iter();
-        let codes = topics.flat_map(|topic| {
-            let name = topic.name;
-            let partitions = topic.results_by_partition.into_iter();
-            partitions.map(move |partition| {
-                let code = partition.partition_error_code;
-                (name.clone(), partition.partition_index, code)
-            })
-        });
-        Ok(codes.collect())
+        (result.map(codes), Some(ended))
     }
+}
+
+fn codes(result: AddPartitionsToTxnResult) -> Vec<(Text, i32, i16)> {
+    let topics = result.topic_results.into_iter();
+    let codes = topics.flat_map(|topic| {
+        let name = topic.name;
+        let partitions = topic.results_by_partition.into_iter();
+        partitions.map(move |partition| {
+            let code = partition.partition_error_code;
+            (name.clone(), partition.partition_index, code)
+        })
+    });
+    codes.collect()
 }
 
 impl Questions {

@@ -24,8 +24,11 @@ use crate::parked::Waiter;
 use crate::partitions::{Partition, Partitions};
 use crate::quorum::ImageFeed;
 
-/// Demands carried at once: after a load there may be many, and each takes a thread for its appends.
+/// Demands carried at once: after a load there may be many, and each may take a thread for its appends.
 const CARRIED_AT_ONCE: usize = 64;
+/// Markers of one transaction that are appended on the thread that carries them: with more it would
+/// have no time for others.
+const HERE_MAX: usize = 16;
 /// Between two attempts at the partitions that could not take their marker.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// From this `transaction.version` on each transaction ends in an epoch of its own.
@@ -73,7 +76,7 @@ impl Marker {
 /// What became of a marker in one partition.
 pub type Marked = ((Arc<str>, i32), Result<(), Refusal>);
 
-/// Writes markers into the partitions of this node.
+/// Writes markers into the partitions of this node. To be used on the data plane.
 pub struct MarkerWriter {
     partitions: Arc<Partitions>,
     groups: Arc<GroupHost>,
@@ -131,27 +134,24 @@ impl MarkerWriter {
             .iter()
             .map(|(topic, index)| self.online(topic, *index))
             .collect();
-        let now_ms = self.clock.wall_ms();
-        let appended = tokio::task::spawn_blocking(move || {
-            let batch = marker.batch(now_ms);
-            let append = |partition: Arc<Partition>| {
-                let appended = partition.append_marker(&batch, marker.rule(), None);
-                match appended {
-                    Ok(appended) => Ok((partition, appended.end)),
-                    Err(refused) => Err(refused.refused.refusal),
-                }
+        let batch = marker.batch(self.clock.wall_ms());
+        let are_fast = found.iter().flatten().all(|one| !one.appends_elsewhere());
+        let appended: Vec<Result<(Arc<Partition>, Offset), Refusal>> =
+            if are_fast && found.len() <= HERE_MAX {
+                let append = |one: Arc<Partition>| one.here(|| append(one.clone(), &batch, marker));
+                let found = found.into_iter();
+                found.map(|found| found.and_then(append)).collect()
+            } else {
+                let append_all = move || -> Vec<_> {
+                    let found = found.into_iter();
+                    found
+                        .map(|found| found.and_then(|one| append(one, &batch, marker)))
+                        .collect()
+                };
+                let appended = tokio::task::spawn_blocking(append_all).await;
+                let failed = || into.iter().map(|_| Err(Refusal::KafkaStorageError));
+                appended.unwrap_or_else(|_| failed().collect())
             };
-            let found = found.into_iter();
-            found
-                .map(|found| found.and_then(append))
-                .collect::<Vec<_>>()
-        });
-        let Ok(appended) = appended.await else {
-            let failed = into.into_iter();
-            return failed
-                .map(|place| (place, Err(Refusal::KafkaStorageError)))
-                .collect();
-        };
         let deadline = Instant::now() + self.timeout;
         let waiter = Waiter::new();
         let mut marked = Vec::with_capacity(into.len());
@@ -171,6 +171,18 @@ impl MarkerWriter {
             .ok()
             .filter(|partition| partition.is_online())
             .ok_or(Refusal::UnknownTopicOrPartition)
+    }
+}
+
+/// The end of the log behind the marker.
+fn append(
+    partition: Arc<Partition>,
+    batch: &Bytes,
+    marker: Marker,
+) -> Result<(Arc<Partition>, Offset), Refusal> {
+    match partition.append_marker(batch, marker.rule(), None) {
+        Ok(appended) => Ok((partition, appended.end)),
+        Err(refused) => Err(refused.refused.refusal),
     }
 }
 
@@ -230,7 +242,8 @@ fn fate(outcome: Result<(), Refusal>) -> Fate {
 
 /// Carries the demands of the transaction ledgers of this node.
 pub(crate) struct Carrier {
-    control: Handle,
+    /// The data plane.
+    runtime: Handle,
     writer: Arc<MarkerWriter>,
     feed: Arc<ImageFeed>,
     metrics: Arc<Metrics>,
@@ -241,13 +254,13 @@ pub(crate) struct Carrier {
 
 impl Carrier {
     pub(crate) fn new(
-        control: Handle,
+        runtime: Handle,
         writer: Arc<MarkerWriter>,
         feed: Arc<ImageFeed>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            control,
+            runtime,
             writer,
             feed,
             metrics,
@@ -262,7 +275,7 @@ impl Carrier {
 
     pub(crate) fn carry(self: &Arc<Self>, demand: Markers) {
         let carrier = self.clone();
-        self.control.spawn(async move {
+        self.runtime.spawn(async move {
             if let Err(refusal) = carrier.run(demand).await {
                 // The ledger is gone, and whoever loads its log next has the demand again.
                 tracing::debug!(refusal = refusal.name(), "markers are carried no further");

@@ -441,6 +441,14 @@ impl Partition {
         })
     }
 
+    /// Does appends of our own on this thread, which must be one of those that serve producers:
+    /// where [`Self::appends_elsewhere`], another is to do it.
+    pub(crate) fn here<T>(&self, append: impl FnOnce() -> T) -> T {
+        let place = self.place.load();
+        let _inline = place.flush.appends().begin();
+        append()
+    }
+
     /// Appends a batch of our own: records of a coordinator that has read the log in this epoch.
     pub(crate) fn append_internal(
         self: &Arc<Self>,

@@ -114,6 +114,7 @@ impl Running {
             disk,
             descriptors: ottla_node::Descriptors::UNLIMITED,
             control: control.handle().clone(),
+            data: data.handle().clone(),
         };
         let node = control.block_on(Node::start(start)).unwrap();
         let services = node.services().clone();

@@ -83,6 +83,7 @@ impl Running {
             descriptors: ottla_node::Descriptors::UNLIMITED,
             endpoints: bound.endpoints(&typed),
             control: control.handle().clone(),
+            data: data.handle().clone(),
         };
         let node = control.block_on(Node::start(start)).unwrap();
         let services = node.services().clone();

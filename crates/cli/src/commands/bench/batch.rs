@@ -49,10 +49,7 @@ impl Load {
         compression: Compression,
     ) -> anyhow::Result<Self> {
         let largest = batch_size.max(record_size.saturating_add(HEADER_LEN + RECORD_OVERHEAD));
-        ensure!(
-            largest <= BATCH_BYTES_MAX,
-            "a batch of {largest} bytes is too large: at most {BATCH_BYTES_MAX} go into one"
-        );
+        check_size(largest)?;
         let mut letters = Letters::new();
         let mut builder = BatchBuilder::data(compression);
         let mut value = vec![0; record_size];
@@ -68,6 +65,33 @@ impl Load {
             value_bytes: n_records * record_size as u64,
         })
     }
+
+    /// So many records of this size, which belong to a transaction.
+    pub(super) fn transactional(record_size: usize, n_records: u64) -> anyhow::Result<Self> {
+        let each = record_size.saturating_add(RECORD_OVERHEAD);
+        let n = usize::try_from(n_records).unwrap_or(usize::MAX);
+        check_size(each.saturating_mul(n).saturating_add(HEADER_LEN))?;
+        let mut letters = Letters::new();
+        let mut builder = BatchBuilder::data(Codec::None).transactional();
+        let mut value = vec![0; record_size];
+        for _ in 0..n_records {
+            letters.fill(&mut value);
+            builder.push(0, None, Some(&value));
+        }
+        Ok(Self {
+            batch: builder.finish(),
+            n_records,
+            value_bytes: n_records * record_size as u64,
+        })
+    }
+}
+
+fn check_size(n_bytes: usize) -> anyhow::Result<()> {
+    ensure!(
+        n_bytes <= BATCH_BYTES_MAX,
+        "a batch of {n_bytes} bytes is too large: at most {BATCH_BYTES_MAX} go into one"
+    );
+    Ok(())
 }
 
 /// Capital letters by chance, as Kafka's own load tool sends them: what compresses to half. The
@@ -311,6 +335,22 @@ mod tests {
     fn what_no_broker_takes_is_not_built() {
         for (record_size, batch_size) in [(usize::MAX, 0), (0, usize::MAX), (BATCH_BYTES_MAX, 0)] {
             let why = Load::build(record_size, batch_size, Codec::None.into()).unwrap_err();
+            assert!(why.to_string().contains("is too large"), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_transactions_batch_has_as_many_records_as_it_should() {
+        for (record_size, n_records) in [(100, 1), (0, 7), (1000, 64)] {
+            let load = Load::transactional(record_size, n_records).unwrap();
+            assert_eq!(load.value_bytes, n_records * record_size as u64);
+            let batch = Batch::parse(&load.batch).unwrap();
+            batch.verify_crc().unwrap();
+            assert!(batch.is_transactional());
+            assert_eq!(batch.n_records() as u64, n_records);
+        }
+        for (record_size, n_records) in [(1 << 20, 64), (usize::MAX, 1), (1, u64::MAX)] {
+            let why = Load::transactional(record_size, n_records).unwrap_err();
             assert!(why.to_string().contains("is too large"), "{why}");
         }
     }

@@ -4,6 +4,7 @@
 //! either side, so that a mean of many is not.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
 use rustix::param::clock_ticks_per_second;
@@ -90,6 +91,31 @@ impl CpuInWindow {
     }
 }
 
+/// The same, for those who have turns on different threads. Nothing is read if nobody asked for it.
+#[derive(Debug, Clone)]
+pub(super) struct CpuWatch(Option<Arc<Mutex<CpuInWindow>>>);
+
+impl CpuWatch {
+    pub(super) fn new(cpu: Option<BrokerCpu>, window: Window) -> Self {
+        Self(cpu.map(|cpu| Arc::new(Mutex::new(CpuInWindow::new(cpu, window)))))
+    }
+
+    pub(super) fn look(&self, now: Nanos) -> anyhow::Result<()> {
+        match &self.0 {
+            Some(cpu) => cpu.lock().unwrap_or_else(PoisonError::into_inner).look(now),
+            None => Ok(()),
+        }
+    }
+
+    /// Microseconds for each of `n` that were done within the window, to a hundredth.
+    pub(super) fn micros_for_each(&self, n: u64) -> Option<f64> {
+        let cpu = self.0.as_ref()?;
+        let used = cpu.lock().unwrap_or_else(PoisonError::into_inner).used()?;
+        let each = (n > 0).then(|| used as f64 / n as f64)?;
+        Some((each / 10.0).round() / 100.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +164,24 @@ mod tests {
             assert_eq!(found, reads, "{now}");
             assert_eq!(measured.used().is_some(), reads == 2);
         }
+    }
+
+    #[test]
+    fn what_each_cost_is_known_where_it_was_asked_for() {
+        let window = Window {
+            start: 0,
+            from: 10,
+            until: 20,
+            give_up: 30,
+        };
+        let nothing = CpuWatch::new(None, window);
+        nothing.look(15).unwrap();
+        assert_eq!(nothing.micros_for_each(5), None);
+        let watch = CpuWatch::new(Some(BrokerCpu::of(std::process::id()).unwrap()), window);
+        watch.look(15).unwrap();
+        assert_eq!(watch.micros_for_each(5), None, "not at the end yet");
+        watch.clone().look(25).unwrap();
+        assert!(watch.micros_for_each(5).is_some_and(|micros| micros >= 0.0));
+        assert_eq!(watch.micros_for_each(0), None);
     }
 }

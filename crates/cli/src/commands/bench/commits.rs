@@ -1,6 +1,6 @@
 //! `ottla bench commits`: many groups, each with one member, commit offsets.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use anyhow::ensure;
 use ottla_client::Address;
@@ -10,7 +10,7 @@ use ottla_protocol::messages::{
 };
 
 use super::Run;
-use super::broker_cpu::{BrokerCpu, CpuInWindow};
+use super::broker_cpu::{BrokerCpu, CpuWatch};
 use super::classic_member::{ClassicMember, JOIN_VERSION, LEAVE_VERSION, SYNC_VERSION};
 use super::committer::{COMMIT_VERSION, Committer};
 use super::joiner::{Joined, Joiner};
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
 
     let clock = Clock::start();
     let window = args.run.window(&clock);
-    let cpu = cpu.map(|cpu| Arc::new(Mutex::new(CpuInWindow::new(cpu, window))));
+    let cpu = CpuWatch::new(cpu, window);
     let both = members.into_iter().zip(wires).enumerate();
     let lines = both.map(|(n, (member, wire))| -> Line {
         let pace = match args.rate {
@@ -88,13 +88,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
     let report = Report::new("commits", &tally)
         .fact("groups", args.groups)
         .fact("partitions", args.partitions);
-    let used = cpu.and_then(|cpu| cpu.lock().unwrap_or_else(PoisonError::into_inner).used());
-    let report = match used {
-        Some(used) if n_commits > 0 => {
-            let each = used as f64 / n_commits as f64;
-            report.fact("broker_cpu_us_per_commit", (each / 10.0).round() / 100.0)
-        }
-        _ => report,
+    let report = match cpu.micros_for_each(n_commits) {
+        Some(micros) => report.fact("broker_cpu_us_per_commit", micros),
+        None => report,
     };
     Ok(report
         .rate("commits/s", "commits_per_s", n_commits as f64)

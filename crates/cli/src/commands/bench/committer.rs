@@ -1,7 +1,5 @@
 //! The only member of a group, which commits offsets, each time at its moment, and leaves.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use anyhow::ensure;
 use bytes::Bytes;
 use ottla_client::ClientError;
@@ -11,7 +9,7 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::{NONE, Text};
 
-use super::broker_cpu::CpuInWindow;
+use super::broker_cpu::CpuWatch;
 use super::classic_member::ClassicMember;
 use super::dialogue::{Dialogue, framed, read};
 use super::member::Member;
@@ -31,7 +29,7 @@ pub(super) struct Committer {
     /// Partitions of one commit, from 0.
     n_partitions: i32,
     pace: Pace,
-    cpu: Option<Arc<Mutex<CpuInWindow>>>,
+    cpu: CpuWatch,
     is_leaving: bool,
     /// Of the commit under way.
     due: Nanos,
@@ -39,12 +37,7 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(
-        member: ClassicMember,
-        n_partitions: i32,
-        pace: Pace,
-        cpu: Option<Arc<Mutex<CpuInWindow>>>,
-    ) -> Self {
+    pub(super) fn new(member: ClassicMember, n_partitions: i32, pace: Pace, cpu: CpuWatch) -> Self {
         Self {
             member,
             dialogue: Dialogue::default(),
@@ -137,20 +130,13 @@ impl Committer {
         self.dialogue.ask(wire, |id| member.question(id, now))?;
         Ok(Next::News)
     }
-
-    fn look(&self, now: Nanos) -> anyhow::Result<()> {
-        match &self.cpu {
-            Some(cpu) => cpu.lock().unwrap_or_else(PoisonError::into_inner).look(now),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Speaker for Committer {
     fn turn(&mut self, wire: &mut Wire, scene: &mut Scene<'_>) -> anyhow::Result<Next> {
         self.listen(wire, scene)?;
         let now = scene.clock.now();
-        self.look(now)?;
+        self.cpu.look(now)?;
         if self.dialogue.is_waiting() {
             return Ok(Next::News);
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::ensure;
 use clap::ValueEnum;
+use ottla_client::Isolation;
 use ottla_protocol::messages::FetchRequest;
 
 use super::Run;
@@ -37,10 +38,13 @@ pub(super) struct Args {
     /// Where to start; who starts at the beginning and has read all begins anew
     #[arg(long, value_enum, default_value = "beginning")]
     from: From,
+    /// What is read: everything, or what is committed, up to the first transaction that is open
+    #[arg(long, value_enum, default_value = "read_uncommitted")]
+    isolation_level: IsolationLevel,
     /// End when all that was there is read, instead of after --duration; everything counts
     #[arg(long, conflicts_with_all = ["duration", "warm_up"])]
     once: bool,
-    /// Read every record and check every checksum; without it records are thrown away unread
+    /// Read every record and check every checksum; without it records are thrown away unread, and those of aborted transactions count, too
     #[arg(long)]
     decode: bool,
 }
@@ -54,6 +58,22 @@ enum From {
     End,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum IsolationLevel {
+    ReadUncommitted,
+    ReadCommitted,
+}
+
+impl IsolationLevel {
+    fn isolation(self) -> Isolation {
+        match self {
+            Self::ReadUncommitted => Isolation::ReadUncommitted,
+            Self::ReadCommitted => Isolation::ReadCommitted,
+        }
+    }
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
     ensure!(
         !args.once || args.from == From::Beginning,
@@ -63,7 +83,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
         let n_partitions = args.partitions.map(|n| n as usize);
         let target = Target::find(&args.run.connect, &args.topic, n_partitions).await?;
         target.must_serve::<FetchRequest>(FETCH_VERSION).await?;
-        let positions = target.positions().await?;
+        let positions = target.positions(args.isolation_level.isolation()).await?;
         Ok((target, positions))
     })?;
     match args.from {
@@ -129,6 +149,7 @@ fn fetcher(args: &Args, positions: Vec<Position>) -> Fetcher {
         (CLIENT_ID, &args.topic),
         positions,
         args.fetch_size,
+        args.isolation_level.isolation(),
         reading,
         end,
     )

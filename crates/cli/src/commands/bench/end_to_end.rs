@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::ensure;
+use ottla_client::Isolation;
 use ottla_protocol::messages::{FetchRequest, ProduceRequest};
 
 use super::Run;
@@ -54,7 +55,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
         target.must_serve::<ProduceRequest>(PRODUCE_VERSION).await?;
         target.must_serve::<FetchRequest>(FETCH_VERSION).await?;
         let identities = args.load.identities(&target).await?;
-        let positions = target.positions().await?;
+        let positions = target.positions(Isolation::ReadUncommitted).await?;
         Ok((target, identities, positions))
     })?;
     let n_connections = args.load.connections as usize;
@@ -105,6 +106,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
             topic,
             of_share.collect(),
             FETCH_BYTES,
+            Isolation::ReadUncommitted,
             Reading::Stamps { run },
             end,
         );

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use ottla_client::ClientError;
+use ottla_client::consume::Aborted;
+use ottla_client::{ClientError, Isolation};
 use ottla_protocol::batch::{OPENED_BYTES_MAX, batches};
 use ottla_protocol::header::{decode_response, request_frame};
 use ottla_protocol::messages::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
@@ -38,6 +39,7 @@ pub(super) struct Fetcher {
     /// Which of them stands first.
     first: usize,
     fetch_bytes: i32,
+    isolation: Isolation,
     reading: Reading,
     end: End,
     outgoing: Outgoing,
@@ -90,6 +92,7 @@ impl Fetcher {
         (client_id, topic): (&str, &str),
         mut positions: Vec<Position>,
         fetch_bytes: i32,
+        isolation: Isolation,
         reading: Reading,
         end: End,
     ) -> Self {
@@ -100,6 +103,7 @@ impl Fetcher {
             positions,
             first: 0,
             fetch_bytes,
+            isolation,
             reading,
             end,
             outgoing: Outgoing::default(),
@@ -129,6 +133,7 @@ impl Fetcher {
             max_wait_ms: MAX_WAIT_MS,
             min_bytes: 1,
             max_bytes: self.fetch_bytes,
+            isolation_level: self.isolation.number(),
             session_epoch: NO_SESSION_EPOCH,
             topics: vec![FetchTopic {
                 topic: self.topic.clone(),
@@ -206,7 +211,8 @@ impl Fetcher {
         }
     }
 
-    /// Look at every record of an answer.
+    /// Look at every record of an answer; those of aborted transactions, if the broker tells of them,
+    /// do not count.
     fn open(
         &mut self,
         answer: &FetchResponse,
@@ -224,14 +230,17 @@ impl Fetcher {
             let asked = self
                 .position(found.partition)
                 .map_or(0, |position| position.next);
+            let aborted = partition.aborted_transactions.as_deref();
+            let mut aborted = Aborted::new(aborted.unwrap_or_default());
             for batch in batches(bytes) {
                 let what = || format!("a batch of {}-{} is broken", self.topic, found.partition);
                 let batch = batch.with_context(what)?;
                 batch.verify_crc().with_context(what)?;
+                let is_seen = aborted.lets_pass(batch).with_context(what)?;
                 let payload = batch.payload(OPENED_BYTES_MAX).with_context(what)?;
                 for record in payload.records() {
                     let record = record.with_context(what)?;
-                    if record.offset < asked || batch.is_control() {
+                    if record.offset < asked || !is_seen {
                         continue;
                     }
                     found.n_records += 1;

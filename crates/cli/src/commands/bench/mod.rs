@@ -9,7 +9,8 @@
 //! | `dialogue`, `attendee`, `joiner`, `committer` | the same, by members of groups |
 //! | `broker_cpu` | what the broker's process used |
 //! | `target` | the brokers and the topic, asked with the ordinary client |
-//! | `produce`, `consume`, `end_to_end`, `connections`, `groups`, `commits` | one mode each |
+//! | `transactor` | what a transactional producer says |
+//! | `produce`, `consume`, `end_to_end`, `connections`, `groups`, `commits`, `transactions` | one mode each |
 //! | `report` | the outcome |
 //!
 //! The ordinary client is not used for the load: it copies every record, hands each request through
@@ -38,6 +39,7 @@ mod broker_cpu;
 mod attendee;
 mod joiner;
 mod committer;
+mod transactor;
 
 mod target;
 mod report;
@@ -48,6 +50,7 @@ mod end_to_end;
 mod connections;
 mod groups;
 mod commits;
+mod transactions;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -91,6 +94,8 @@ enum Mode {
     Groups(groups::Args),
     /// Commit offsets of many groups.
     Commits(commits::Args),
+    /// Write transactions, each a batch and its end, by producers with transactional ids.
+    Transactions(transactions::Args),
 }
 
 /// What all modes take.
@@ -132,6 +137,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Mode::Connections(args) => (args.run.json, connections::run(&args)?),
         Mode::Groups(args) => (args.run.json, groups::run(&args)?),
         Mode::Commits(args) => (args.run.json, commits::run(&args)?),
+        Mode::Transactions(args) => (args.run.json, transactions::run(&args)?),
     };
     output::finished(print(is_json, &report))
 }

@@ -12,7 +12,7 @@ use ottla_client::{
     is_retriable,
 };
 use ottla_protocol::messages::InitProducerIdRequest;
-use ottla_protocol::{NodeId, Offset, Refusal, Request, TopicPartition, Uuid, frame};
+use ottla_protocol::{NodeId, Offset, Refusal, Request, Text, TopicPartition, Uuid, frame};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, sleep};
 
@@ -42,6 +42,15 @@ pub(super) struct Target {
     pub(super) topic: Arc<str>,
     /// Of each partition that is used, by number.
     leaders: Vec<(i32, NodeId)>,
+}
+
+/// The producer of a transactional id.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) coordinator: NodeId,
+    pub(super) address: Address,
+    /// Id and epoch.
+    pub(super) producer: (i64, i16),
 }
 
 pub(super) async fn cluster(connect: &Connect) -> anyhow::Result<Arc<Cluster>> {
@@ -76,7 +85,8 @@ impl Target {
                         leaders,
                     };
                     // A leader may be named before it has made its log.
-                    target.offsets(At::Latest).await?;
+                    let isolation = Isolation::ReadUncommitted;
+                    target.offsets(At::Latest, isolation).await?;
                     return Ok(target);
                 }
                 Err(error) if Instant::now() >= deadline => return Err(error),
@@ -160,10 +170,49 @@ impl Target {
         Ok(asked.await?)
     }
 
-    /// Where the partitions begin and end now.
-    pub(super) async fn positions(&self) -> anyhow::Result<Vec<Position>> {
-        let begins = self.offsets(At::Earliest).await?;
-        let ends = self.offsets(At::Latest).await?;
+    /// A level that the cluster has agreed on: what is sent rests on it.
+    pub(super) async fn must_have(&self, feature: &str, level: i16) -> anyhow::Result<()> {
+        let features = self.cluster.features(None).await?;
+        let found = features.finalized.get(feature).copied().unwrap_or_default();
+        ensure!(
+            found >= level,
+            "the cluster's {feature} is {found}, and {level} is needed"
+        );
+        Ok(())
+    }
+
+    /// Become the producer of a transactional id; whoever was it is fenced.
+    pub(super) async fn transactional(&self, id: &str, timeout_ms: i32) -> anyhow::Result<Begun> {
+        let request = InitProducerIdRequest {
+            transactional_id: Some(Text::from(id)),
+            transaction_timeout_ms: timeout_ms,
+            ..InitProducerIdRequest::default()
+        };
+        let asked = self.cluster.retry("becoming a producer", async || {
+            let node = self.cluster.find_transaction_coordinator(id).await?;
+            let connection = self.cluster.node(node, Lane::Calls).await?;
+            let answer = connection.ask(&request, self.cluster.patience()).await?;
+            let what = format!("no producer was made for transactional id {id}");
+            ClientError::from_code(&what, answer.error_code, None)?;
+            Ok(Begun {
+                coordinator: node,
+                address: connection.address().clone(),
+                producer: (answer.producer_id, answer.producer_epoch),
+            })
+        });
+        Ok(asked.await?)
+    }
+
+    /// The partitions that a node leads, of those that are used.
+    pub(super) fn led_by(&self, node: NodeId) -> Vec<i32> {
+        let led = self.leaders.iter().filter(|(_, leader)| *leader == node);
+        led.map(|(partition, _)| *partition).collect()
+    }
+
+    /// Where the partitions begin now, and where what this isolation reads ends.
+    pub(super) async fn positions(&self, isolation: Isolation) -> anyhow::Result<Vec<Position>> {
+        let begins = self.offsets(At::Earliest, isolation).await?;
+        let ends = self.offsets(At::Latest, isolation).await?;
         let both = begins.into_iter().zip(ends);
         Ok(both
             .map(|((partition, begin), (_, end))| Position {
@@ -176,13 +225,12 @@ impl Target {
     }
 
     /// By partition, in their order; waits for leaders that are not ready.
-    async fn offsets(&self, at: At) -> anyhow::Result<Vec<(i32, Offset)>> {
+    async fn offsets(&self, at: At, isolation: Isolation) -> anyhow::Result<Vec<(i32, Offset)>> {
         let named = self.leaders.iter().map(|(partition, _)| {
             let name = TopicPartition::new(Arc::clone(&self.topic), *partition);
             (name, at)
         });
         let named: Vec<_> = named.collect();
-        let isolation = Isolation::ReadUncommitted;
         let answers = self.cluster.list_offsets(&named, isolation).await;
         let found = answers.into_iter().map(|(partition, answer)| {
             let found =

@@ -343,6 +343,7 @@ fn what_nobody_knows_is_skipped_as_kafka_does() {
         assert_eq!(ledger.load(0, Some(&key), Some(&other)), Ok(()));
     }
     assert_eq!(ledger.counts().skipped_records, 7);
+    assert_eq!(ledger.first_skipped(), Some((0, Unknown::Key(-1))));
     assert!(ledger.saved.is_empty());
 }
 
