@@ -15,7 +15,7 @@ use ottla_node::{Disk, DiskCall, DiskFaults, DiskVerdict};
 use ottla_protocol::messages::*;
 use ottla_protocol::{NONE, Refusal};
 
-use crate::stand::{Client, Running, create, produce};
+use crate::stand::{Client, PATIENCE, Running, create, produce};
 
 /// Longer than any session below, many times over.
 const STALL: Duration = Duration::from_secs(20);
@@ -110,11 +110,12 @@ fn begin(client: &mut Client) -> InitProducerIdRequest {
         transaction_timeout_ms: 60_000,
         ..Default::default()
     };
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while client.call(&find, 4).coordinators[0].error_code != NONE
         || client.call(&init, 4).error_code != NONE
     {
         assert!(Instant::now() < deadline, "no coordinator");
+        std::thread::sleep(Duration::from_millis(20));
     }
     init
 }

@@ -146,15 +146,15 @@ impl<L: Ledger> Host<L> {
         if shards.get(&index).is_some_and(is_seated) {
             return;
         }
-        let (handle, shard) = self.shard(partition.clone());
+        let (handle, shard) = self.shard(partition.clone(), ShardState::new());
         let kept = keep(Arc::downgrade(self), partition, shard, handle.state.clone());
         shards.insert(index, handle);
         self.runtime.spawn(kept);
     }
 
-    fn shard(&self, partition: Arc<Partition>) -> (ShardHandle<L>, Shard<L>) {
+    fn shard(&self, partition: Arc<Partition>, state: ShardState<L>) -> (ShardHandle<L>, Shard<L>) {
         let (queue, incoming) = mpsc::channel(QUEUE_MAX);
-        let state = Arc::new(ShardState::default());
+        let state = Arc::new(state);
         let with = Surroundings {
             settings: self.settings.read().clone(),
             around: self.around.clone(),
@@ -184,7 +184,7 @@ impl<L: Ledger> Host<L> {
         if !Arc::ptr_eq(&seat.state, ended) {
             return None;
         }
-        let (handle, shard) = self.shard(partition.clone());
+        let (handle, shard) = self.shard(partition.clone(), ended.next());
         let state = handle.state.clone();
         *seat = handle;
         Some((shard, state))

@@ -11,7 +11,7 @@
 //!
 //! | to know | read |
 //! |---|---|
-//! | what every ledger and its host have in common | `ledger`, `host`, `shard`, `gathered`, `writing` |
+//! | what every ledger and its host have in common | `ledger`, `host`, `shard`, `readings`, `gathered`, `writing` |
 //! | what is particular to groups, and to transactions | `groups`, `transactions` |
 //! | what groups know of topics, and their patterns | `group_topics`, `patterns` |
 //! | how a decided transaction ends in its partitions, and who waits for that | `txn_markers`, `txn_awaited` |
@@ -20,6 +20,7 @@
 mod ledger;
 mod host;
 mod writing;
+mod readings;
 mod gathered;
 mod shard;
 mod groups;

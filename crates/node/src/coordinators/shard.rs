@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::Pace;
 use super::gathered::Gathered;
 use super::ledger::{Errands, Ledger};
+use super::readings::Readings;
 use super::txn_markers::Marker;
 use super::writing::{Written, append};
 use crate::Clock;
@@ -107,15 +108,28 @@ pub(super) struct ShardState<L: Ledger> {
     /// Settings that changed and are not in force yet.
     tuned: Mutex<Option<L::Settings>>,
     counts: Mutex<L::Counts>,
+    /// Of its log, by those that were in its place before, too.
+    readings: Arc<Readings>,
 }
 
-impl<L: Ledger> Default for ShardState<L> {
-    fn default() -> Self {
+impl<L: Ledger> ShardState<L> {
+    /// Of the first in its place.
+    pub(super) fn new() -> Self {
+        Self::behind(Arc::default())
+    }
+
+    /// Of one that comes in the place of this one.
+    pub(super) fn next(&self) -> Self {
+        Self::behind(self.readings.clone())
+    }
+
+    fn behind(readings: Arc<Readings>) -> Self {
         Self {
             stage: AtomicU8::new(LOADING),
             n_in_line: AtomicUsize::new(0),
             tuned: Mutex::new(None),
             counts: Mutex::default(),
+            readings,
         }
     }
 }
@@ -195,6 +209,10 @@ pub(super) struct Shard<L: Ledger> {
     owed: HashMap<Ticket, oneshot::Sender<L::Reply>>,
     parked: Vec<Parked>,
     in_flight: Option<InFlight<L>>,
+    /// Something was appended on this thread since others had a turn on it.
+    has_appended: bool,
+    /// As which its log was read.
+    reading: u64,
     waiter: Arc<Waiter>,
     state: Arc<ShardState<L>>,
     counted: Instant,
@@ -219,6 +237,8 @@ impl<L: Ledger> Shard<L> {
             owed: HashMap::new(),
             parked: Vec::new(),
             in_flight: None,
+            has_appended: false,
+            reading: Readings::NONE,
             waiter: Waiter::new(),
             state,
             counted: Instant::now(),
@@ -239,6 +259,10 @@ impl<L: Ledger> Shard<L> {
                 self.partition.high_watermark_parking().park(&self.waiter);
                 self.release_committed();
             }
+            if std::mem::take(&mut self.has_appended) {
+                // Whoever was answered, and others of this thread, before the next append.
+                tokio::task::yield_now().await;
+            }
             let timeout = self.next_timeout();
             tokio::select! {
                 op = self.incoming.recv() => match op {
@@ -248,8 +272,7 @@ impl<L: Ledger> Shard<L> {
                 done = finished(&mut self.in_flight) => self.finished(done),
                 () = self.waiter.woken() => {}
                 () = until(timeout) => self.timed_out(),
-                // After an append on this thread others of the runtime have a turn first.
-                () = tokio::task::yield_now(), if self.is_behind() => {}
+                () = std::future::ready(()), if self.is_behind() => {}
             }
         }
         self.leave();
@@ -268,13 +291,15 @@ impl<L: Ledger> Shard<L> {
             self.take_settings();
             let mut ledger = L::new(self.with.settings.clone(), &self.with.around, self.epoch);
             let partition = self.partition.clone();
+            let state = self.state.clone();
             let loaded = tokio::task::spawn_blocking(move || {
-                read_log(&partition, &mut ledger).map(|n_records| (ledger, n_records))
+                let reading = state.readings.begin();
+                read_log(&partition, &mut ledger).map(|n_records| (ledger, reading, n_records))
             })
             .await;
             match loaded {
-                Ok(Ok((ledger, n_records))) => {
-                    self.ledger = ledger;
+                Ok(Ok((ledger, reading, n_records))) => {
+                    (self.ledger, self.reading) = (ledger, reading);
                     // Sessions begin now: a long load costs nobody its membership.
                     let decision = self.ledger.loaded(self.with.clock.now());
                     self.carry_out(decision, None, Verified::NotAsked);
@@ -404,12 +429,13 @@ impl<L: Ledger> Shard<L> {
             ..
         } = gathered;
         let (partition, epoch) = (self.partition.clone(), self.epoch);
+        let (state, reading) = (self.state.clone(), self.reading);
         let now = self.with.clock.now();
         let write = move || {
             let bytes_max = partition.batch_bytes_max();
             let written = append::<L>(&decisions, &rests_on, now, bytes_max, |batch| {
-                let appended = partition.append_internal(batch, verified, epoch);
-                match appended {
+                let append = || partition.append_internal(batch, verified, epoch);
+                match state.readings.append(reading, append) {
                     Ok(appended) => Ok(appended.base_offset),
                     Err(refused) => Err(refused.refused.refusal),
                 }
@@ -417,6 +443,7 @@ impl<L: Ledger> Shard<L> {
             (decisions, written)
         };
         if self.with.appends_here && !self.partition.appends_elsewhere() {
+            self.has_appended = true;
             let (decisions, written) = self.partition.here(write);
             return self.all_appended(decisions, written, replies);
         }
@@ -426,10 +453,12 @@ impl<L: Ledger> Shard<L> {
 
     fn mark(&mut self, marker: Marker, reply: oneshot::Sender<Result<(), Refusal>>) {
         let (partition, epoch) = (self.partition.clone(), self.epoch);
+        let (state, reading) = (self.state.clone(), self.reading);
         let now_ms = self.with.clock.wall_ms();
         let task = tokio::task::spawn_blocking(move || {
             let batch = marker.batch(now_ms);
-            let appended = partition.append_marker(&batch, marker.rule(), Some(epoch));
+            let append = || partition.append_marker(&batch, marker.rule(), Some(epoch));
+            let appended = state.readings.append(reading, append);
             (marker, appended.map(|appended| appended.base_offset))
         });
         self.in_flight = Some(InFlight::Marker { task, reply });

@@ -11,7 +11,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{ProducerEpoch, ProducerId, Refusal, Text};
 use ottla_storage::producer::{Guard, Verified};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::partitions::Partition;
 use crate::services::Services;
@@ -120,14 +120,16 @@ impl Services {
             if !waits_for_last || Instant::now() >= until {
                 return joined;
             }
-            match ended {
-                Some(ended) => {
-                    if let Ok(Err(_)) = timeout(pause, ended).await {
-                        // Nobody is left who would tell.
-                        sleep(pause).await;
-                    }
-                }
-                None => sleep(pause).await,
+            let next_look = until.min(Instant::now() + pause);
+            let told = match ended {
+                Some(ended) => timeout_at(next_look, ended)
+                    .await
+                    .is_ok_and(|it| it.is_ok()),
+                None => false,
+            };
+            if !told {
+                // Perhaps nobody is left who would tell.
+                sleep_until(next_look).await;
             }
             for (joining, guard) in &mut questions.writes {
                 *guard = begin(&questions.transaction, joining);

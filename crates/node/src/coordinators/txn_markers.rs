@@ -3,6 +3,7 @@
 //! A demand of the transaction ledger is repeated until every partition has its marker, or is no
 //! more. Markers that a coordinator elsewhere sends (WriteTxnMarkers) go the same last steps.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -130,6 +131,8 @@ impl MarkerWriter {
         if into.is_empty() {
             return Vec::new();
         }
+        // Who has many to write waits for nothing else, perhaps.
+        tokio::task::consume_budget().await;
         let found: Vec<_> = into
             .iter()
             .map(|(topic, index)| self.online(topic, *index))
@@ -138,9 +141,9 @@ impl MarkerWriter {
         let are_fast = found.iter().flatten().all(|one| !one.appends_elsewhere());
         let appended: Vec<Result<(Arc<Partition>, Offset), Refusal>> =
             if are_fast && found.len() <= HERE_MAX {
-                let append = |one: Arc<Partition>| one.here(|| append(one.clone(), &batch, marker));
                 let found = found.into_iter();
-                found.map(|found| found.and_then(append)).collect()
+                let here = |one| append_here(one, &batch, marker);
+                found.map(|found| found.and_then(here)).collect()
             } else {
                 let append_all = move || -> Vec<_> {
                     let found = found.into_iter();
@@ -172,6 +175,17 @@ impl MarkerWriter {
             .filter(|partition| partition.is_online())
             .ok_or(Refusal::UnknownTopicOrPartition)
     }
+}
+
+/// As [`append`], on this thread.
+fn append_here(
+    partition: Arc<Partition>,
+    batch: &Bytes,
+    marker: Marker,
+) -> Result<(Arc<Partition>, Offset), Refusal> {
+    let here = || partition.here(|| append(partition.clone(), batch, marker));
+    // IMPORTANT: a panic must not take along whoever carries the marker: nobody else has the demand.
+    catch_unwind(AssertUnwindSafe(here)).unwrap_or(Err(Refusal::KafkaStorageError))
 }
 
 /// The end of the log behind the marker.

@@ -50,6 +50,8 @@ impl Running {
             ("ottla.http.listener", format!("127.0.0.1:{http_port}")),
             ("offsets.topic.num.partitions", "1".to_owned()),
             ("offsets.topic.replication.factor", "1".to_owned()),
+            ("transaction.state.log.num.partitions", "1".to_owned()),
+            ("transaction.state.log.replication.factor", "1".to_owned()),
             ("group.initial.rebalance.delay.ms", "0".to_owned()),
         ];
         let more = more
