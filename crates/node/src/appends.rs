@@ -69,6 +69,7 @@ impl Pace {
 }
 
 /// See the head of this file.
+#[derive(Debug)]
 pub(crate) struct Appends {
     place: Place,
     /// How many of the runtime's threads may be in appends of this directory at once, so that a disk
@@ -83,13 +84,40 @@ pub(crate) struct Appends {
     n_elsewhere: AtomicU64,
 }
 
-/// An append on the thread that serves the request.
-pub(crate) struct Inline<'a>(&'a Appends);
+/// A thread that serves requests is in appends of a log directory, until this is dropped.
+#[derive(Debug)]
+struct Turn(Arc<Appends>);
 
-impl Drop for Inline<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         self.0.note_progress();
         self.0.n_inline.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The directories in whose appends the thread is that serves a request. IMPORTANT: not to be kept
+/// while anything is awaited.
+#[derive(Debug, Default)]
+pub struct Turns {
+    first: Option<Turn>,
+    more: Vec<Turn>,
+}
+
+impl Turns {
+    /// Whether what follows may be appended on this thread.
+    pub(crate) fn enter(&mut self, appends: &Arc<Appends>) -> bool {
+        let mut all = self.first.iter().chain(&self.more);
+        if all.any(|turn| Arc::ptr_eq(&turn.0, appends)) {
+            return true;
+        }
+        let Some(turn) = Appends::begin(appends) else {
+            return false;
+        };
+        match self.first {
+            None => self.first = Some(turn),
+            Some(_) => self.more.push(turn),
+        }
+        true
     }
 }
 
@@ -104,18 +132,6 @@ impl Appends {
             pace: Pace::default(),
             thread: Arc::new(Semaphore::new(1)),
             n_elsewhere: AtomicU64::new(0),
-        }
-    }
-
-    /// Whether an append had better be left to the directory's thread.
-    pub(crate) fn are_elsewhere(&self) -> bool {
-        match self.place {
-            Place::Inline => false,
-            Place::Thread => true,
-            Place::Auto => {
-                let n_inline = self.n_inline.load(Ordering::Acquire);
-                self.pace.is_slow() || n_inline >= self.n_inline_max || self.is_stuck(n_inline)
-            }
         }
     }
 
@@ -134,19 +150,34 @@ impl Appends {
         self.progressed.store(self.now(), Ordering::Release);
     }
 
-    /// An append begins on this thread; it lasts until what is returned is dropped.
-    pub(crate) fn begin(&self) -> Inline<'_> {
+    /// A turn on this thread; `None`: it had better be left to the directory's own.
+    fn begin(self: &Arc<Self>) -> Option<Turn> {
+        let n_max = match self.place {
+            Place::Thread => return None,
+            Place::Inline => usize::MAX,
+            Place::Auto if self.pace.is_slow() => return None,
+            Place::Auto => self.n_inline_max,
+        };
+        let n_inline = self.n_inline.load(Ordering::Acquire);
+        if self.place == Place::Auto && self.is_stuck(n_inline) {
+            return None;
+        }
         // IMPORTANT: noted before it is counted, or it would look stuck at once.
-        if self.n_inline.load(Ordering::Acquire) == 0 {
+        if n_inline == 0 {
             self.note_progress();
         }
-        self.n_inline.fetch_add(1, Ordering::AcqRel);
-        Inline(self)
+        // IMPORTANT: looked at and counted in one, or two threads would enter where one may.
+        let enter = |n_inline| (n_inline < n_max).then_some(n_inline + 1);
+        self.n_inline
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, enter)
+            .is_ok()
+            .then(|| Turn(self.clone()))
     }
 
     /// A write to this directory's disk took so long.
     pub(crate) fn took(&self, took: Duration) {
         self.pace.observe(took);
+        self.note_progress();
     }
 
     pub(crate) fn average(&self) -> Duration {
@@ -180,6 +211,14 @@ mod tests {
 
     const FAST: Duration = Duration::from_micros(20);
 
+    fn auto(n_inline_max: usize) -> Arc<Appends> {
+        Arc::new(Appends::new(Place::Auto, n_inline_max))
+    }
+
+    fn are_elsewhere(appends: &Arc<Appends>) -> bool {
+        Appends::begin(appends).is_none()
+    }
+
     fn observe(appends: &Appends, took: Duration, n: usize) {
         for _ in 0..n {
             appends.took(took);
@@ -188,55 +227,89 @@ mod tests {
 
     #[test]
     fn a_disk_is_slow_by_its_average_and_fast_again_by_a_lower_one() {
-        let appends = Appends::new(Place::Auto, usize::MAX);
+        let appends = auto(usize::MAX);
         observe(&appends, FAST, 1000);
-        assert!(!appends.are_elsewhere());
+        assert!(!are_elsewhere(&appends));
         observe(&appends, Duration::from_millis(20), 1);
-        assert!(!appends.are_elsewhere(), "one hiccup of 20 ms is none");
+        assert!(!are_elsewhere(&appends), "one hiccup of 20 ms is none");
         observe(&appends, Duration::from_millis(3), 100);
-        assert!(appends.are_elsewhere());
+        assert!(are_elsewhere(&appends));
         observe(&appends, Duration::from_micros(1500), 1000);
-        assert!(appends.are_elsewhere(), "between the two it stays");
+        assert!(are_elsewhere(&appends), "between the two it stays");
         observe(&appends, FAST, 100);
-        assert!(!appends.are_elsewhere());
+        assert!(!are_elsewhere(&appends));
         observe(&appends, Duration::MAX, 3);
-        assert!(appends.are_elsewhere());
+        assert!(are_elsewhere(&appends));
         assert!(appends.average() > SLOW);
     }
 
     #[test]
     fn the_setting_has_the_last_word() {
         let (inline, thread) = (Place::of("inline"), Place::of("thread"));
-        let inline = Appends::new(inline, 1);
+        let inline = Arc::new(Appends::new(inline, 1));
         observe(&inline, Duration::from_secs(1), 100);
-        assert!(!inline.are_elsewhere());
-        assert!(Appends::new(thread, usize::MAX).are_elsewhere());
+        assert!(!are_elsewhere(&inline));
+        assert!(are_elsewhere(&Arc::new(Appends::new(thread, usize::MAX))));
         assert_eq!(Place::of("auto"), Place::Auto);
     }
 
     #[test]
     fn not_all_threads_enter_a_directory() {
-        let appends = Appends::new(Place::Auto, 2);
-        let first = appends.begin();
-        assert!(!appends.are_elsewhere());
-        let second = appends.begin();
-        assert!(appends.are_elsewhere());
+        let appends = auto(2);
+        let first = Appends::begin(&appends);
+        assert!(!are_elsewhere(&appends));
+        let second = Appends::begin(&appends);
+        assert!(are_elsewhere(&appends));
         drop(first);
-        assert!(!appends.are_elsewhere());
+        assert!(!are_elsewhere(&appends));
         drop(second);
     }
 
     #[test]
+    fn no_more_enter_at_once_than_may() {
+        let appends = auto(1);
+        let n_inside = Arc::new(AtomicUsize::new(0));
+        let enter = || {
+            let (appends, n_inside) = (appends.clone(), n_inside.clone());
+            std::thread::spawn(move || {
+                for _ in 0..20_000 {
+                    let Some(_turn) = Appends::begin(&appends) else {
+                        continue;
+                    };
+                    assert_eq!(n_inside.fetch_add(1, Ordering::AcqRel), 0);
+                    n_inside.fetch_sub(1, Ordering::AcqRel);
+                }
+            })
+        };
+        for thread in [enter(), enter(), enter()] {
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_request_has_one_turn_for_each_directory() {
+        let (one, other) = (auto(1), auto(1));
+        let mut turns = Turns::default();
+        for _ in 0..2 {
+            assert!(turns.enter(&one) && turns.enter(&other));
+        }
+        let mut second = Turns::default();
+        assert!(!second.enter(&one));
+        drop(turns);
+        assert!(second.enter(&other) && second.enter(&one));
+    }
+
+    #[test]
     fn an_append_that_does_not_come_back_is_seen_before_it_does() {
-        let appends = Appends::new(Place::Auto, usize::MAX);
-        let first = appends.begin();
+        let appends = auto(usize::MAX);
+        let first = Appends::begin(&appends);
         appends.progressed.store(0, Ordering::Release);
         while appends.now() <= 2000 {
             std::hint::spin_loop();
         }
-        assert!(appends.are_elsewhere());
+        assert!(are_elsewhere(&appends));
         drop(first);
-        assert!(!appends.are_elsewhere(), "it came back");
+        assert!(!are_elsewhere(&appends), "it came back");
     }
 
     #[test]

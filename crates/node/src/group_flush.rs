@@ -82,7 +82,7 @@ pub(crate) struct GroupFlush {
     work: Condvar,
     pages: PageCache,
     cold: Arc<ColdReads>,
-    appends: Appends,
+    appends: Arc<Appends>,
     opening: Arc<Opening>,
     /// Somebody has to try again.
     pauses: AtomicBool,
@@ -104,7 +104,7 @@ impl GroupFlush {
             work: Condvar::new(),
             pages,
             cold: Arc::new(cold),
-            appends,
+            appends: Arc::new(appends),
             opening,
             pauses: AtomicBool::new(false),
         });
@@ -145,7 +145,7 @@ impl GroupFlush {
     }
 
     /// Where appends are done.
-    pub(crate) fn appends(&self) -> &Appends {
+    pub(crate) fn appends(&self) -> &Arc<Appends> {
         &self.appends
     }
 

@@ -51,6 +51,7 @@ mod log_levels;
 mod clock;
 mod host;
 
+pub use appends::Turns;
 pub use clock::Clock;
 pub use coordinators::{
     GROUP_METADATA_TOPIC, GroupHost, Groups, JoinAs, Joined, Joining, JoiningProducer, KnownTopics,

@@ -23,6 +23,7 @@ use super::readings::Readings;
 use super::txn_markers::Marker;
 use super::writing::{Written, append};
 use crate::Clock;
+use crate::appends::Turns;
 use crate::parked::Waiter;
 use crate::partitions::{AppendRefused, Partition};
 
@@ -442,9 +443,11 @@ impl<L: Ledger> Shard<L> {
             });
             (decisions, written)
         };
-        if self.with.appends_here && !self.partition.appends_elsewhere() {
+        let mut turns = Turns::default();
+        if self.with.appends_here && self.partition.enter(&mut turns) {
             self.has_appended = true;
-            let (decisions, written) = self.partition.here(write);
+            let (decisions, written) = write();
+            drop(turns);
             return self.all_appended(decisions, written, replies);
         }
         let task = tokio::task::spawn_blocking(write);

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use super::groups::GroupHost;
 use super::internal_topics::GROUP_METADATA_TOPIC;
 use super::transactions::TxnHost;
+use crate::appends::Turns;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::parked::Waiter;
@@ -138,9 +139,8 @@ impl MarkerWriter {
             .map(|(topic, index)| self.online(topic, *index))
             .collect();
         let batch = marker.batch(self.clock.wall_ms());
-        let are_fast = found.iter().flatten().all(|one| !one.appends_elsewhere());
         let appended: Vec<Result<(Arc<Partition>, Offset), Refusal>> =
-            if are_fast && found.len() <= HERE_MAX {
+            if let Some(_turns) = enter(&found) {
                 let found = found.into_iter();
                 let here = |one| append_here(one, &batch, marker);
                 found.map(|found| found.and_then(here)).collect()
@@ -177,13 +177,21 @@ impl MarkerWriter {
     }
 }
 
+/// Turns to append all of it here and now, if that may be.
+fn enter(found: &[Result<Arc<Partition>, Refusal>]) -> Option<Turns> {
+    let mut turns = Turns::default();
+    let mut online = found.iter().flatten();
+    let may = found.len() <= HERE_MAX && online.all(|one| one.enter(&mut turns));
+    may.then_some(turns)
+}
+
 /// As [`append`], on this thread.
 fn append_here(
     partition: Arc<Partition>,
     batch: &Bytes,
     marker: Marker,
 ) -> Result<(Arc<Partition>, Offset), Refusal> {
-    let here = || partition.here(|| append(partition.clone(), batch, marker));
+    let here = || append(partition, batch, marker);
     // IMPORTANT: a panic must not take along whoever carries the marker: nobody else has the demand.
     catch_unwind(AssertUnwindSafe(here)).unwrap_or(Err(Refusal::KafkaStorageError))
 }

@@ -175,7 +175,7 @@ impl Partitions {
     pub(crate) fn appends_in(&self, directory: &Path) -> Option<&Appends> {
         self.flushers
             .get(directory)
-            .map(|flusher| flusher.appends())
+            .map(|flusher| &**flusher.appends())
     }
 
     // ---- from the metadata ----

@@ -27,6 +27,7 @@ use ottla_storage::{
 use parking_lot::{Mutex, RwLock};
 
 pub(crate) use self::relocate::Swapped;
+use crate::appends::Turns;
 use crate::assignments::Assignments;
 use crate::clock::Clock;
 use crate::file_slice::FileSlice;
@@ -350,7 +351,7 @@ impl Partition {
 
     // ---- records in ----
 
-    /// Appends a producer's batch.
+    /// Appends a producer's batch on this thread, as [`Self::enter`] has allowed.
     pub fn append(
         self: &Arc<Self>,
         records: &Bytes,
@@ -358,15 +359,14 @@ impl Partition {
         may_use_zstd: bool,
         verified: Verified,
     ) -> Result<Appended, AppendRefused> {
-        let place = self.place.load();
-        let _inline = place.flush.appends().begin();
         let appended = self.append_from_client(records, acks, may_use_zstd, verified);
         appended.map_err(|refused| self.with_log_start(refused))
     }
 
-    /// Whether a request had better use [`Self::append_elsewhere`]: the disk is slow.
-    pub fn appends_elsewhere(&self) -> bool {
-        self.place.load().flush.appends().are_elsewhere()
+    /// Whether this thread may append; else the request had better use [`Self::append_elsewhere`]:
+    /// the disk is slow, or has enough threads waiting for it.
+    pub fn enter(&self, turns: &mut Turns) -> bool {
+        turns.enter(self.place.load().flush.appends())
     }
 
     /// As [`Self::append`], on the thread of the log directory.
@@ -439,14 +439,6 @@ impl Partition {
             bumps_epoch,
             now_ms: self.around.clock.wall_ms(),
         })
-    }
-
-    /// Does appends of our own on this thread, which must be one of those that serve producers:
-    /// where [`Self::appends_elsewhere`], another is to do it.
-    pub(crate) fn here<T>(&self, append: impl FnOnce() -> T) -> T {
-        let place = self.place.load();
-        let _inline = place.flush.appends().begin();
-        append()
     }
 
     /// Appends a batch of our own: records of a coordinator that has read the log in this epoch.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ottla_metadata::quotas::QuotaKind;
 use ottla_node::{
     Acknowledgement, AppendRefused, Appended, JoinAs, Joined, Joining, JoiningProducer, Partition,
-    Questions, Services, Verified, Waiter,
+    Questions, Services, Turns, Verified, Waiter,
 };
 use ottla_protocol::batch::{self, Header};
 use ottla_protocol::messages::{
@@ -87,8 +87,12 @@ pub(crate) async fn handle(
     }
     // A disk that is slow gets its batches from a thread of its own. Those behind stand in line
     // meanwhile: where they will be appended may be another place.
-    if turn.is_none() && wants_thread(&writes) {
-        turn = Some(undecided.turn().await);
+    let mut turns = None;
+    if turn.is_none() {
+        turns = enter(&writes);
+        if turns.is_none() {
+            turn = Some(undecided.turn().await);
+        }
     }
     let may_wait = turn.is_some();
     let may_use_zstd = call.version >= ZSTD_SINCE;
@@ -100,7 +104,7 @@ pub(crate) async fn handle(
         }
         topics.push((topic, outcomes));
     }
-    drop(turn);
+    drop((turn, turns));
     // Counted, and the pause begun, before the disk is waited for: those behind are not read.
     let quotas = services.quotas();
     let produce = quotas.of(QuotaKind::Produce);
@@ -267,12 +271,15 @@ fn refuse_all(writes: &mut [(TopicProduceData, Vec<Write>)], refusal: Refusal) {
     }
 }
 
-fn wants_thread(writes: &[(TopicProduceData, Vec<Write>)]) -> bool {
+/// Turns to append all of it here and now, if that may be.
+fn enter(writes: &[(TopicProduceData, Vec<Write>)]) -> Option<Turns> {
+    let mut turns = Turns::default();
     let mut writes = writes.iter().flat_map(|(_, writes)| writes);
-    writes.any(|write| {
-        let partition = write.what.as_ref().map(|(partition, _)| partition);
-        partition.is_ok_and(|partition| partition.appends_elsewhere())
-    })
+    let may = writes.all(|write| match &write.what {
+        Ok((partition, _)) => partition.enter(&mut turns),
+        Err(_) => true,
+    });
+    may.then_some(turns)
 }
 
 /// IMPORTANT: does not wait unless it may: whoever comes behind would overtake.
@@ -287,12 +294,14 @@ async fn append(write: Write, acks: i16, may_use_zstd: bool, may_wait: bool) -> 
         Err(refused) => return outcome(index, Err(refused)),
     };
     partition.counters().total_produce.add(1);
-    let appended = if may_wait && partition.appends_elsewhere() {
+    let mut turns = Turns::default();
+    let appended = if !may_wait || partition.enter(&mut turns) {
+        partition.append(&records, acks, may_use_zstd, verified)
+    } else {
         let appended = partition.append_elsewhere(records, acks, may_use_zstd, verified);
         appended.await
-    } else {
-        partition.append(&records, acks, may_use_zstd, verified)
     };
+    drop(turns);
     if appended.is_err() {
         partition.counters().failed_produce.add(1);
     }
