@@ -38,6 +38,10 @@ impl World {
                 place.most = (high, stable);
             }
         }
+        if self.transactions.is_some() {
+            let place = &mut self.places[TRANSACTIONS];
+            place.promised = place.most.0;
+        }
     }
 
     /// What was committed is there when somebody opens the log again.

@@ -84,8 +84,8 @@ pub(super) struct Place {
     pub(super) stalled_until: i64,
     /// The highest high watermark there ever was, and the last stable offset then.
     pub(super) most: (Offset, Offset),
-    /// The highest high watermark when this leader began. What the power left above it is committed by
-    /// this leader, and was promised to nobody before: it need not be all there was.
+    /// The same while a coordinator stood on it. What the power left above it is committed by the next
+    /// leader, and was promised to nobody: it need not be all there was.
     pub(super) promised: Offset,
     /// What is left is not all there was: records were deleted, compaction has been at work, or a
     /// power cut has made a hole in what was not flushed, which recovery takes for one of compaction's.
@@ -189,7 +189,6 @@ impl Place {
     pub(super) fn open(&mut self, now_ms: i64) -> Result<(), Fault> {
         assert!(self.log.is_none(), "a log is opened once");
         let log = Log::open(self.how(now_ms))?;
-        self.promised = self.most.0;
         self.lead(log)
     }
 
