@@ -602,7 +602,9 @@ impl Hosts {
         let carry = carrier.clone();
         let transactions = Arc::new(TxnHost::new(NewHost {
             runtime: data.clone(),
-            appends_here: true,
+            // Where each waits for the disk a change of thread costs nothing beside that, and a write
+            // to a file that is being synced would hold a thread of the data plane.
+            appends_here: !settings.ottla.flush_before_ack,
             settings: txn_settings(settings),
             around: TxnAround {
                 ids: ids.clone(),
