@@ -5,11 +5,11 @@
 //! is written out here and not taken from the product, so that a fault in it cannot hide itself.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use ottla_protocol::{Request, Versioned, decode_body, encode_body};
 
 /// Longer than any wait that the stories ask for (a rebalance, a fetch), shorter than patience.
@@ -40,6 +40,15 @@ pub enum Broken {
         theirs: usize,
         ours: usize,
     },
+}
+
+impl Broken {
+    /// Whether the broker ended the connection, as it does when it cannot read a request. A broker that
+    /// says nothing for so long is another matter.
+    pub fn is_hang_up(&self) -> bool {
+        let ends = |kind| !matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        matches!(self, Self::HungUp(why) if ends(why.kind()))
+    }
 }
 
 impl fmt::Display for Broken {
@@ -82,11 +91,43 @@ impl Broker {
         decode_body::<R::Response>(body, 0).map_err(|why| Broken::Decode(format!("{why:?}")))
     }
 
+    /// Sends a header and a body as they are, sound or not, and checks the answer as [`Self::ask`] does.
+    pub fn ask_bytes<R: Request>(
+        &self,
+        version: i16,
+        header: &[u8],
+        body: &[u8],
+    ) -> Result<R::Response, Broken> {
+        self.stay()?.ask_frame::<R>(version, &framed(header, body))
+    }
+
+    /// What stands before the body of a request: key, version, correlation id, client id, tags.
+    pub fn header<R: Request>(&self, version: i16) -> Vec<u8> {
+        let mut header = Vec::new();
+        header.put_i16(R::KEY);
+        header.put_i16(version);
+        header.put_i32(CORRELATION_ID);
+        header.put_i16(self.client_id.len() as i16);
+        header.put_slice(self.client_id.as_bytes());
+        if version >= R::FLEXIBLE_FROM {
+            header.put_u8(0);
+        }
+        header
+    }
+
     /// Sends without waiting for anything: a Produce with acks=0 has no answer.
     pub fn tell<R: Request>(&self, version: i16, request: &R) -> Result<(), Broken> {
         let frame = self.frame(version, request)?;
         let mut stream = self.connect()?;
         stream.write_all(&frame).map_err(Broken::HungUp)
+    }
+
+    /// Sends and waits for nothing; the connection stands as long as what is returned.
+    pub fn begin<R: Request>(&self, version: i16, request: &R) -> Result<Line, Broken> {
+        let frame = self.frame(version, request)?;
+        let mut line = self.stay()?;
+        line.stream.write_all(&frame).map_err(Broken::HungUp)?;
+        Ok(line)
     }
 
     /// The body of the answer, behind a header of so many bytes.
@@ -114,20 +155,7 @@ impl Broker {
     fn frame<R: Request>(&self, version: i16, request: &R) -> Result<Bytes, Broken> {
         let body =
             encode_body(request, version).map_err(|why| Broken::Encode(format!("{why:?}")))?;
-        let mut header = BytesMut::new();
-        header.put_i16(R::KEY);
-        header.put_i16(version);
-        header.put_i32(CORRELATION_ID);
-        header.put_i16(self.client_id.len() as i16);
-        header.put_slice(self.client_id.as_bytes());
-        if version >= R::FLEXIBLE_FROM {
-            header.put_u8(0);
-        }
-        let mut frame = BytesMut::new();
-        frame.put_i32((header.len() + body.len()) as i32);
-        frame.put_slice(&header);
-        frame.put_slice(&body);
-        Ok(frame.freeze())
+        Ok(framed(&self.header::<R>(version), &body).into())
     }
 }
 
@@ -140,9 +168,14 @@ pub struct Line {
 impl Line {
     /// As `Broker::ask`.
     pub fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response, Broken> {
-        let flexible = R::KEY != API_VERSIONS && version >= R::Response::FLEXIBLE_FROM;
         let frame = self.broker.frame(version, request)?;
-        let body = exchange(&mut self.stream, &frame, if flexible { 5 } else { 4 })?;
+        self.ask_frame::<R>(version, &frame)
+    }
+
+    /// Sends these bytes, whatever they say, and reads the answer as one to such a request.
+    fn ask_frame<R: Request>(&mut self, version: i16, frame: &[u8]) -> Result<R::Response, Broken> {
+        let flexible = R::KEY != API_VERSIONS && version >= R::Response::FLEXIBLE_FROM;
+        let body = exchange(&mut self.stream, frame, if flexible { 5 } else { 4 })?;
         let answer = decode_body::<R::Response>(body.clone(), version)
             .map_err(|why| Broken::Decode(format!("{why:?}, body {}", hex(&body))))?;
         let again =
@@ -161,6 +194,14 @@ impl Line {
         }
         Ok(answer)
     }
+}
+
+fn framed(header: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(4 + header.len() + body.len());
+    frame.put_i32((header.len() + body.len()) as i32);
+    frame.put_slice(header);
+    frame.put_slice(body);
+    frame
 }
 
 fn exchange(stream: &mut TcpStream, frame: &[u8], header: usize) -> Result<Bytes, Broken> {

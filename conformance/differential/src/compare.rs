@@ -1,6 +1,6 @@
 //! The answers of two brokers to the same requests, field by field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::argued;
 use crate::leaves::Leaf;
@@ -17,7 +17,10 @@ const THEIR_OWN: &[&str] = &[
     "rack",
     "controller_id",
     "session_id",
+    "subscription_id",
+    "client_instance_id",
     "producer_id",
+    "transaction_start_time_ms",
     "member_id",
     "leader",
     "client_host",
@@ -51,6 +54,7 @@ const NAMES: &[&str] = &[
     "topic",
     "resource_name",
     "group_id",
+    "transactional_id",
     "key",
     "api_key",
     "partition_index",
@@ -81,8 +85,21 @@ struct Seen {
     times: usize,
 }
 
+/// What became of the answers of one API.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    pub compared: usize,
+    /// Differing fields with a reason on record, and without one.
+    pub argued: usize,
+    pub unexplained: usize,
+}
+
+/// By key of the API.
+pub type Tallies = BTreeMap<i16, Tally>;
+
 /// Prints what differs; true if nothing does without a reason on record.
-pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> bool {
+pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> (bool, Tallies) {
+    let mut tallies = Tallies::new();
     let mut differences: BTreeMap<(String, String), Seen> = BTreeMap::new();
     let mut argued: BTreeMap<&str, usize> = BTreeMap::new();
     let mut compared = 0;
@@ -91,10 +108,12 @@ pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> bool 
         .iter()
         .chain(other.iter().filter(|(key, _)| !mine.contains_key(*key)))
     {
+        let tally = tallies.entry(step.key).or_default();
         // What only one was asked came of an answer before that differed.
         let lines = match (mine.get(key), other.get(key)) {
             (Some(one), Some(two)) => {
                 compared += 1;
+                tally.compared += 1;
                 between(one, two)
             }
             (Some(_), None) => vec!["asked | (not asked)".to_owned()],
@@ -103,8 +122,10 @@ pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> bool 
         for line in lines {
             if let Some(reason) = argued::difference(step.api, &step.label, &line) {
                 *argued.entry(reason).or_default() += 1;
+                tally.argued += 1;
                 continue;
             }
+            tally.unexplained += 1;
             let about = (format!("{} ({})", step.api, step.label), line);
             let seen = differences.entry(about).or_default();
             seen.times += 1;
@@ -127,7 +148,7 @@ pub fn compare(ours: &str, mine: &[Step], theirs: &str, other: &[Step]) -> bool 
     }
     println!("{} differences", differences.len());
     // Where nothing was compared, nothing is proved.
-    differences.is_empty() && compared > 0
+    (differences.is_empty() && compared > 0, tallies)
 }
 
 /// The same request may be sent more than once: its place among its equals belongs to the key.
@@ -168,8 +189,9 @@ fn between(mine: &Step, theirs: &Step) -> Vec<String> {
 /// Path to value; lists of things with a name are told apart by it, not by their place.
 fn flat(leaves: &[Leaf], has_words: bool) -> BTreeMap<String, String> {
     let mut flat: BTreeMap<String, String> = BTreeMap::new();
+    let mut names = Names::of(leaves);
     for leaf in leaves {
-        let path = named(&leaf.path, leaves);
+        let path = names.named(&leaf.path);
         let field = leaf.place.1.as_str();
         let is_their_own =
             THEIR_OWN.contains(&field) && !(has_words && field == WORDS) || is_where_or_who(&path);
@@ -199,41 +221,80 @@ fn says_nothing(value: &str) -> bool {
 }
 
 /// `configs[3].value` becomes `configs[retention.ms].value`: two brokers list settings, features
-/// and APIs in orders of their own.
-fn named(path: &str, leaves: &[Leaf]) -> String {
-    let mut named = String::new();
-    let mut rest = path;
-    let mut walked = String::new();
-    while let Some(end) = rest.find(']') {
-        let (element, tail) = rest.split_at(end + 1);
-        walked.push_str(element);
-        match name_of(&walked, leaves) {
-            Some(name) => {
-                let list = element.rfind('[').unwrap_or(0);
-                named.push_str(&format!("{}[{}]", &element[..list], name.trim_matches('"')));
-            }
-            None => named.push_str(element),
-        }
-        rest = tail;
-    }
-    named + rest
+/// and APIs in orders of their own. The second of a name is `configs[retention.ms #2]`.
+struct Names<'a> {
+    /// Path to value.
+    values: HashMap<&'a str, &'a str>,
+    /// Path of an element to what stands in its brackets; `None` where it has no name.
+    shown: HashMap<String, Option<String>>,
+    /// List and name, and how often that was seen.
+    seen: HashMap<(String, String), usize>,
 }
 
-fn name_of<'a>(element: &str, leaves: &'a [Leaf]) -> Option<&'a str> {
-    NAMES.iter().find_map(|field| {
-        let path = format!("{element}.{field}");
-        let found = leaves
-            .iter()
-            .find(|leaf| leaf.path == path && leaf.value != "Some")?;
-        Some(found.value.as_str())
-    })
+impl<'a> Names<'a> {
+    fn of(leaves: &'a [Leaf]) -> Self {
+        let said = leaves.iter().filter(|leaf| leaf.value != "Some");
+        Self {
+            values: said
+                .map(|leaf| (leaf.path.as_str(), leaf.value.as_str()))
+                .collect(),
+            shown: HashMap::new(),
+            seen: HashMap::new(),
+        }
+    }
+
+    fn named(&mut self, path: &str) -> String {
+        let mut named = String::new();
+        let mut rest = path;
+        let mut walked = String::new();
+        while let Some(end) = rest.find(']') {
+            let (element, tail) = rest.split_at(end + 1);
+            walked.push_str(element);
+            match self.shown(&walked) {
+                Some(name) => {
+                    let list = element.rfind('[').unwrap_or(0);
+                    named.push_str(&format!("{}[{name}]", &element[..list]));
+                }
+                None => named.push_str(element),
+            }
+            rest = tail;
+        }
+        named + rest
+    }
+
+    fn shown(&mut self, element: &str) -> Option<String> {
+        if let Some(shown) = self.shown.get(element) {
+            return shown.clone();
+        }
+        let shown = self.name_of(element).map(|name| {
+            let list = &element[..element.rfind('[').unwrap_or(0)];
+            let times = self
+                .seen
+                .entry((list.to_owned(), name.clone()))
+                .or_default();
+            *times += 1;
+            match *times {
+                1 => name,
+                times => format!("{name} #{times}"),
+            }
+        });
+        self.shown.insert(element.to_owned(), shown.clone());
+        shown
+    }
+
+    fn name_of(&self, element: &str) -> Option<String> {
+        NAMES.iter().find_map(|field| {
+            let value = self.values.get(format!("{element}.{field}").as_str())?;
+            Some(value.trim_matches('"').to_owned())
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{between, compare};
+    use super::{Tally, between, compare};
     use crate::leaves::leaves;
-    use crate::story::Step;
+    use crate::story::{Kind, Step};
 
     #[derive(Debug)]
     #[expect(dead_code, reason = "read through Debug only")]
@@ -259,6 +320,8 @@ mod tests {
             settings: settings.collect(),
         };
         Step {
+            kind: Kind::Told,
+            key: 7,
             api: "A",
             version: 0,
             label: String::new(),
@@ -282,11 +345,35 @@ mod tests {
     }
 
     #[test]
+    fn who_is_told_twice_is_told_apart() {
+        let once = step(7, &[("a", 1)]);
+        assert_eq!(
+            between(&once, &step(7, &[("a", 1), ("a", 1)])),
+            [
+                "settings[a #2].name: (absent) | \"a\"",
+                "settings[a #2].value: (absent) | 1"
+            ]
+        );
+    }
+
+    #[test]
     fn what_only_one_was_asked_and_nothing_at_all_is_no_agreement() {
         let one = || step(7, &[("a", 1)]);
-        assert!(compare("ours", &[one()], "theirs", &[one()]));
-        assert!(!compare("ours", &[one(), one()], "theirs", &[one()]));
-        assert!(!compare("ours", &[one()], "theirs", &[one(), one()]));
-        assert!(!compare("ours", &[], "theirs", &[]));
+        assert!(compare("ours", &[one()], "theirs", &[one()]).0);
+        assert!(!compare("ours", &[one(), one()], "theirs", &[one()]).0);
+        assert!(!compare("ours", &[one()], "theirs", &[one(), one()]).0);
+        assert!(!compare("ours", &[], "theirs", &[]).0);
+    }
+
+    #[test]
+    fn every_api_has_its_own_tally() {
+        let other = step(7, &[("a", 2)]);
+        let (is_same, tallies) = compare("ours", &[step(7, &[("a", 1)])], "theirs", &[other]);
+        let tally = Tally {
+            compared: 1,
+            argued: 0,
+            unexplained: 1,
+        };
+        assert_eq!((is_same, tallies.get(&7)), (false, Some(&tally)));
     }
 }

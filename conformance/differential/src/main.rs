@@ -5,7 +5,7 @@
 //! [--against-controller HOST:PORT]] [--only CHAPTER] [--held FOLDER] [--verbose]`. The first form fails if a request is not understood, an
 //! answer does not decode or encodes to other bytes, or a field stayed at its default without a
 //! reason on record (`argued.rs`). The second tells the same story to both brokers, as far as both
-//! serve it, and compares field by field. `--verbose` prints every answer. `--held` only writes down
+//! serve it, compares field by field, and counts the questions by API (`numbers`). `--verbose` prints every answer. `--held` only writes down
 //! what the broker's logs hold, for scripts/golden-dirs (`held`).
 #![allow(
     clippy::disallowed_methods,
@@ -22,6 +22,7 @@ mod coverage;
 mod argued;
 mod story;
 mod compare;
+mod numbers;
 mod held;
 
 use std::collections::BTreeMap;
@@ -45,7 +46,8 @@ const USAGE: &str = "usage: ottla-differential HOST:PORT [--controller HOST:PORT
                      [--against HOST:PORT [--against-controller HOST:PORT]] [--only CHAPTER] \
                      [--held FOLDER] [--verbose]";
 
-type Served = BTreeMap<i16, (i16, i16)>;
+/// Key to first and last version.
+pub type Served = BTreeMap<i16, (i16, i16)>;
 
 #[derive(Default)]
 struct Arguments {
@@ -103,7 +105,8 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         teller.tell(&arguments.broker, &arguments.controller, &mut coverage);
         return Ok(coverage.report());
     };
-    let teller = Teller::new(arguments, common(&served, &self::served(against)?));
+    let also_served = self::served(against)?;
+    let teller = Teller::new(arguments, common(&served, &also_served));
     // What is prepared through the controller's listener is prepared for both, or for none.
     let both = arguments.controller.is_some() && arguments.against_controller.is_some();
     let controller = |given: &Option<String>| given.clone().filter(|_| both);
@@ -111,9 +114,14 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let mine = teller.tell(broker, &controller(&arguments.controller), &mut coverage);
     let other = controller(&arguments.against_controller);
     let theirs = teller.tell(against, &other, &mut coverage);
-    let is_same = compare::compare(broker, &mine, against, &theirs);
+    let (is_same, tallies) = compare::compare(broker, &mine, against, &theirs);
+    // A part of the story asks what it asks; the sweep asks all.
+    let is_swept = match arguments.only.as_deref() {
+        None | Some("sweep") => numbers::report(&also_served, &mine, &tallies),
+        Some(_) => true,
+    };
     // A preparation that failed at both leaves them with the same, empty answers.
-    Ok(coverage.report_problems() && is_same)
+    Ok(coverage.report_problems() && is_same && is_swept)
 }
 
 /// What stays the same, whichever broker the story is told to.

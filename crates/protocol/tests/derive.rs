@@ -182,8 +182,8 @@ fn bad_bytes_name_their_field() {
         ("EverythingRequest.name", Why::Null)
     );
     assert_eq!(
-        why(&[1, 0, 1, 0xff], 0),
-        ("EverythingRequest.name", Why::NotUtf8)
+        why(&[1, 0, 9, 0xff], 0),
+        ("EverythingRequest.name", Why::Truncated)
     );
     let huge = [1, 0, 0, 0x7f, 0xff, 0xff, 0xff];
     assert_eq!(

@@ -18,7 +18,7 @@ use ottla_protocol::{Text, Uuid};
 use super::fetch::fetch_request;
 use super::records::produce_request;
 use super::settings::change;
-use super::{NOW, Step, Story, settle};
+use super::{Kind, NOW, Step, Story, settle};
 use crate::leaves::Leaf;
 use cases::{
     Case, HOUR, New, SMALL, YEAR_2100, at, by_compaction, by_refusal, by_retention, by_roll,
@@ -233,6 +233,8 @@ impl Story<'_> {
             value,
         };
         self.steps.push(Step {
+            kind: Kind::Told,
+            key: -1,
             api: "what is held",
             version: 0,
             label: format!("{case}: {label}"),

@@ -345,7 +345,7 @@ fn sync(member: &Member, version: i16) -> SyncGroupRequest {
 }
 
 /// A value of the consumer protocol: its version, then itself.
-fn with_version<M: ottla_protocol::Versioned>(version: i16, message: &M) -> Bytes {
+pub(super) fn with_version<M: ottla_protocol::Versioned>(version: i16, message: &M) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_i16(version);
     bytes.put_slice(&encode_body(message, version).unwrap_or_default());

@@ -18,6 +18,7 @@ mod limits;
 mod effects;
 mod administration;
 mod denied;
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -47,8 +48,24 @@ pub static NOW: LazyLock<i64> = LazyLock::new(|| {
     since.map_or(0, |since| since.as_millis() as i64)
 });
 
+/// Why something was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// As a part of the story: good and bad are told apart by the answer alone.
+    Told,
+    /// By the sweep, and nothing is wrong with it.
+    Good,
+    /// By the sweep: it can be read, and something is wrong with it.
+    Bad,
+    /// By the sweep: bytes that are no such request, or more than one.
+    Malformed,
+}
+
 /// One request of the story and what came of it.
 pub struct Step {
+    pub kind: Kind,
+    /// -1 for what is no request.
+    pub key: i16,
     pub api: &'static str,
     pub version: i16,
     pub label: String,
@@ -86,7 +103,14 @@ impl Story<'_> {
             Some("limits") => return self.limits(),
             Some("effects") => return self.effects(),
             Some("administration") => return self.administration(),
-            _ => {}
+            Some("sweep") => return self.sweep(None),
+            Some(part) => {
+                let part = part.strip_prefix("sweep-");
+                if part.is_some() {
+                    return self.sweep(part);
+                }
+            }
+            None => {}
         }
         self.api_versions();
         self.register_a_second_broker();
@@ -105,6 +129,7 @@ impl Story<'_> {
         self.delete_topics();
         self.administration();
         self.denied();
+        self.sweep(None);
     }
 
     /// Sends one request and records what it proves. `None` if it is not served or went wrong.
@@ -183,6 +208,8 @@ impl Story<'_> {
             Err(why) => self.coverage.broken(line::<R>(), version, label, why),
         }
         self.steps.push(Step {
+            kind: Kind::Told,
+            key: R::KEY,
             api: R::NAME,
             version,
             label: label.to_owned(),
@@ -204,6 +231,8 @@ impl Story<'_> {
             Err(why) => self.coverage.broken(line, 0, "from the future", why),
         }
         self.steps.push(Step {
+            kind: Kind::Told,
+            key: ApiVersionsRequest::KEY,
             api: ApiVersionsRequest::NAME,
             version: 0,
             label: "from the future".to_owned(),

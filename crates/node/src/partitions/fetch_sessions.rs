@@ -37,7 +37,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn key(&self) -> Key {
+    /// By which a partition is told from others in a request.
+    pub fn key(&self) -> (TopicRef, i32) {
         (self.topic.clone(), self.partition)
     }
 }

@@ -169,9 +169,7 @@ impl NullableField for Text {
         let Some(length) = reader.short_length(version, name)? else {
             return Ok(None);
         };
-        let bytes = reader.slice(length, name)?;
-        let text = Self::try_from(bytes).map_err(|_| Malformed::new(name, Why::NotUtf8))?;
-        Ok(Some(text))
+        reader.text(length, name).map(Some)
     }
 
     fn write_nullable(

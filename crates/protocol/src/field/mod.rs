@@ -151,16 +151,12 @@ pub enum Why {
     Surplus,
     /// A text longer than Kafka allows.
     TooLong,
-    /// A length below -1.
-    NegativeLength,
     /// More elements than the remaining bytes can hold.
     TooManyElements,
     /// The arrays of this message would take more memory than its bytes justify.
     OverBudget,
     /// Null where the version has none.
     Null,
-    /// The text is not UTF-8.
-    NotUtf8,
     /// A variable-length number that does not end, or does not fit.
     LongVarint,
     /// A tag out of order, or one that this version does not have.
@@ -177,11 +173,9 @@ impl Why {
             Self::Truncated => "the bytes end too early",
             Self::Surplus => "bytes are left over",
             Self::TooLong => "the text is longer than 32767 bytes",
-            Self::NegativeLength => "the length is negative",
             Self::TooManyElements => "more elements than bytes to hold them",
             Self::OverBudget => "too many elements for a message of this size",
             Self::Null => "null is not allowed in this version",
-            Self::NotUtf8 => "the text is not UTF-8",
             Self::LongVarint => "the number does not end in time",
             Self::BadTag => "a tag out of order or unknown to this version",
             Self::BadPresence => "neither present nor null",

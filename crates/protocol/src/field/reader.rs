@@ -4,6 +4,10 @@ use bytes::Bytes;
 
 use super::{Malformed, Version, Why};
 use crate::limits::{self, ARRAY_RESERVE_MAX};
+use crate::names::Text;
+
+/// What U+FFFD takes in the place of one byte.
+const REPLACEMENT_LEN: usize = 3;
 
 /// A position in a message, and the memory that its arrays may still take.
 ///
@@ -119,6 +123,19 @@ impl Reader {
         Ok(self.bytes.slice(start..self.position))
     }
 
+    /// The next `n` bytes as a text that shares them. Where they are not UTF-8, a copy with U+FFFD in the
+    /// place of what is not, as Kafka reads them: a name in another encoding belongs to nobody, and the
+    /// client is told so.
+    pub fn text(&mut self, n: usize, field: &'static str) -> Result<Text, Malformed> {
+        let start = self.position;
+        if let Ok(text) = Text::try_from(self.slice(n, field)?) {
+            return Ok(text);
+        }
+        self.spend(n.saturating_mul(REPLACEMENT_LEN), field)?;
+        let bytes = self.bytes.get(start..self.position).unwrap_or_default();
+        Ok(String::from_utf8_lossy(bytes).into_owned().into())
+    }
+
     /// A length whose fixed form has 16 bits; `None` is null. Kafka holds the compact form to the
     /// same bound.
     pub fn short_length(
@@ -127,7 +144,7 @@ impl Reader {
         field: &'static str,
     ) -> Result<Option<usize>, Malformed> {
         if !version.flexible {
-            return length(self.i16(field)?, field);
+            return self.i16(field).map(length);
         }
         match self.compact_length(field)? {
             Some(length) if length > i16::MAX as usize => Err(Malformed::new(field, Why::TooLong)),
@@ -144,7 +161,7 @@ impl Reader {
         if version.flexible {
             self.compact_length(field)
         } else {
-            length(self.i32(field)?, field)
+            self.i32(field).map(length)
         }
     }
 
@@ -164,12 +181,16 @@ impl Reader {
         if n > self.remaining() / smallest.max(1) {
             return Err(Malformed::new(field, Why::TooManyElements));
         }
-        let cost = n.saturating_mul(size_of::<T>());
+        self.spend(n.saturating_mul(size_of::<T>()), field)?;
+        Ok(Vec::with_capacity(n.min(ARRAY_RESERVE_MAX)))
+    }
+
+    fn spend(&mut self, cost: usize, field: &'static str) -> Result<(), Malformed> {
         let Some(budget) = self.budget.checked_sub(cost) else {
             return Err(Malformed::new(field, Why::OverBudget));
         };
         self.budget = budget;
-        Ok(Vec::with_capacity(n.min(ARRAY_RESERVE_MAX)))
+        Ok(())
     }
 
     /// The tagged section at the end of a flexible struct. `known` reads the value of a tag that
@@ -208,15 +229,9 @@ impl Reader {
     }
 }
 
-/// A fixed-width length: -1 is null, anything below is malformed.
-fn length(raw: impl Into<i64>, field: &'static str) -> Result<Option<usize>, Malformed> {
-    match raw.into() {
-        -1 => Ok(None),
-        raw => match usize::try_from(raw) {
-            Ok(length) => Ok(Some(length)),
-            Err(_) => Err(Malformed::new(field, Why::NegativeLength)),
-        },
-    }
+/// A fixed-width length. Kafka writes -1 for null, and reads every negative one so.
+fn length(raw: impl Into<i64>) -> Option<usize> {
+    usize::try_from(raw.into()).ok()
 }
 
 #[cfg(test)]
@@ -247,18 +262,26 @@ mod tests {
     }
 
     #[test]
-    fn lengths_below_minus_one_are_malformed() {
+    fn every_negative_length_is_null() {
         let fixed = Version {
             number: 0,
             flexible: false,
         };
         assert_eq!(reader(&[0xff, 0xff]).short_length(fixed, "x"), Ok(None));
-        let why = reader(&[0xff, 0xfe])
-            .short_length(fixed, "x")
-            .unwrap_err()
-            .why;
-        assert_eq!(why, Why::NegativeLength);
+        assert_eq!(reader(&[0x80, 0]).short_length(fixed, "x"), Ok(None));
+        assert_eq!(reader(&[0x80, 0, 0, 0]).length(fixed, "x"), Ok(None));
         assert_eq!(reader(&[0, 0, 0, 9]).length(fixed, "x"), Ok(Some(9)));
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced_and_paid_for() {
+        let text = |bytes: &'static [u8]| reader(bytes).text(bytes.len(), "x");
+        assert_eq!(text(b"plain").unwrap(), "plain");
+        assert_eq!(text(b"caf\xe9").unwrap(), "caf\u{fffd}");
+        assert_eq!(reader(b"ab").text(3, "x").unwrap_err().why, Why::Truncated);
+        let mut poor = reader(b"\xff");
+        poor.budget = 2;
+        assert_eq!(poor.text(1, "x").unwrap_err().why, Why::OverBudget);
     }
 
     #[test]

@@ -101,8 +101,8 @@ pub(crate) fn count_errors(services: &Services, call: &Call, codes: impl Iterato
     }
 }
 
-/// Waits for the controller as long as the client does; a client that names no time waits for
-/// ever. What was asked may still happen later.
+/// Waits for the controller as long as the client does; what was asked may still happen later. Where
+/// there is no time at all it is not asked: Kafka's controller, too, finds the time over before it begins.
 pub(crate) async fn within<T>(
     timeout_ms: i32,
     answer: impl Future<Output = Result<T, Refusal>>,
@@ -111,6 +111,25 @@ pub(crate) async fn within<T>(
         Ok(ms) if ms > 0 => tokio::time::timeout(Duration::from_millis(ms), answer)
             .await
             .unwrap_or(Err(Refusal::RequestTimedOut)),
-        _ => answer.await,
+        _ => Err(Refusal::RequestTimedOut),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_no_time_gets_nothing_done() {
+        for timeout_ms in [0, -1, i32::MIN] {
+            let mut is_asked = false;
+            let answer = async {
+                is_asked = true;
+                Ok(())
+            };
+            let refused = within(timeout_ms, answer).await;
+            assert_eq!((refused, is_asked), (Err(Refusal::RequestTimedOut), false));
+        }
+        assert_eq!(within(10_000, async { Ok(7) }).await, Ok(7));
     }
 }

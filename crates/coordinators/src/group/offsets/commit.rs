@@ -153,6 +153,10 @@ impl Commit<'_> {
         let mut response = OffsetCommitResponse::default();
         for topic in &request.topics {
             let resolved = self.resolve(topic);
+            if resolved.is_ok() && topic.partitions.is_empty() {
+                // Kafka answers by what it stored or refused, and here is neither.
+                continue;
+            }
             let (name, topic_id) = match &resolved {
                 Ok(resolved) => resolved.clone(),
                 Err(_) => (topic.name.clone(), topic.topic_id),
@@ -266,4 +270,49 @@ impl Commit<'_> {
 fn is_too_long(partition: &OffsetCommitRequestPartition, metadata_max: usize) -> bool {
     let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
     metadata.len() > metadata_max && metadata.encode_utf16().count() > metadata_max
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct OneTopic;
+
+    impl Topics for OneTopic {
+        fn id(&self, name: &str) -> Option<Uuid> {
+            (name == "a").then_some(Uuid::from_u128(1000))
+        }
+
+        fn name(&self, id: Uuid) -> Option<Text> {
+            (id == Uuid::from_u128(1000)).then_some(Text::from_static("a"))
+        }
+
+        fn has_partition(&self, name: &str, partition: i32) -> bool {
+            name == "a" && partition == 0
+        }
+    }
+
+    #[test]
+    fn topics_without_partitions_are_told_only_where_they_do_not_exist() {
+        let topic = |name| OffsetCommitRequestTopic {
+            name: Text::from_static(name),
+            ..Default::default()
+        };
+        let request = OffsetCommitRequest {
+            topics: vec![topic("a"), topic("b")],
+            ..Default::default()
+        };
+        let commit = Commit {
+            version: 9,
+            topics: &OneTopic,
+            group: Ok(()),
+            now: Now {
+                monotonic: std::time::Duration::ZERO,
+                wall_ms: 0,
+            },
+        };
+        let (response, records) = commit.run(&request, 4096);
+        let told: Vec<&str> = response.topics.iter().map(|topic| &*topic.name).collect();
+        assert_eq!((told, records.len()), (vec!["b"], 0));
+    }
 }

@@ -3,8 +3,8 @@
 //! v3 members are checked as in OffsetCommit, if the request names one (KIP-447).
 
 use ottla_protocol::messages::{
-    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitResponse,
-    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+    TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use ottla_protocol::{NONE, Offset, ProducerId, Refusal, Text, Uuid};
 
@@ -122,7 +122,12 @@ pub fn txn_offset_commit_response(
     topics: &dyn Topics,
     mut verdict: impl FnMut(&Text, &TxnOffsetCommitRequestPartition) -> Result<(), Refusal>,
 ) -> TxnOffsetCommitResponse {
-    let topics = request.topics.iter().map(|topic| {
+    // A topic without partitions is told only where there is no such topic, as in Kafka.
+    let is_told = |topic: &&TxnOffsetCommitRequestTopic| {
+        !topic.partitions.is_empty() || topics.id(&topic.name).is_none()
+    };
+    let told = request.topics.iter().filter(is_told);
+    let topics = told.map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
             let fate = match topics.has_partition(&topic.name, partition.partition_index) {
                 true => verdict(&topic.name, partition),
@@ -171,5 +176,41 @@ fn record(
             // The request knows no topic ids, and Kafka writes none here either.
             topic_id: Uuid::ZERO,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct OneTopic;
+
+    impl Topics for OneTopic {
+        fn id(&self, name: &str) -> Option<Uuid> {
+            (name == "a").then_some(Uuid::from_u128(1000))
+        }
+
+        fn name(&self, id: Uuid) -> Option<Text> {
+            (id == Uuid::from_u128(1000)).then_some(Text::from_static("a"))
+        }
+
+        fn has_partition(&self, name: &str, partition: i32) -> bool {
+            name == "a" && partition == 0
+        }
+    }
+
+    #[test]
+    fn topics_without_partitions_are_told_only_where_they_do_not_exist() {
+        let topic = |name| TxnOffsetCommitRequestTopic {
+            name: Text::from_static(name),
+            ..Default::default()
+        };
+        let request = TxnOffsetCommitRequest {
+            topics: vec![topic("a"), topic("b")],
+            ..Default::default()
+        };
+        let response = txn_offset_commit_response(&request, &OneTopic, |_, _| Ok(()));
+        let told: Vec<&str> = response.topics.iter().map(|topic| &*topic.name).collect();
+        assert_eq!(told, ["b"]);
     }
 }

@@ -2,6 +2,7 @@
 //! v2 flexible. -1 stands for the high watermark.
 //! The answer is there at once: no other replica has to follow, so the timeout has nothing to limit.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ottla_metadata::image::{Image, Resource};
@@ -10,8 +11,9 @@ use ottla_protocol::messages::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest,
     DeleteRecordsResponse, DeleteRecordsTopic, DeleteRecordsTopicResult,
 };
-use ottla_protocol::{Offset, Refusal};
+use ottla_protocol::{Offset, Refusal, Text};
 
+use super::by_topic::ByTopic;
 use crate::api::count_errors;
 use crate::session::Call;
 
@@ -24,11 +26,16 @@ pub(crate) async fn handle(
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
     let mut changed = Vec::new();
-    let topics: Vec<_> = request
-        .topics
-        .into_iter()
-        .map(|topic| delete_in(services, topic, &mut changed))
-        .collect();
+    let mut by_topic = ByTopic::default();
+    let image = services.image();
+    for (topic, asked) in asked(&request.topics) {
+        let deleted = delete(services, &image, &topic, &asked).map(|(partition, start)| {
+            changed.push(partition);
+            start
+        });
+        by_topic.put(&topic, result(asked.partition_index, deleted));
+    }
+    let topics = by_topic.lay_out(|name, partitions| DeleteRecordsTopicResult { name, partitions });
     if let Err(fault) = services.partitions().write_starts(&changed) {
         tracing::error!(%fault, "the new starts are not written down; after a crash records may be back");
     }
@@ -44,27 +51,29 @@ pub(crate) async fn handle(
     }
 }
 
-fn delete_in(
-    services: &Services,
-    topic: DeleteRecordsTopic,
-    changed: &mut Vec<Arc<Partition>>,
-) -> DeleteRecordsTopicResult {
-    let image = services.image();
-    let partitions = topic.partitions.iter().map(|asked| {
-        let deleted = delete(services, &image, &topic.name, asked).map(|(partition, start)| {
-            changed.push(partition);
-            start
-        });
-        let error_code = deleted.as_ref().err().map_or(0, |refusal| refusal.code());
-        DeleteRecordsPartitionResult {
-            partition_index: asked.partition_index,
-            low_watermark: deleted.unwrap_or(NO_WATERMARK),
-            error_code,
+/// Every partition once: of one that is named twice the last word counts.
+fn asked(topics: &[DeleteRecordsTopic]) -> Vec<(Text, DeleteRecordsPartition)> {
+    let mut asked: Vec<(Text, DeleteRecordsPartition)> = Vec::new();
+    let mut places = HashMap::new();
+    for topic in topics {
+        for partition in &topic.partitions {
+            let next = asked.len();
+            let key = (topic.name.clone(), partition.partition_index);
+            let place = *places.entry(key).or_insert(next);
+            match asked.get_mut(place) {
+                Some((_, before)) => *before = partition.clone(),
+                None => asked.push((topic.name.clone(), partition.clone())),
+            }
         }
-    });
-    DeleteRecordsTopicResult {
-        partitions: partitions.collect(),
-        name: topic.name.clone(),
+    }
+    asked
+}
+
+fn result(partition_index: i32, deleted: Result<Offset, Refusal>) -> DeleteRecordsPartitionResult {
+    DeleteRecordsPartitionResult {
+        partition_index,
+        error_code: deleted.as_ref().err().map_or(0, |refusal| refusal.code()),
+        low_watermark: deleted.unwrap_or(NO_WATERMARK),
     }
 }
 
@@ -108,4 +117,29 @@ fn is_only_compacted(services: &Services, image: &Image, topic: &str) -> bool {
         .config
         .topic_config(&overrides)
         .is_ok_and(|topic| topic.cleanup_policy.compact && !topic.cleanup_policy.delete)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_partition_that_is_named_twice_the_last_word_counts() {
+        let topic = |offsets: &[(i32, i64)]| DeleteRecordsTopic {
+            name: Text::from_static("a"),
+            partitions: offsets
+                .iter()
+                .map(|(partition_index, offset)| DeleteRecordsPartition {
+                    partition_index: *partition_index,
+                    offset: *offset,
+                })
+                .collect(),
+        };
+        let asked = asked(&[topic(&[(0, 5), (1, 6)]), topic(&[(0, 7)]), topic(&[])]);
+        let offsets: Vec<_> = asked
+            .iter()
+            .map(|(_, asked)| (asked.partition_index, asked.offset))
+            .collect();
+        assert_eq!(offsets, [(0, 7), (1, 6)]);
+    }
 }

@@ -3,6 +3,7 @@
 //! ids · v15 replica state · v16 leader hints · v17, v18 quorum only.
 //! Record bytes are never read here: the answer carries slices of the segment files.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use ottla_node::{Ask, FetchPlan, FileSlice, Partition, Services, Told, TopicRef,
 use ottla_node::{Isolation, ReadFrom};
 use ottla_protocol::messages::{
     AbortedTransaction, FetchEpochEndOffset, FetchLeaderIdAndEpoch, FetchNodeEndpoint,
-    FetchPartitionData, FetchRequest, FetchResponse, FetchableTopicResponse,
+    FetchPartition, FetchPartitionData, FetchRequest, FetchResponse, FetchTopic,
+    FetchableTopicResponse,
 };
 use ottla_protocol::{NONE, Offset, Refusal, Text, Uuid};
 
@@ -21,7 +23,13 @@ use crate::session::Call;
 use crate::throttle;
 
 const TOPIC_IDS_SINCE: i16 = 13;
+const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
+/// Of an offset in a partition that cannot be read.
+const UNKNOWN: Offset = -1;
+const NO_EPOCH: i32 = -1;
+/// Before it an error of the whole request is told in every partition, too.
+const ERROR_ALONE_SINCE: i16 = 13;
 
 /// What one request asks of every partition.
 struct Terms {
@@ -29,6 +37,8 @@ struct Terms {
     is_follower: bool,
     bytes_min: i64,
     bytes_max: usize,
+    /// Whether the request wants fewer than no bytes.
+    is_below_zero: bool,
 }
 
 /// One partition's part of the answer.
@@ -45,6 +55,12 @@ pub(crate) async fn handle(
     let terms = terms(&services, &call, &request);
     let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
     let deadline = tokio::time::Instant::now() + wait;
+    let (isolation_level, session_id) = (request.isolation_level, request.session_id);
+    // Wanted again only where the request is refused as a whole.
+    let asked = match is_isolation(isolation_level) {
+        true => Vec::new(),
+        false => request.topics.clone(),
+    };
     let plan = match services
         .fetch_sessions()
         .plan(ask(&call, request), Instant::now())
@@ -59,6 +75,15 @@ pub(crate) async fn handle(
             return Answer::fetch(&call, &response);
         }
     };
+    if !is_isolation(isolation_level)
+        && plan.wanted.iter().any(|wanted| is_known(&services, wanted))
+    {
+        services
+            .metrics()
+            .request_erred(call.key, Refusal::UnknownServerError.code());
+        let response = refused_whole(&call, session_id, asked, Refusal::UnknownServerError);
+        return Answer::fetch(&call, &response);
+    }
     let mut outcomes = collect(&services, &plan, &terms).await;
     if !is_content(&outcomes, &terms) && !wait.is_zero() {
         let waiter = Waiter::new();
@@ -88,6 +113,54 @@ pub(crate) async fn handle(
     }
     count(&services, &call, &outcomes);
     Answer::fetch(&call, &respond(&services, &call, &plan, outcomes))
+}
+
+/// Kafka knows two levels, and stumbles over every other one when it comes to read.
+pub(super) fn is_isolation(level: i8) -> bool {
+    matches!(level, READ_UNCOMMITTED | READ_COMMITTED)
+}
+
+fn is_known(services: &Services, wanted: &Wanted) -> bool {
+    let image = services.image();
+    let topic = match &wanted.topic {
+        TopicRef::Id(id) => image.topics.find_by_id(*id),
+        TopicRef::Name(name) => image.topics.find(name),
+    };
+    topic.is_some_and(|topic| topic.partition(wanted.partition).is_some())
+}
+
+/// What is answered where nothing can be read for anybody.
+fn refused_whole(
+    call: &Call,
+    session_id: i32,
+    asked: Vec<FetchTopic>,
+    refusal: Refusal,
+) -> FetchResponse<FileSlice> {
+    let partition = |asked: &FetchPartition| FetchPartitionData {
+        partition_index: asked.partition,
+        error_code: refusal.code(),
+        high_watermark: UNKNOWN,
+        last_stable_offset: UNKNOWN,
+        log_start_offset: UNKNOWN,
+        aborted_transactions: Some(Vec::new()),
+        records: Some(FileSlice::default()),
+        ..Default::default()
+    };
+    let topic = |asked: FetchTopic| FetchableTopicResponse {
+        partitions: asked.partitions.iter().map(partition).collect(),
+        topic: asked.topic,
+        topic_id: asked.topic_id,
+    };
+    let responses = match call.version {
+        ERROR_ALONE_SINCE.. => Vec::new(),
+        _ => asked.into_iter().map(topic).collect(),
+    };
+    FetchResponse {
+        error_code: refusal.code(),
+        session_id,
+        responses,
+        ..Default::default()
+    }
 }
 
 /// The empty answer of a client that must pause. What it would have got does not count, and its
@@ -140,6 +213,7 @@ fn terms(services: &Services, call: &Call, request: &FetchRequest) -> Terms {
         is_follower: replica >= 0,
         bytes_min: i64::from(request.min_bytes.min(bytes_max)),
         bytes_max: bytes_max as usize,
+        is_below_zero: request.max_bytes < 0,
     }
 }
 
@@ -165,6 +239,9 @@ fn ask(call: &Call, request: FetchRequest) -> Ask {
             log_start: partition.log_start_offset,
         }));
     }
+    if may_repeat(&request.topics) {
+        wanted = once_each(wanted);
+    }
     let mut forgotten = Vec::new();
     for gone in &request.forgotten_topics_data {
         let topic = topic(&gone.topic, gone.topic_id);
@@ -183,6 +260,31 @@ fn ask(call: &Call, request: FetchRequest) -> Ask {
     }
 }
 
+/// Whether a partition may be named twice. Most requests can be seen not to.
+fn may_repeat(topics: &[FetchTopic]) -> bool {
+    let ascends = |topic: &FetchTopic| {
+        topic
+            .partitions
+            .is_sorted_by(|a, b| a.partition < b.partition)
+    };
+    topics.len() > 1 || !topics.iter().all(ascends)
+}
+
+/// A partition that is named twice is read once, in its first place and by its last words, as Kafka's map
+/// of them has it.
+fn once_each(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    let mut places = HashMap::with_capacity(wanted.len());
+    let mut once: Vec<Wanted> = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        let place = *places.entry(wanted.key()).or_insert(once.len());
+        match once.get_mut(place) {
+            Some(before) => *before = wanted,
+            None => once.push(wanted),
+        }
+    }
+    once
+}
+
 /// Looks at every wanted partition, within the byte budget of the request, and in no more files
 /// than an answer may keep open.
 async fn collect(services: &Services, plan: &FetchPlan, terms: &Terms) -> Vec<Outcome> {
@@ -190,8 +292,12 @@ async fn collect(services: &Services, plan: &FetchPlan, terms: &Terms) -> Vec<Ou
     let mut n_files_left = services.descriptors().files_of_answer();
     let mut is_first = true;
     let mut outcomes = Vec::with_capacity(plan.wanted.len());
-    for wanted in &plan.wanted {
-        let outcome = fetch_one(services, wanted, terms, left, is_first).await;
+    for (at, wanted) in plan.wanted.iter().enumerate() {
+        let mut outcome = fetch_one(services, wanted, terms, left, is_first).await;
+        // The first reading takes the request's bound as it is, those behind what is left of it.
+        if wanted.bytes_max < 0 || (terms.is_below_zero && at == 0) {
+            outcome = stumbled(wanted, terms, outcome);
+        }
         let n_bytes = outcome.data.records.as_ref().map_or(0, FileSlice::len);
         left = left.saturating_sub(n_bytes);
         n_files_left = n_files_left.saturating_sub(usize::from(n_bytes > 0));
@@ -202,6 +308,19 @@ async fn collect(services: &Services, plan: &FetchPlan, terms: &Terms) -> Vec<Ou
         outcomes.push(outcome);
     }
     outcomes
+}
+
+/// Kafka stumbles over a negative bound where there is something to read.
+fn stumbled(wanted: &Wanted, terms: &Terms, outcome: Outcome) -> Outcome {
+    let bound = match terms.isolation {
+        Isolation::LastStable => outcome.data.last_stable_offset,
+        _ => outcome.data.high_watermark,
+    };
+    let has_diverged = outcome.data.diverging_epoch.end_offset >= 0;
+    match outcome.data.error_code == NONE && !has_diverged && wanted.offset < bound {
+        true => refused(wanted, Refusal::UnknownServerError, outcome.partition),
+        false => outcome,
+    }
 }
 
 async fn fetch_one(
@@ -279,7 +398,8 @@ fn find(services: &Services, wanted: &Wanted, terms: &Terms) -> Result<Arc<Parti
         }
         TopicRef::Name(name) => services.leader_of(name, wanted.partition)?,
     };
-    check_epoch(&partition, wanted.leader_epoch)?;
+    // To a fetch every negative epoch says nothing, to other requests only -1.
+    check_epoch(&partition, wanted.leader_epoch.max(NO_EPOCH))?;
     if terms.is_follower {
         // Nobody but this node has a replica: whoever says so has older or newer metadata.
         let names_epoch = wanted.leader_epoch >= 0;
@@ -298,8 +418,12 @@ pub(super) fn check_epoch(partition: &Partition, claimed: i32) -> Result<(), Ref
     let current = partition
         .leader_epoch()
         .ok_or(Refusal::NotLeaderOrFollower)?;
+    judge_epoch(current, claimed)
+}
+
+fn judge_epoch(current: i32, claimed: i32) -> Result<(), Refusal> {
     match claimed {
-        ..0 => Ok(()),
+        NO_EPOCH => Ok(()),
         claimed if claimed < current => Err(Refusal::FencedLeaderEpoch),
         claimed if claimed > current => Err(Refusal::UnknownLeaderEpoch),
         _ => Ok(()),
@@ -307,7 +431,6 @@ pub(super) fn check_epoch(partition: &Partition, claimed: i32) -> Result<(), Ref
 }
 
 fn refused(wanted: &Wanted, refusal: Refusal, partition: Option<Arc<Partition>>) -> Outcome {
-    const UNKNOWN: Offset = -1;
     let data = FetchPartitionData {
         partition_index: wanted.partition,
         error_code: refusal.code(),
@@ -436,5 +559,81 @@ fn told(data: &FetchPartitionData<FileSlice>) -> Told {
             .is_some_and(|records| !records.is_empty()),
         has_error: data.error_code != NONE,
         has_advice: data.preferred_read_replica >= 0 || data.diverging_epoch.end_offset >= 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(topic: &str, partition: i32, offset: Offset) -> Wanted {
+        Wanted {
+            topic: TopicRef::Name(Arc::from(topic)),
+            partition,
+            offset,
+            bytes_max: 1,
+            leader_epoch: NO_EPOCH,
+            last_fetched_epoch: NO_EPOCH,
+            log_start: UNKNOWN,
+        }
+    }
+
+    #[test]
+    fn a_partition_that_is_named_twice_is_read_once() {
+        let all = vec![wanted("a", 0, 5), wanted("b", 0, 6), wanted("a", 0, 7)];
+        let once: Vec<_> = once_each(all).iter().map(|wanted| wanted.offset).collect();
+        assert_eq!(once, [7, 6]);
+        let topic = |partitions: &[i32]| FetchTopic {
+            partitions: partitions
+                .iter()
+                .map(|partition| FetchPartition {
+                    partition: *partition,
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        };
+        assert!(!may_repeat(&[topic(&[0, 1, 5])]));
+        assert!(may_repeat(&[topic(&[0, 0])]));
+        assert!(may_repeat(&[topic(&[0]), topic(&[1])]));
+    }
+
+    #[test]
+    fn fewer_than_no_bytes_are_refused_where_there_are_some() {
+        let terms = Terms {
+            isolation: Isolation::HighWatermark,
+            is_follower: false,
+            bytes_min: 1,
+            bytes_max: 0,
+            is_below_zero: true,
+        };
+        let code = |offset| {
+            let data = FetchPartitionData {
+                high_watermark: 7,
+                ..Default::default()
+            };
+            let outcome = Outcome {
+                data,
+                partition: None,
+            };
+            let stumbled = stumbled(&wanted("a", 0, offset), &terms, outcome);
+            stumbled.data.error_code
+        };
+        assert_eq!((code(6), code(7)), (-1, NONE));
+    }
+
+    #[test]
+    fn only_minus_one_is_no_epoch() {
+        assert_eq!(judge_epoch(3, NO_EPOCH), Ok(()));
+        assert_eq!(judge_epoch(3, 3), Ok(()));
+        assert_eq!(judge_epoch(3, 4), Err(Refusal::UnknownLeaderEpoch));
+        assert_eq!(judge_epoch(3, 2), Err(Refusal::FencedLeaderEpoch));
+        assert_eq!(judge_epoch(3, -5), Err(Refusal::FencedLeaderEpoch));
+    }
+
+    #[test]
+    fn two_levels_of_isolation_are_known() {
+        assert!(is_isolation(0) && is_isolation(1));
+        assert!(!is_isolation(2) && !is_isolation(-1));
     }
 }

@@ -15,7 +15,8 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::{LeaderEpoch, Offset, Refusal};
 
-use super::fetch::check_epoch;
+use super::by_topic::ByTopic;
+use super::fetch::{check_epoch, is_isolation};
 use crate::api::count_errors;
 use crate::session::Call;
 
@@ -55,7 +56,11 @@ pub(crate) async fn handle(
     call: &Call,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let isolation = isolation(request.replica_id, request.isolation_level);
+    let isolation = match is_isolation(request.isolation_level) {
+        true => Ok(isolation(request.replica_id, request.isolation_level)),
+        // Kafka stumbles over it, and says so of every partition.
+        false => Err(Refusal::UnknownServerError),
+    };
     let mut asked: HashMap<(&str, i32), usize> = HashMap::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
@@ -64,26 +69,32 @@ pub(crate) async fn handle(
                 .or_default() += 1;
         }
     }
-    let mut response = ListOffsetsResponse::default();
+    let mut by_topic = ByTopic::default();
     for topic in &request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let answered = match asked.get_mut(&(&*topic.name, partition.partition_index)) {
-                Some(1) => answer(services, call.version, &topic.name, partition, isolation).await,
+                Some(1) => match isolation {
+                    Ok(level) => {
+                        answer(services, call.version, &topic.name, partition, level).await
+                    }
+                    Err(refusal) => Err(refusal),
+                },
                 // Named twice: refused once.
                 Some(n) if *n > 1 => {
                     *n = 0;
-                    Err(Refusal::InvalidRequest)
+                    Err(isolation.err().unwrap_or(Refusal::InvalidRequest))
                 }
                 _ => continue,
             };
-            partitions.push(written(partition.partition_index, answered, call.version));
+            let written = written(partition.partition_index, answered, call.version);
+            by_topic.put(&topic.name, written);
         }
-        let name = topic.name.clone();
-        response
-            .topics
-            .push(ListOffsetsTopicResponse { name, partitions });
     }
+    let topic = |name, partitions| ListOffsetsTopicResponse { name, partitions };
+    let response = ListOffsetsResponse {
+        topics: by_topic.lay_out(topic),
+        ..Default::default()
+    };
     let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
     count_errors(
         services,

@@ -3,6 +3,7 @@
 //! implicitly (KIP-890) · v13 topic ids.
 //! Waiting for the disk and for replicas is not decided here; see `node/parked.rs`.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ pub(crate) async fn handle(
         turn = Some(undecided.turn().await);
     }
     let mut writes: Vec<(TopicProduceData, Vec<Write>)> = Vec::with_capacity(topic_data.len());
-    for mut topic in topic_data {
+    for mut topic in once_each(topic_data) {
         let partitions = std::mem::take(&mut topic.partition_data);
         let prepared = prepare(&services, &call, &topic, partitions, acks);
         // A name that is a slice of the frame would keep all of it in memory until the answer leaves.
@@ -129,6 +130,51 @@ pub(crate) async fn handle(
     let mut response = respond(&services, &call, topics);
     response.throttle_time_ms = told;
     Answer::encode(&call, &response)
+}
+
+/// Every partition once: of two batches for it the last is written, as Kafka's map of them has it.
+fn once_each(topics: Vec<TopicProduceData>) -> Vec<TopicProduceData> {
+    if !topics.iter().any(repeats_a_partition) && !repeats_a_topic(&topics) {
+        return topics;
+    }
+    let mut once: Vec<TopicProduceData> = Vec::new();
+    let (mut topic_at, mut partition_at) = (HashMap::new(), HashMap::new());
+    for mut topic in topics {
+        let partitions = std::mem::take(&mut topic.partition_data);
+        let at = *topic_at
+            .entry((topic.name.clone(), topic.topic_id))
+            .or_insert(once.len());
+        if at == once.len() {
+            once.push(topic);
+        }
+        let Some(topic) = once.get_mut(at) else {
+            continue;
+        };
+        for data in partitions {
+            let next = topic.partition_data.len();
+            let place = *partition_at.entry((at, data.index)).or_insert(next);
+            match topic.partition_data.get_mut(place) {
+                Some(before) => *before = data,
+                None => topic.partition_data.push(data),
+            }
+        }
+    }
+    once
+}
+
+fn repeats_a_partition(topic: &TopicProduceData) -> bool {
+    let mut indexes: Vec<i32> = match &topic.partition_data[..] {
+        [] | [_] => return false,
+        several => several.iter().map(|data| data.index).collect(),
+    };
+    indexes.sort_unstable();
+    indexes.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+fn repeats_a_topic(topics: &[TopicProduceData]) -> bool {
+    let mut seen = HashSet::new();
+    let mut names = topics.iter().map(|topic| (&*topic.name, topic.topic_id));
+    topics.len() > 1 && !names.all(|name| seen.insert(name))
 }
 
 fn prepare(
@@ -464,11 +510,73 @@ fn respond(
             }
             partition_responses.push(outcome.response);
         }
-        response.responses.push(TopicProduceResponse {
-            name: topic.name,
-            topic_id: topic.topic_id,
-            partition_responses,
-        });
+        // Kafka answers by partitions, and a topic without them is not told.
+        if !partition_responses.is_empty() {
+            response.responses.push(TopicProduceResponse {
+                name: topic.name,
+                topic_id: topic.topic_id,
+                partition_responses,
+            });
+        }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(name: &'static str, batches: &[(i32, &'static [u8])]) -> TopicProduceData {
+        TopicProduceData {
+            name: Text::from_static(name),
+            partition_data: batches
+                .iter()
+                .map(|(index, records)| PartitionProduceData {
+                    index: *index,
+                    records: Some(Bytes::from_static(records)),
+                })
+                .collect(),
+            ..Default::default()
+        }
+    }
+
+    fn written(topics: Vec<TopicProduceData>) -> Vec<(String, i32, Bytes)> {
+        let topics = once_each(topics).into_iter();
+        topics
+            .flat_map(|topic| {
+                let name = topic.name.to_string();
+                let batches = topic.partition_data.into_iter();
+                batches.map(move |it| (name.clone(), it.index, it.records.unwrap_or_default()))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn of_two_batches_for_one_partition_the_last_is_written() {
+        let written = written(vec![
+            topic("a", &[(1, b"1"), (0, b"2"), (1, b"3")]),
+            topic("b", &[(1, b"4")]),
+            topic("a", &[(0, b"5"), (2, b"6")]),
+        ]);
+        let expected = [("a", 1, "3"), ("a", 0, "5"), ("a", 2, "6"), ("b", 1, "4")];
+        let expected = expected.map(|(name, index, records)| {
+            (
+                name.to_owned(),
+                index,
+                Bytes::from_static(records.as_bytes()),
+            )
+        });
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn what_is_named_once_stays_as_it_is() {
+        let all = || {
+            vec![
+                topic("a", &[(1, b"1"), (0, b"2")]),
+                topic("b", &[(0, b"3")]),
+            ]
+        };
+        assert_eq!(once_each(all()), all());
+    }
 }

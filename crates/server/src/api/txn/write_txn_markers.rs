@@ -35,7 +35,11 @@ pub(crate) async fn handle(
             call,
             marked.iter().map(|(_, outcome)| code_of(outcome)),
         );
-        response.markers.push(result(&asked, &marked));
+        let result = result(&asked, &marked);
+        // Kafka tells of partitions: a marker for none is not answered.
+        if !result.topics.is_empty() {
+            response.markers.push(result);
+        }
     }
     response
 }
@@ -54,7 +58,9 @@ fn places(asked: &WritableTxnMarker) -> Vec<(Arc<str>, i32)> {
 }
 
 fn result(asked: &WritableTxnMarker, marked: &[Marked]) -> WritableTxnMarkerResult {
-    let topics = asked.topics.iter().map(|topic| {
+    let with_partitions = asked.topics.iter();
+    let with_partitions = with_partitions.filter(|topic| !topic.partition_indexes.is_empty());
+    let topics = with_partitions.map(|topic| {
         let partitions = topic.partition_indexes.iter().map(|index| {
             let found = marked
                 .iter()
@@ -90,7 +96,11 @@ mod tests {
         };
         let asked = WritableTxnMarker {
             producer_id: 7,
-            topics: vec![topic("b", vec![2, 0, 2]), topic("a", vec![0])],
+            topics: vec![
+                topic("b", vec![2, 0, 2]),
+                topic("c", vec![]),
+                topic("a", vec![0]),
+            ],
             ..Default::default()
         };
         let places = places(&asked);
@@ -112,6 +122,11 @@ mod tests {
             })
             .collect();
         let result = result(&asked, &marked);
+        assert_eq!(
+            result.topics.len(),
+            2,
+            "a topic without partitions is not told"
+        );
         let codes = result.topics.iter().flat_map(|topic| &topic.partitions);
         let codes: Vec<_> = codes
             .map(|it| (it.partition_index, it.error_code))
