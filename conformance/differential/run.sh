@@ -28,11 +28,15 @@ free_port() { # a port that nobody listens on, from $1 up
 settings() { # of a broker on port $1, controller on port $2, with its directories in $3
   sed "s|@PORT@|$1|g; s|@CPORT@|$2|g; s|@DIR@|$3|g" "$here/broker.properties"
 }
-port=$(free_port $((20000 + RANDOM % 5000))); cport=$(free_port $((port + 1)))
+port=$(free_port "${PORT:-$((20000 + RANDOM % 5000))}"); cport=$(free_port $((port + 1)))
 settings "$port" "$cport" "$dir" > "$dir/server.properties"
 # Where a replica lies is chance when there is a choice, and chance does not compare.
-# Nor does access control, which only one of the two serves: whoever connects may do everything.
-alike() { sed -i "s|^log.dirs=.*|log.dirs=$2/one|" "$1"; echo "super.users=User:ANONYMOUS" >> "$1"; }
+# Nor does access control, which only one of the two serves: whoever connects may do everything. Nor does
+# whose members are lost first where the machine is slow: sessions are long.
+alike() {
+  sed -i "s|^log.dirs=.*|log.dirs=$2/one|" "$1"
+  printf '%s\n' super.users=User:ANONYMOUS group.consumer.{max.,}session.timeout.ms=1200000 >> "$1"
+}
 case " $* " in *" --against "*) alike "$dir/server.properties" "$dir" ;; esac
 
 cargo build -q -p ottla-differential --manifest-path "$here/Cargo.toml"

@@ -14,6 +14,8 @@ use ottla_protocol::{Request, Versioned, decode_body, encode_body};
 
 /// Longer than any wait that the stories ask for (a rebalance, a fetch), shorter than patience.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What is said of a broker that says nothing.
+pub const SILENCE: &str = "no answer in time";
 /// No answer of a fresh broker is near this; more means that the frame was misread.
 const LARGEST_ANSWER: usize = 64 << 20;
 const API_VERSIONS: i16 = 18;
@@ -32,6 +34,8 @@ pub enum Broken {
     Encode(String),
     Connect(std::io::Error),
     HungUp(std::io::Error),
+    /// Nothing came, and the connection stands.
+    Silent,
     WrongCorrelation(i32),
     Decode(String),
     /// The answer decodes, but encodes to other bytes: position of the first difference.
@@ -43,11 +47,18 @@ pub enum Broken {
 }
 
 impl Broken {
-    /// Whether the broker ended the connection, as it does when it cannot read a request. A broker that
-    /// says nothing for so long is another matter.
-    pub fn is_hang_up(&self) -> bool {
-        let ends = |kind| !matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut);
-        matches!(self, Self::HungUp(why) if ends(why.kind()))
+    /// Of an end of the connection, or of patience.
+    fn of_reading(why: std::io::Error) -> Self {
+        match why.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::Silent,
+            _ => Self::HungUp(why),
+        }
+    }
+
+    /// Whether no answer came: the broker ended the connection, as it does when it cannot read a request,
+    /// or said nothing. Whether the other does the same is for the comparison.
+    pub fn is_no_answer(&self) -> bool {
+        matches!(self, Self::HungUp(_) | Self::Silent)
     }
 }
 
@@ -57,6 +68,7 @@ impl fmt::Display for Broken {
             Self::Encode(why) => write!(f, "our request does not encode: {why}"),
             Self::Connect(why) => write!(f, "no connection: {why}"),
             Self::HungUp(why) => write!(f, "no answer: {why}"),
+            Self::Silent => f.write_str(SILENCE),
             Self::WrongCorrelation(id) => write!(f, "the answer is to request {id}"),
             Self::Decode(why) => write!(f, "the answer does not decode: {why}"),
             Self::NotTheSameBytes { at, theirs, ours } => write!(
@@ -206,7 +218,7 @@ fn framed(header: &[u8], body: &[u8]) -> Vec<u8> {
 
 fn exchange(stream: &mut TcpStream, frame: &[u8], header: usize) -> Result<Bytes, Broken> {
     stream.write_all(frame).map_err(Broken::HungUp)?;
-    let mut answer = Bytes::from(read_frame(stream).map_err(Broken::HungUp)?);
+    let mut answer = Bytes::from(read_frame(stream).map_err(Broken::of_reading)?);
     if answer.len() < header {
         return Err(Broken::Decode("shorter than its header".to_owned()));
     }

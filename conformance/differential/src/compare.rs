@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::argued;
+use crate::broker::SILENCE;
 use crate::leaves::Leaf;
 use crate::story::Step;
 
@@ -169,7 +170,14 @@ fn between(mine: &Step, theirs: &Step) -> Vec<String> {
     let has_words = mine.has_words && theirs.has_words;
     let (mine, theirs) = match (&mine.outcome, &theirs.outcome) {
         (Ok(mine), Ok(theirs)) => (flat(mine, has_words), flat(theirs, has_words)),
-        (Err(_), Err(_)) => return Vec::new(),
+        // One that hangs up and one that says nothing are not alike, nor is it well where both are silent.
+        (Err(mine), Err(theirs)) => {
+            let is_silent = mine == SILENCE || theirs == SILENCE;
+            return is_silent
+                .then(|| format!("{mine} | {theirs}"))
+                .into_iter()
+                .collect();
+        }
         (Ok(_), Err(why)) => return vec![format!("answered | {why}")],
         (Err(why), Ok(_)) => return vec![format!("{why} | answered")],
     };
@@ -363,6 +371,19 @@ mod tests {
         assert!(!compare("ours", &[one(), one()], "theirs", &[one()]).0);
         assert!(!compare("ours", &[one()], "theirs", &[one(), one()]).0);
         assert!(!compare("ours", &[], "theirs", &[]).0);
+    }
+
+    #[test]
+    fn silence_is_a_difference_and_two_ends_of_connections_are_none() {
+        let broken = |why: &str| Step {
+            outcome: Err(why.to_owned()),
+            ..step(7, &[])
+        };
+        let (end, silence) = ("no answer: end of file", crate::broker::SILENCE);
+        assert!(between(&broken(end), &broken("no answer: reset")).is_empty());
+        assert_eq!(between(&broken(end), &broken(silence)).len(), 1);
+        assert_eq!(between(&broken(silence), &broken(silence)).len(), 1);
+        assert_eq!(between(&broken(silence), &step(7, &[])).len(), 1);
     }
 
     #[test]

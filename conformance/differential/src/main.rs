@@ -2,11 +2,13 @@
 //! its answers; or asks two brokers the same and prints where their answers differ.
 //!
 //! `ottla-differential HOST:PORT [--controller HOST:PORT] [--against HOST:PORT
-//! [--against-controller HOST:PORT]] [--only CHAPTER] [--held FOLDER] [--verbose]`. The first form fails if a request is not understood, an
-//! answer does not decode or encodes to other bytes, or a field stayed at its default without a
-//! reason on record (`argued.rs`). The second tells the same story to both brokers, as far as both
-//! serve it, compares field by field, and counts the questions by API (`numbers`). `--verbose` prints every answer. `--held` only writes down
-//! what the broker's logs hold, for scripts/golden-dirs (`held`).
+//! [--against-controller HOST:PORT]] [--only CHAPTER] [--ends] [--table FILE] [--held FOLDER] [--verbose]`.
+//! The first form fails if a request is not understood, an answer does not decode or encodes to other
+//! bytes, or a field stayed at its default without a reason on record (`argued.rs`). The second tells the
+//! same story to both brokers, as far as both serve it, compares field by field, and counts the questions
+//! by API (`numbers`), into a file, too, if one is named. `--ends` sweeps only the first and the last version
+//! of each API. `--verbose` prints every answer. `--held` only writes down what the broker's logs hold, for
+//! scripts/golden-dirs (`held`).
 #![allow(
     clippy::disallowed_methods,
     reason = "a program that waits for brokers, without a runtime"
@@ -34,6 +36,7 @@ use ottla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 
 use crate::broker::Broker;
 use crate::coverage::Coverage;
+use crate::numbers::{Extent, Numbers};
 use crate::schema::Schema;
 use crate::story::{Step, Story};
 
@@ -44,12 +47,11 @@ const MESSAGES: &str = concat!(
 );
 const USAGE: &str = "usage: ottla-differential HOST:PORT [--controller HOST:PORT] \
                      [--against HOST:PORT [--against-controller HOST:PORT]] [--only CHAPTER] \
-                     [--held FOLDER] [--verbose]";
+                     [--ends] [--table FILE] [--held FOLDER] [--verbose]";
 
 /// Key to first and last version.
 pub type Served = BTreeMap<i16, (i16, i16)>;
 
-#[derive(Default)]
 struct Arguments {
     broker: String,
     controller: Option<String>,
@@ -58,6 +60,8 @@ struct Arguments {
     held: Option<PathBuf>,
     /// The one chapter that is told; what another prepares is not there, then.
     only: Option<String>,
+    extent: Extent,
+    table: Option<PathBuf>,
     is_verbose: bool,
 }
 
@@ -77,13 +81,25 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
-    let mut arguments = Arguments::default();
+    let mut arguments = Arguments {
+        broker: String::new(),
+        controller: None,
+        against: None,
+        against_controller: None,
+        held: None,
+        only: None,
+        extent: Extent::EveryVersion,
+        table: None,
+        is_verbose: false,
+    };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--controller" => arguments.controller = Some(words.next()?),
             "--against" => arguments.against = Some(words.next()?),
             "--held" => arguments.held = Some(words.next()?.into()),
             "--only" => arguments.only = Some(words.next()?),
+            "--ends" => arguments.extent = Extent::Ends,
+            "--table" => arguments.table = Some(words.next()?.into()),
             "--verbose" => arguments.is_verbose = true,
             "--against-controller" => arguments.against_controller = Some(words.next()?),
             _ if arguments.broker.is_empty() && !word.starts_with('-') => arguments.broker = word,
@@ -97,12 +113,12 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     if let Some(folder) = &arguments.held {
         return held::write(&arguments.broker, folder).map(|()| true);
     }
-    let schema = Schema::read(Path::new(MESSAGES)).map_err(|why| format!("{MESSAGES}: {why}"))?;
-    let mut coverage = Coverage::new(schema);
+    let mut coverage = coverage()?;
     let served = served(&arguments.broker)?;
     let Some(against) = &arguments.against else {
         let teller = Teller::new(arguments, served);
-        teller.tell(&arguments.broker, &arguments.controller, &mut coverage);
+        let steps = teller.tell(&arguments.broker, &arguments.controller, &mut coverage);
+        teller.show(&steps);
         return Ok(coverage.report());
     };
     let also_served = self::served(against)?;
@@ -111,17 +127,40 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let both = arguments.controller.is_some() && arguments.against_controller.is_some();
     let controller = |given: &Option<String>| given.clone().filter(|_| both);
     let broker = &arguments.broker;
-    let mine = teller.tell(broker, &controller(&arguments.controller), &mut coverage);
-    let other = controller(&arguments.against_controller);
-    let theirs = teller.tell(against, &other, &mut coverage);
+    // Both at a time: neither knows of the other, and much of a story is waiting.
+    let mut other_coverage = self::coverage()?;
+    let (mine, theirs) = std::thread::scope(|scope| {
+        let other = controller(&arguments.against_controller);
+        let (teller, other_coverage) = (&teller, &mut other_coverage);
+        let theirs = scope.spawn(move || teller.tell(against, &other, other_coverage));
+        let mine = teller.tell(broker, &controller(&arguments.controller), &mut coverage);
+        (mine, theirs.join())
+    });
+    let theirs = theirs.map_err(|_| format!("the story was not told to {against} to its end"))?;
+    teller.show(&mine);
+    teller.show(&theirs);
     let (is_same, tallies) = compare::compare(broker, &mine, against, &theirs);
     // A part of the story asks what it asks; the sweep asks all.
     let is_swept = match arguments.only.as_deref() {
-        None | Some("sweep") => numbers::report(&also_served, &mine, &tallies),
+        None | Some("sweep") => {
+            let numbers = Numbers::of(arguments.extent, &also_served, &mine, &tallies);
+            if let Some(file) = &arguments.table {
+                let written = std::fs::write(file, &numbers.table);
+                written.map_err(|why| format!("{}: {why}", file.display()))?;
+            }
+            numbers.print()
+        }
         Some(_) => true,
     };
     // A preparation that failed at both leaves them with the same, empty answers.
-    Ok(coverage.report_problems() && is_same && is_swept)
+    let is_sound = coverage.report_problems();
+    let is_other_sound = other_coverage.report_problems();
+    Ok(is_sound && is_other_sound && is_same && is_swept)
+}
+
+fn coverage() -> Result<Coverage, String> {
+    let schema = Schema::read(Path::new(MESSAGES)).map_err(|why| format!("{MESSAGES}: {why}"))?;
+    Ok(Coverage::new(schema))
 }
 
 /// What stays the same, whichever broker the story is told to.
@@ -130,6 +169,7 @@ struct Teller {
     prefix: String,
     served: Served,
     only: Option<String>,
+    extent: Extent,
     is_verbose: bool,
 }
 
@@ -141,6 +181,7 @@ impl Teller {
             prefix,
             served,
             only: arguments.only.clone(),
+            extent: arguments.extent,
             is_verbose: arguments.is_verbose,
         }
     }
@@ -159,12 +200,17 @@ impl Teller {
             coverage,
             steps: Vec::new(),
             served: self.served.clone(),
+            extent: self.extent,
             second_broker: None,
             node: 0,
             prefix: self.prefix.clone(),
         };
         story.tell(self.only.as_deref());
-        for step in story.steps.iter().filter(|_| self.is_verbose) {
+        story.steps
+    }
+
+    fn show(&self, steps: &[Step]) {
+        for step in steps.iter().filter(|_| self.is_verbose) {
             println!("{} v{} ({})", step.api, step.version, step.label);
             match &step.outcome {
                 Ok(leaves) => leaves
@@ -173,7 +219,6 @@ impl Teller {
                 Err(why) => println!("    {why}"),
             }
         }
-        story.steps
     }
 }
 

@@ -67,86 +67,119 @@ impl Count {
     }
 }
 
-/// Prints the table; true if all that is served was asked often enough, and the good questions were good.
-pub fn report(served: &Served, steps: &[Step], tallies: &Tallies) -> bool {
-    let mut problems = refused(steps);
-    println!(
-        "\n{:4}{:32}{:9}{:>6}{:>6}{:>10}{:>12}{:>10}{:>8}{:>12}",
-        "key",
-        "API",
-        "versions",
-        "good",
-        "bad",
-        "malformed",
-        "fewest bad",
-        "compared",
-        "argued",
-        "unexplained"
-    );
-    let mut all = (Count::default(), Tally::default());
-    for (key, (from, to)) in served {
-        let versions = (*from..=*to).filter(|version| !is_named_only(*key, *version));
-        let counts: BTreeMap<i16, Count> = versions
-            .map(|version| (version, Count::of(steps, *key, version)))
-            .collect();
-        let name = steps.iter().find(|step| step.key == *key);
-        let name = name.map_or("?", |step| step.api.trim_end_matches("Request"));
-        let tally = tallies.get(key).copied().unwrap_or_default();
-        print_line(*key, name, &counts, tally, &mut all);
-        for (version, count) in counts {
-            if !count.is_enough(*key, version) {
-                problems.push(format!("too few: {name} ({key}) v{version}: {count:?}"));
-            }
-        }
-    }
-    let (count, tally) = all;
-    println!(
-        "{:45}{:>6}{:>6}{:>10}{:>12}{:>10}{:>8}{:>12}",
-        "all",
-        count.good,
-        count.bad,
-        count.malformed,
-        "",
-        tally.compared,
-        tally.argued,
-        tally.unexplained
-    );
-    for (.., why) in LITTLE {
-        println!("malformed ones count as bad: {why}");
-    }
-    for problem in &problems {
-        println!("WRONG: {problem}");
-    }
-    problems.is_empty()
+/// What is asked of one version of each API, or of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    EveryVersion,
+    /// The first and the last version that are served: for a look that has to be short.
+    Ends,
 }
 
-fn print_line(
-    key: i16,
-    name: &str,
-    counts: &BTreeMap<i16, Count>,
-    tally: Tally,
-    all: &mut (Count, Tally),
-) {
-    let sum = |of: fn(&Count) -> usize| counts.values().map(of).sum::<usize>();
-    let (good, bad) = (sum(|count| count.good), sum(|count| count.bad));
-    let malformed = sum(|count| count.malformed);
-    let fewest = counts.values().map(|count| count.bad).min();
-    let first = counts.keys().next().copied().unwrap_or_default();
-    let last = counts.keys().last().copied().unwrap_or_default();
-    println!(
-        "{key:<4}{name:32}{:9}{good:>6}{bad:>6}{malformed:>10}{:>12}{:>10}{:>8}{:>12}",
-        format!("{first}-{last}"),
-        fewest.unwrap_or_default(),
-        tally.compared,
-        tally.argued,
-        tally.unexplained
-    );
-    all.0.good += good;
-    all.0.bad += bad;
-    all.0.malformed += malformed;
-    all.1.compared += tally.compared;
-    all.1.argued += tally.argued;
-    all.1.unexplained += tally.unexplained;
+impl Extent {
+    pub fn has(self, key: i16, (from, to): (i16, i16), version: i16) -> bool {
+        let is_served = (from..=to).contains(&version) && !is_named_only(key, version);
+        let is_end = || version == to || !(from..version).any(|at| !is_named_only(key, at));
+        is_served && (self == Self::EveryVersion || is_end())
+    }
+}
+
+/// The table by API, and what is wrong with the numbers in it.
+pub struct Numbers {
+    pub table: String,
+    problems: Vec<String>,
+}
+
+impl Numbers {
+    pub fn of(extent: Extent, served: &Served, steps: &[Step], tallies: &Tallies) -> Self {
+        let mut numbers = Self {
+            table: format!(
+                "| key | {:30} | versions | good |   bad | malformed | fewest bad | compared | argued | unexplained |\n\
+                 |---|---|---|---|---|---|---|---|---|---|\n",
+                "API"
+            ),
+            problems: refused(steps),
+        };
+        let mut all = (Count::default(), Tally::default());
+        for (key, (from, to)) in served {
+            let versions = (*from..=*to).filter(|version| extent.has(*key, (*from, *to), *version));
+            let counts: BTreeMap<i16, Count> = versions
+                .map(|version| (version, Count::of(steps, *key, version)))
+                .collect();
+            let name = steps.iter().find(|step| step.key == *key);
+            let name = name.map_or("?", |step| step.api.trim_end_matches("Request"));
+            let tally = tallies.get(key).copied().unwrap_or_default();
+            numbers.line(*key, name, &counts, tally, &mut all);
+            for (version, count) in counts {
+                if !count.is_enough(*key, version) {
+                    let few = format!("too few: {name} ({key}) v{version}: {count:?}");
+                    numbers.problems.push(few);
+                }
+            }
+        }
+        let n_apis = format!("{} APIs", served.len());
+        numbers.row("all", &n_apis, "", &all.0, None, all.1);
+        numbers
+    }
+
+    /// Prints them; true if all that is served was asked often enough, and the good questions were good.
+    pub fn print(&self) -> bool {
+        println!("\n{}", self.table);
+        for (.., why) in LITTLE {
+            println!("malformed ones count as bad: {why}");
+        }
+        for problem in &self.problems {
+            println!("WRONG: {problem}");
+        }
+        self.problems.is_empty()
+    }
+
+    fn line(
+        &mut self,
+        key: i16,
+        name: &str,
+        counts: &BTreeMap<i16, Count>,
+        tally: Tally,
+        all: &mut (Count, Tally),
+    ) {
+        let sum = |of: fn(&Count) -> usize| counts.values().map(of).sum::<usize>();
+        let count = Count {
+            good: sum(|count| count.good),
+            bad: sum(|count| count.bad),
+            malformed: sum(|count| count.malformed),
+        };
+        let fewest = counts.values().map(|count| count.bad).min();
+        let first = counts.keys().next().copied().unwrap_or_default();
+        let last = counts.keys().last().copied().unwrap_or_default();
+        let versions = format!("{first}-{last}");
+        self.row(&key.to_string(), name, &versions, &count, fewest, tally);
+        all.0.good += count.good;
+        all.0.bad += count.bad;
+        all.0.malformed += count.malformed;
+        all.1.compared += tally.compared;
+        all.1.argued += tally.argued;
+        all.1.unexplained += tally.unexplained;
+    }
+
+    fn row(
+        &mut self,
+        key: &str,
+        name: &str,
+        versions: &str,
+        count: &Count,
+        fewest: Option<usize>,
+        tally: Tally,
+    ) {
+        self.table.push_str(&format!(
+            "| {key:3} | {name:30} | {versions:8} | {:4} | {:5} | {:9} | {:>10} | {:8} | {:6} | {:11} |\n",
+            count.good,
+            count.bad,
+            count.malformed,
+            fewest.map(|n| n.to_string()).unwrap_or_default(),
+            tally.compared,
+            tally.argued,
+            tally.unexplained
+        ));
+    }
 }
 
 /// Good questions that were answered with an error, or not at all: they were not as good as was thought.
@@ -178,7 +211,7 @@ fn is_named_only(key: i16, version: i16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Count, refused, report};
+    use super::{Count, Extent, Numbers, refused};
     use crate::Served;
     use crate::compare::Tallies;
     use crate::leaves::leaves;
@@ -218,9 +251,13 @@ mod tests {
                 .chain(asked(1, bad))
                 .collect::<Vec<_>>()
         };
-        assert!(report(&served, &steps(5), &Tallies::new()));
-        assert!(!report(&served, &steps(4), &Tallies::new()));
-        assert!(!report(&served, &asked(0, 5), &Tallies::new()));
+        let is_enough = |swept, steps: Vec<Step>| {
+            Numbers::of(swept, &served, &steps, &Tallies::new()).problems == Vec::<String>::new()
+        };
+        assert!(is_enough(Extent::EveryVersion, steps(5)));
+        assert!(!is_enough(Extent::EveryVersion, steps(4)));
+        assert!(!is_enough(Extent::EveryVersion, asked(0, 5)));
+        assert!(!is_enough(Extent::Ends, asked(0, 5)));
     }
 
     #[test]
@@ -243,6 +280,18 @@ mod tests {
     #[test]
     fn what_is_named_and_never_served_is_not_asked_for() {
         let served = Served::from([(0, (0, 2))]);
-        assert!(report(&served, &[], &Tallies::new()));
+        let numbers = Numbers::of(Extent::EveryVersion, &served, &[], &Tallies::new());
+        assert_eq!(numbers.problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_ends_are_the_first_and_the_last_that_are_served() {
+        let ends = |key, served: (i16, i16)| {
+            let has = |version: &i16| Extent::Ends.has(key, served, *version);
+            (served.0..=served.1).filter(has).collect::<Vec<_>>()
+        };
+        assert_eq!(ends(3, (0, 13)), [0, 13]);
+        assert_eq!(ends(3, (4, 4)), [4]);
+        assert_eq!(ends(0, (0, 13)), [3, 13]);
     }
 }

@@ -138,7 +138,8 @@ impl EpochCache {
         let Some(latest) = self.latest_epoch() else {
             return EpochEnd::UNKNOWN;
         };
-        if epoch < 0 || epoch > latest {
+        // Another negative epoch is older than all, as in Kafka.
+        if epoch == EpochEnd::UNKNOWN.epoch || epoch > latest {
             return EpochEnd::UNKNOWN;
         }
         if epoch == latest {
@@ -255,6 +256,8 @@ mod tests {
             EpochCache::default().end_offset_for(0, 100),
             EpochEnd::UNKNOWN
         );
+        let before_all = cache.end_offset_for(i32::MIN, 100);
+        assert_eq!((before_all.epoch, before_all.end_offset), (i32::MIN, 20));
     }
 
     #[test]

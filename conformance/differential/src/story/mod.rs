@@ -35,6 +35,7 @@ use ottla_protocol::{Request, Text, Uuid, Versioned};
 use crate::broker::{Broken, Broker};
 use crate::coverage::{Coverage, Line};
 use crate::leaves::{Leaf, leaves};
+use crate::numbers::Extent;
 
 /// Longer than a change of metadata or of a quota takes to reach the broker's own picture.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -86,6 +87,8 @@ pub struct Story<'a> {
     pub steps: Vec<Step>,
     /// What the broker serves, and (in a comparison) the other serves too.
     pub served: BTreeMap<i16, (i16, i16)>,
+    /// Which of these versions the sweep asks.
+    pub extent: Extent,
     /// The epoch of the broker that is registered and never runs.
     pub second_broker: Option<i64>,
     /// The id of the broker that answers.

@@ -47,6 +47,11 @@ impl Story<'_> {
             ..Default::default()
         };
         self.prepare_until(4, &wait, |answer| answer.coordinators[0].error_code);
+        let wait = FindCoordinatorRequest {
+            key_type: FindCoordinatorRequest::TRANSACTION,
+            ..wait
+        };
+        self.prepare_until(4, &wait, |answer| answer.coordinators[0].error_code);
         for version in versions::<FindCoordinatorRequest>() {
             let mut good = FindCoordinatorRequest::default();
             match version {

@@ -111,7 +111,7 @@ impl Story<'_> {
         R: Request + Debug + Clone,
         R::Response: Debug,
     {
-        if !self.serves::<R>(version) {
+        if !self.is_swept::<R>(version) {
             return None;
         }
         let body = match encode_body(good, version) {
@@ -149,9 +149,14 @@ impl Story<'_> {
         R::Response: Debug,
     {
         let can_be_said = encode_body(request, version).is_ok();
-        (can_be_said && self.serves::<R>(version))
+        (can_be_said && self.is_swept::<R>(version))
             .then(|| self.question(Kind::Bad, label, version, request))
             .flatten()
+    }
+
+    fn is_swept<R: Request>(&self, version: i16) -> bool {
+        let served = self.served.get(&R::KEY);
+        served.is_some_and(|served| self.extent.has(R::KEY, *served, version))
     }
 
     fn question<R>(
@@ -210,7 +215,7 @@ impl Story<'_> {
             Ok(answer) => self
                 .coverage
                 .answered(line::<R>(), version, &leaves(answer)),
-            Err(why) if kind == Kind::Good || !why.is_hang_up() => {
+            Err(why) if kind == Kind::Good || !why.is_no_answer() => {
                 self.coverage.broken(line::<R>(), version, label, why);
             }
             Err(_) => {}

@@ -140,6 +140,7 @@ impl Story<'_> {
         for version in versions::<OffsetFetchRequest>() {
             // Versions before the first of OffsetCommit read what that wrote.
             let group = self.name(&format!("sweep-commits-{}", version.max(2)));
+            self.prepare(8, &offset_commit(8, &group, &swept.topic, swept.id));
             let good = offset_fetch(version, &group, &swept.topic, swept.id);
             // Up to v7 one group, then several.
             let of = |group: &Text| {
@@ -242,7 +243,8 @@ impl Story<'_> {
         let inhabited = self.name("sweep-described");
         let absent = self.name("absent");
         for version in versions::<OffsetDeleteRequest>() {
-            let group = self.name("sweep-commits-9");
+            let group = self.name("sweep-deletes");
+            self.prepare(8, &offset_commit(8, &group, &swept.topic, swept.id));
             let good = offset_delete(&group, &swept.topic);
             let part = |index| {
                 move |it: &mut OffsetDeleteRequest| {

@@ -13,7 +13,7 @@ use ottla_node::{
     Acknowledgement, AppendRefused, Appended, JoinAs, Joined, Joining, JoiningProducer, Partition,
     Questions, Services, Turns, Verified, Waiter,
 };
-use ottla_protocol::batch::{self, Header};
+use ottla_protocol::batch::{self, Header, Prefix};
 use ottla_protocol::messages::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse,
     ProduceLeaderIdAndEpoch, ProduceNodeEndpoint, ProduceRequest, ProduceResponse,
@@ -31,6 +31,8 @@ use crate::throttle;
 const ADMIN_CLIENT: &str = "__admin_client";
 const ZSTD_SINCE: i16 = 7;
 const TOPIC_IDS_SINCE: i16 = 13;
+/// Of the batches that every request since v3 carries.
+const MAGIC: i8 = 2;
 
 /// One partition's outcome so far.
 struct Outcome {
@@ -372,18 +374,40 @@ fn check(call: &Call, topic: &str, records: Option<&Bytes>, acks: i16) -> Result
                 "a Produce request carries one record batch for each partition, not none",
             )
         })?;
-    match batch::peek(records) {
-        Some(Ok(prefix)) if prefix.magic != 2 => {
+    only_batch(records)
+}
+
+/// The one batch that these bytes are. Bytes behind it that are not a whole one are left out, as Kafka
+/// leaves them out.
+fn only_batch(records: &Bytes) -> Result<Bytes, Refused> {
+    let size = match whole_batch(records)? {
+        None => return Err(invalid_record("there is no whole batch")),
+        Some(prefix) if prefix.magic != MAGIC => {
             return Err(invalid_record("record batches must be of magic 2"));
         }
-        Some(Ok(prefix)) if prefix.size < records.len() => {
-            return Err(invalid_record(
-                "a Produce request carries one record batch for each partition, not several",
-            ));
-        }
-        _ => {}
+        Some(prefix) => prefix.size,
+    };
+    let behind = records.get(size..).unwrap_or_default();
+    if whole_batch(behind)?.is_some() {
+        return Err(invalid_record(
+            "a Produce request carries one record batch for each partition, not several",
+        ));
     }
-    Ok(records.clone())
+    Ok(records.slice(..size))
+}
+
+/// What the first batch says of itself; `None` if it is not there to its end.
+fn whole_batch(bytes: &[u8]) -> Result<Option<Prefix>, Refused> {
+    match batch::peek(bytes) {
+        Some(Err(corrupt)) => Err(Refused::new(Refusal::CorruptMessage, corrupt.to_string())),
+        Some(Ok(prefix)) if !(0..=MAGIC).contains(&prefix.magic) => Err(Refused::new(
+            Refusal::CorruptMessage,
+            format!("no batch is of magic {}", prefix.magic),
+        )),
+        found => Ok(found
+            .and_then(Result::ok)
+            .filter(|prefix| prefix.size <= bytes.len())),
+    }
 }
 
 fn invalid_record(why: &str) -> Refused {
@@ -524,6 +548,9 @@ fn respond(
 
 #[cfg(test)]
 mod tests {
+    use ottla_protocol::batch_builder::BatchBuilder;
+    use ottla_protocol::compress::Codec;
+
     use super::*;
 
     fn topic(name: &'static str, batches: &[(i32, &'static [u8])]) -> TopicProduceData {
@@ -567,6 +594,32 @@ mod tests {
             )
         });
         assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn one_whole_batch_is_written_and_what_is_cut_off_behind_it_is_not() {
+        let mut builder = BatchBuilder::data(Codec::None);
+        builder.push(5, None, Some(b"value"));
+        let one = builder.finish();
+        let joined = |parts: &[&[u8]]| only_batch(&Bytes::from(parts.concat()));
+        let code = |parts: &[&[u8]]| joined(parts).map_err(|refused| refused.refusal);
+        let half = &one[..one.len() / 2];
+        assert_eq!(code(&[&one]), Ok(one.clone()));
+        assert_eq!(code(&[&one, half]), Ok(one.clone()));
+        assert_eq!(code(&[&one, b"x"]), Ok(one.clone()));
+        assert_eq!(code(&[&one, &one]), Err(Refusal::InvalidRecord));
+        assert_eq!(code(&[half]), Err(Refusal::InvalidRecord));
+        assert_eq!(code(&[b"x"]), Err(Refusal::InvalidRecord));
+        for (magic, refusal) in [
+            (1, Refusal::InvalidRecord),
+            (3, Refusal::CorruptMessage),
+            (0xff, Refusal::CorruptMessage),
+        ] {
+            let mut other = one.to_vec();
+            other[16] = magic;
+            assert_eq!(code(&[&other]), Err(refusal), "{magic}");
+            assert!(code(&[&one, &other]).is_err(), "{magic}");
+        }
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! The answer comes when the generation is complete, which may take as long as the rebalance.
 
 use ottla_node::{GroupClient, Pace, Services, random_uuid};
-use ottla_protocol::Refusal;
 use ottla_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
+use ottla_protocol::{Refusal, Text};
 
 use crate::api::count_errors;
 use crate::session::Call;
+
+const NULL_PROTOCOL_SINCE: i16 = 7;
 
 pub(crate) async fn handle(
     services: &Services,
@@ -28,7 +30,11 @@ async fn join(services: &Services, call: &Call, request: JoinGroupRequest) -> Jo
         ..Default::default()
     };
     if request.group_id.is_empty() {
-        return refused(Refusal::InvalidGroupId);
+        return JoinGroupResponse {
+            // Where the protocol can be null, there is none.
+            protocol_name: (call.version < NULL_PROTOCOL_SINCE).then(Text::new),
+            ..refused(Refusal::InvalidGroupId)
+        };
     }
     let group_id = request.group_id.clone();
     let (version, fresh_id) = (call.version, random_uuid());

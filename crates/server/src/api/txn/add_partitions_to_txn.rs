@@ -2,12 +2,14 @@
 //! v2 PRODUCER_FENCED · v3 flexible · v4 brokers only: several transactions at once, and checks
 //! that add nothing (KIP-890) · v5 TRANSACTION_ABORTABLE.
 
+use std::collections::HashMap;
+
 use ottla_metadata::image::Image;
 use ottla_node::{Services, add_partitions_response, add_partitions_result, single_transaction};
 use ottla_protocol::Refusal;
 use ottla_protocol::messages::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, AddPartitionsToTxnResult,
-    AddPartitionsToTxnTransaction,
+    AddPartitionsToTxnTopicResult, AddPartitionsToTxnTransaction,
 };
 
 use super::check_id;
@@ -57,7 +59,34 @@ async fn add(
         }
         Err(refusal) => Err(refusal),
     };
-    added.unwrap_or_else(|refusal| add_partitions_result(&asked, |_, _| refusal.code()))
+    let added =
+        added.unwrap_or_else(|refusal| add_partitions_result(&asked, |_, _| refusal.code()));
+    as_asked(&asked, &added)
+}
+
+/// The coordinator answers in the words of the request, as Kafka's does: what was named twice is told
+/// twice, and a topic without partitions is told, too.
+fn as_asked(
+    asked: &AddPartitionsToTxnTransaction,
+    added: &AddPartitionsToTxnResult,
+) -> AddPartitionsToTxnResult {
+    let results = added.topic_results.iter().flat_map(|topic| {
+        let partitions = topic.results_by_partition.iter();
+        partitions.map(move |result| ((&*topic.name, result.partition_index), result))
+    });
+    let results: HashMap<_, _> = results.collect();
+    let topics = asked.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter();
+        let told = partitions.filter_map(|index| results.get(&(&*topic.name, *index)));
+        AddPartitionsToTxnTopicResult {
+            name: topic.name.clone(),
+            results_by_partition: told.map(|result| (*result).clone()).collect(),
+        }
+    });
+    AddPartitionsToTxnResult {
+        transactional_id: added.transactional_id.clone(),
+        topic_results: topics.collect(),
+    }
 }
 
 /// If one partition does not exist, none joins.
@@ -80,4 +109,40 @@ fn refuse_unknown(
         };
         refusal.code()
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::Text;
+    use ottla_protocol::messages::AddPartitionsToTxnTopic;
+
+    use super::*;
+
+    #[test]
+    fn the_answer_has_the_shape_of_the_question() {
+        let topic = |name, partitions| AddPartitionsToTxnTopic {
+            name: Text::from_static(name),
+            partitions,
+        };
+        let asked = AddPartitionsToTxnTransaction {
+            topics: vec![
+                topic("a", vec![1, 0, 1]),
+                topic("b", vec![]),
+                topic("a", vec![1]),
+            ],
+            ..Default::default()
+        };
+        let added = add_partitions_result(&asked, |_, partition| partition as i16);
+        let told = as_asked(&asked, &added).topic_results;
+        let told: Vec<_> = told
+            .iter()
+            .map(|topic| {
+                let results = topic.results_by_partition.iter();
+                let codes: Vec<i16> = results.map(|it| it.partition_error_code).collect();
+                (&*topic.name, codes)
+            })
+            .collect();
+        let expected = [("a", vec![1, 0, 1]), ("b", vec![]), ("a", vec![1])];
+        assert_eq!(told, expected);
+    }
 }

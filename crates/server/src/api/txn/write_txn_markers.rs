@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use ottla_node::{Marked, Marker, Services};
-use ottla_protocol::NONE;
 use ottla_protocol::messages::{
     WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult,
     WritableTxnMarkerTopicResult, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
+
+use ottla_protocol::{NONE, Refusal};
 
 use crate::api::{code_of, count_errors};
 use crate::session::Call;
@@ -29,7 +30,10 @@ pub(crate) async fn handle(
             is_commit: asked.transaction_result,
             transaction_version: asked.transaction_version,
         };
-        let marked = services.markers().write(marker, places(&asked)).await;
+        let marked = match is_sound(&marker) {
+            true => services.markers().write(marker, places(&asked)).await,
+            false => refused(&asked),
+        };
         count_errors(
             services,
             call,
@@ -42,6 +46,17 @@ pub(crate) async fn handle(
         }
     }
     response
+}
+
+/// No producer is without an id or an epoch. Nobody but a coordinator sends markers, and a log must not
+/// hold one that nobody can have begun; Kafka stumbles over it in so many words.
+fn is_sound(marker: &Marker) -> bool {
+    marker.producer_id >= 0 && marker.producer_epoch >= 0 && marker.transaction_version >= 0
+}
+
+fn refused(asked: &WritableTxnMarker) -> Vec<Marked> {
+    let refused = |place| (place, Err(Refusal::UnknownServerError));
+    places(asked).into_iter().map(refused).collect()
 }
 
 fn places(asked: &WritableTxnMarker) -> Vec<(Arc<str>, i32)> {
@@ -83,10 +98,34 @@ fn result(asked: &WritableTxnMarker, marked: &[Marked]) -> WritableTxnMarkerResu
 
 #[cfg(test)]
 mod tests {
+    use ottla_protocol::Text;
     use ottla_protocol::messages::WritableTxnMarkerTopic;
-    use ottla_protocol::{Refusal, Text};
 
     use super::*;
+
+    #[test]
+    fn a_marker_of_no_producer_is_not_written() {
+        let marker = |producer_id, producer_epoch, transaction_version| Marker {
+            producer_id,
+            producer_epoch,
+            coordinator_epoch: 0,
+            is_commit: true,
+            transaction_version,
+        };
+        assert!(is_sound(&marker(0, 0, 0)));
+        assert!(!is_sound(&marker(-1, 0, 0)));
+        assert!(!is_sound(&marker(7, -1, 0)));
+        assert!(!is_sound(&marker(7, 0, -1)));
+        let asked = WritableTxnMarker {
+            topics: vec![WritableTxnMarkerTopic {
+                name: Text::from_static("a"),
+                partition_indexes: vec![0, 1],
+            }],
+            ..Default::default()
+        };
+        let codes: Vec<i16> = refused(&asked).iter().map(|(_, it)| code_of(it)).collect();
+        assert_eq!(codes, [-1, -1]);
+    }
 
     #[test]
     fn every_partition_is_answered() {
