@@ -224,6 +224,8 @@ const DIFFERENCES: &[Difference] = &[
             "good and bad, only asked",
             "ip and user",
             "ip and user, only asked",
+            "sweep, good and bad",
+            "sweep, good and bad, only asked",
             "sweep, address and user",
             "sweep, unknown kind besides",
         ],
@@ -299,5 +301,11 @@ const DIFFERENCES: &[Difference] = &[
         &["sweep, good and bad"],
         &["topics["],
         "OffsetCommitResponse.Builder tells what the broker refused before what the coordinator answered; here it is the order of the request, and a client finds a topic by its id",
+    ),
+    (
+        "ConsumerGroupHeartbeatRequest",
+        &["sweep, a classic group with members"],
+        &["assignment.topic_partitions["],
+        "of two members the ids say who gets what (UniformHomogeneousAssignmentBuilder), and the id of a classic member is random",
     ),
 ];
