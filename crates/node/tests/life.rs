@@ -192,15 +192,19 @@ fn what_was_acknowledged_is_there_after_a_stop_and_after_a_crash() {
 
 #[test]
 fn a_controller_is_waited_for_as_long_as_the_setting_says() {
-    let directory = tempfile::tempdir().unwrap();
     let no_patience = [("initial.broker.registration.timeout.ms", "0")];
-    let config = config(directory.path(), &no_patience);
-    let runtime = runtime();
-    let started = runtime.block_on(try_start(&config));
-    let why = started.err().expect("no controller is active at once");
+    // On a busy machine it may be active before anybody looks.
+    let tried = (0..10).find_map(|_| {
+        let directory = tempfile::tempdir().unwrap();
+        let config = config(directory.path(), &no_patience);
+        let runtime = runtime();
+        let started = runtime.block_on(try_start(&config));
+        runtime.shutdown_background();
+        started.err()
+    });
+    let why = tried.expect("no controller is active at once");
     let setting = "initial.broker.registration.timeout.ms=0";
     assert!(why.to_string().contains(setting), "{why}");
-    runtime.shutdown_background();
 }
 
 #[test]
