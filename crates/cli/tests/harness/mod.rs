@@ -14,6 +14,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a node may take for anything a test waits for, on a busy machine.
@@ -43,12 +44,19 @@ fn without_settings(mut command: Command) -> Command {
     command
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now, below those from which the system takes the ports of outgoing
+/// connections, of which some tests have thousands.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|socket| socket.local_addr())
+    const FROM: u32 = 10_000;
+    const N_PORTS: u32 = 10_000;
+    static N_TAKEN: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(37);
+    (0..N_PORTS)
+        .map(|_| N_TAKEN.fetch_add(1, Ordering::Relaxed))
+        .map(|n| FROM + begin.wrapping_add(n) % N_PORTS)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok())
         .expect("a free port")
-        .port()
 }
 
 impl Node {
