@@ -11,7 +11,7 @@ case $version in
 esac
 mkdir -p "$dir"; dir=$(cd "$dir" && pwd)
 # With a number that grows when a tree gets more than it had.
-complete=$dir/complete-$version-3
+complete=$dir/complete-$version-4
 [ ! -e "$complete" ] || exit 0
 for need in java mvn; do command -v $need > /dev/null || { echo "kafka-tree.sh: $need is needed to lay out Apache Kafka; or name a tree in KAFKA_HOME" >&2; exit 1; }; done
 mkdir -p "$dir/bin" "$dir/config" "$dir/libs"
@@ -41,7 +41,7 @@ mvn -q -B -f "$dir/pom.xml" dependency:copy-dependencies -DincludeScope=runtime 
 cat > "$dir/bin/kafka-run-class.sh" <<'SH'
 #!/bin/sh
 home=$(cd "$(dirname "$0")/.." && pwd)
-exec java ${KAFKA_HEAP_OPTS:--Xmx256m} $KAFKA_OPTS "-Dlog4j2.configurationFile=$home/config/${KAFKA_LOG4J:-tools}.yaml" -cp "$home/libs/*" "$@"
+exec java ${KAFKA_HEAP_OPTS:--Xmx256m} $KAFKA_OPTS "-Dlog4j2.configurationFile=$home/config/${KAFKA_LOG4J:-tools}.yaml" -cp "$home/libs/*${CLASSPATH:+:$CLASSPATH}" "$@"
 SH
 while read -r name class; do
   printf '#!/bin/sh\nexec "$(dirname "$0")/kafka-run-class.sh" %s "$@"\n' "$class" > "$dir/bin/$name.sh"
