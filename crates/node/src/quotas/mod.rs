@@ -100,9 +100,8 @@ impl Quota {
         Inflow { limit, seconds }
     }
 
-    /// Counts what a client used; for how many milliseconds it must pause. Kafka forgets in steps
-    /// of a sample what was used, so that a busy client is let through for a moment and then stands
-    /// for a whole window; here it goes on at its limit.
+    /// Counts what a client used; for how many milliseconds it must pause. By a bucket, and not by
+    /// Kafka's samples: a sample that is forgotten gives back at once all that was used in it.
     pub fn record(&self, client_id: &str, amount: f64, now_ms: u64) -> u64 {
         if !self.is_enabled() {
             return 0;

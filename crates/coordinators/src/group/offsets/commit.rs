@@ -274,23 +274,8 @@ fn is_too_long(partition: &OffsetCommitRequestPartition, metadata_max: usize) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::one_topic::OneTopic;
     use super::*;
-
-    struct OneTopic;
-
-    impl Topics for OneTopic {
-        fn id(&self, name: &str) -> Option<Uuid> {
-            (name == "a").then_some(Uuid::from_u128(1000))
-        }
-
-        fn name(&self, id: Uuid) -> Option<Text> {
-            (id == Uuid::from_u128(1000)).then_some(Text::from_static("a"))
-        }
-
-        fn has_partition(&self, name: &str, partition: i32) -> bool {
-            name == "a" && partition == 0
-        }
-    }
 
     #[test]
     fn topics_without_partitions_are_told_only_where_they_do_not_exist() {

@@ -5,6 +5,8 @@ mod commit;
 mod transactional;
 mod fetch;
 mod forget;
+#[cfg(test)]
+mod one_topic;
 
 pub(crate) use forget::group_tombstone;
 pub(crate) use store::{Committed, GroupOffsets, OffsetStore};

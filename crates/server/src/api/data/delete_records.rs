@@ -2,7 +2,6 @@
 //! v2 flexible. -1 stands for the high watermark.
 //! The answer is there at once: no other replica has to follow, so the timeout has nothing to limit.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use ottla_metadata::image::{Image, Resource};
@@ -14,6 +13,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{Offset, Refusal, Text};
 
 use super::by_topic::ByTopic;
+use super::last_words::last_words;
 use crate::api::count_errors;
 use crate::session::Call;
 
@@ -51,22 +51,13 @@ pub(crate) async fn handle(
     }
 }
 
-/// Every partition once: of one that is named twice the last word counts.
+/// Every partition once.
 fn asked(topics: &[DeleteRecordsTopic]) -> Vec<(Text, DeleteRecordsPartition)> {
-    let mut asked: Vec<(Text, DeleteRecordsPartition)> = Vec::new();
-    let mut places = HashMap::new();
-    for topic in topics {
-        for partition in &topic.partitions {
-            let next = asked.len();
-            let key = (topic.name.clone(), partition.partition_index);
-            let place = *places.entry(key).or_insert(next);
-            match asked.get_mut(place) {
-                Some((_, before)) => *before = partition.clone(),
-                None => asked.push((topic.name.clone(), partition.clone())),
-            }
-        }
-    }
-    asked
+    let all = topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(|partition| (topic.name.clone(), partition.clone()))
+    });
+    last_words(all, |(topic, asked)| (topic.clone(), asked.partition_index))
 }
 
 fn result(partition_index: i32, deleted: Result<Offset, Refusal>) -> DeleteRecordsPartitionResult {

@@ -3,7 +3,6 @@
 //! ids · v15 replica state · v16 leader hints · v17, v18 quorum only.
 //! Record bytes are never read here: the answer carries slices of the segment files.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::{NONE, Offset, Refusal, Text, Uuid};
 
+use super::last_words::last_words;
 use crate::answer::Answer;
 use crate::api::leader_hint;
 use crate::session::Call;
@@ -240,7 +240,7 @@ fn ask(call: &Call, request: FetchRequest) -> Ask {
         }));
     }
     if may_repeat(&request.topics) {
-        wanted = once_each(wanted);
+        wanted = last_words(wanted, Wanted::key);
     }
     let mut forgotten = Vec::new();
     for gone in &request.forgotten_topics_data {
@@ -268,21 +268,6 @@ fn may_repeat(topics: &[FetchTopic]) -> bool {
             .is_sorted_by(|a, b| a.partition < b.partition)
     };
     topics.len() > 1 || !topics.iter().all(ascends)
-}
-
-/// A partition that is named twice is read once, in its first place and by its last words, as Kafka's map
-/// of them has it.
-fn once_each(wanted: Vec<Wanted>) -> Vec<Wanted> {
-    let mut places = HashMap::with_capacity(wanted.len());
-    let mut once: Vec<Wanted> = Vec::with_capacity(wanted.len());
-    for wanted in wanted {
-        let place = *places.entry(wanted.key()).or_insert(once.len());
-        match once.get_mut(place) {
-            Some(before) => *before = wanted,
-            None => once.push(wanted),
-        }
-    }
-    once
 }
 
 /// Looks at every wanted partition, within the byte budget of the request, and in no more files
@@ -581,7 +566,10 @@ mod tests {
     #[test]
     fn a_partition_that_is_named_twice_is_read_once() {
         let all = vec![wanted("a", 0, 5), wanted("b", 0, 6), wanted("a", 0, 7)];
-        let once: Vec<_> = once_each(all).iter().map(|wanted| wanted.offset).collect();
+        let once: Vec<_> = last_words(all, Wanted::key)
+            .iter()
+            .map(|wanted| wanted.offset)
+            .collect();
         assert_eq!(once, [7, 6]);
         let topic = |partitions: &[i32]| FetchTopic {
             partitions: partitions

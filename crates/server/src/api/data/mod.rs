@@ -7,3 +7,4 @@ pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod delete_records;
 pub(crate) mod describe_producers;
 mod by_topic;
+mod last_words;

@@ -22,6 +22,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{NONE, Offset, Refusal, Refused, Text};
 use tokio::time::{Instant, timeout_at};
 
+use super::last_words::last_words;
 use crate::answer::Answer;
 use crate::api::leader_hint;
 use crate::session::Call;
@@ -140,35 +141,32 @@ fn once_each(topics: Vec<TopicProduceData>) -> Vec<TopicProduceData> {
         return topics;
     }
     let mut once: Vec<TopicProduceData> = Vec::new();
-    let (mut topic_at, mut partition_at) = (HashMap::new(), HashMap::new());
+    let mut places = HashMap::new();
     for mut topic in topics {
         let partitions = std::mem::take(&mut topic.partition_data);
-        let at = *topic_at
-            .entry((topic.name.clone(), topic.topic_id))
-            .or_insert(once.len());
-        if at == once.len() {
+        let key = (topic.name.clone(), topic.topic_id);
+        let place = *places.entry(key).or_insert(once.len());
+        if place == once.len() {
             once.push(topic);
         }
-        let Some(topic) = once.get_mut(at) else {
-            continue;
-        };
-        for data in partitions {
-            let next = topic.partition_data.len();
-            let place = *partition_at.entry((at, data.index)).or_insert(next);
-            match topic.partition_data.get_mut(place) {
-                Some(before) => *before = data,
-                None => topic.partition_data.push(data),
-            }
+        if let Some(topic) = once.get_mut(place) {
+            topic.partition_data.extend(partitions);
         }
+    }
+    for topic in &mut once {
+        let partitions = std::mem::take(&mut topic.partition_data);
+        topic.partition_data = last_words(partitions, |data| data.index);
     }
     once
 }
 
 fn repeats_a_partition(topic: &TopicProduceData) -> bool {
-    let mut indexes: Vec<i32> = match &topic.partition_data[..] {
-        [] | [_] => return false,
-        several => several.iter().map(|data| data.index).collect(),
-    };
+    let partitions = &topic.partition_data;
+    // Most requests can be seen not to, without sorting a copy.
+    if partitions.is_sorted_by(|a, b| a.index < b.index) {
+        return false;
+    }
+    let mut indexes: Vec<i32> = partitions.iter().map(|data| data.index).collect();
     indexes.sort_unstable();
     indexes.windows(2).any(|pair| pair[0] == pair[1])
 }
