@@ -368,12 +368,6 @@ impl Disk {
         opened
     }
 
-    /// A descriptor to be given back when another is needed that must not fail.
-    pub(crate) fn spare(&self) -> Result<File, Fault> {
-        self.descriptor(open_nothing)
-            .map_err(|e| Fault::io("open", Path::new(NOTHING), e))
-    }
-
     fn tell(&self, change: DiskChange<'_>) {
         if let Some(faults) = &self.0.faults {
             faults.after(change);

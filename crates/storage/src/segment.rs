@@ -15,7 +15,9 @@ use crate::disk::{Disk, DiskFile, Opened};
 use crate::error::Fault;
 use crate::file_names::{FileKind, Stage, segment_file, staged_file};
 use crate::heads::{Head, Heads};
-use crate::index::{OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex};
+use crate::index::{
+    AbortedTransaction, OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex,
+};
 use crate::log_config::LogConfig;
 use crate::open_files::LazyFile;
 use crate::split::is_in_reach;
@@ -82,6 +84,7 @@ struct Mark {
     size: u32,
     n_offsets: u32,
     n_times: u32,
+    n_aborted: u32,
     since_entry: u32,
     largest: TimestampOffset,
 }
@@ -308,13 +311,13 @@ impl Segment {
     /// was; if even that fails (`is_clean` false), the log must be poisoned.
     pub(crate) fn append(
         &self,
-        first: &[u8],
-        rest: &[u8],
+        bytes: (&[u8], &[u8]),
         heads: &[Head],
+        aborted: Option<AbortedTransaction>,
         config: &LogConfig,
     ) -> Result<(), FailedAppend> {
         let mark = self.mark().map_err(FailedAppend::before)?;
-        let append = |log: &Opened| Ok(self.append_to(log, mark, (first, rest), heads, config));
+        let append = |log: &Opened| Ok(self.append_to(log, mark, bytes, heads, aborted, config));
         // The outer failure: it could not be opened.
         self.log.with(append).map_err(FailedAppend::before)?
     }
@@ -325,12 +328,14 @@ impl Segment {
         mark: Mark,
         (first, rest): (&[u8], &[u8]),
         heads: &[Head],
+        aborted: Option<AbortedTransaction>,
         config: &LogConfig,
     ) -> Result<(), FailedAppend> {
         let n_bytes = first.len() + rest.len();
         let written = log
             .write_both_at(first, rest, u64::from(mark.size))
-            .and_then(|()| self.index(heads, mark.size, config));
+            .and_then(|()| self.index(heads, mark.size, config))
+            .and_then(|()| aborted.map_or(Ok(()), |aborted| self.txns.append(aborted)));
         match written {
             Ok(()) => {
                 self.size
@@ -395,6 +400,7 @@ impl Segment {
             size: self.size(),
             n_offsets: self.offsets.n_entries(),
             n_times: self.times.n_entries(),
+            n_aborted: self.txns.n_entries(),
             since_entry: self.since_entry.load(Ordering::Relaxed),
             largest: self.largest()?,
         })
@@ -408,6 +414,7 @@ impl Segment {
         }
         self.offsets.keep(mark.n_offsets)?;
         self.times.keep(mark.n_times)?;
+        self.txns.keep(mark.n_aborted)?;
         log.set_length(u64::from(mark.size))?;
         self.preallocate(mark.size, config)
     }

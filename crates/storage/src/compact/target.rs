@@ -101,7 +101,7 @@ impl<'a> Targets<'a> {
     fn write_buffer(&mut self) -> Result<(), Fault> {
         if let Some(segment) = self.segments.last() {
             segment
-                .append(&self.buffer, &[], &self.heads, &self.config)
+                .append((&self.buffer, &[]), &self.heads, None, &self.config)
                 .map_err(|FailedAppend { fault, .. }| fault)?;
         }
         self.buffer.clear();

@@ -93,6 +93,11 @@ impl TxnIndex {
         Ok(false)
     }
 
+    /// Keeps the first `n` entries.
+    pub(crate) fn keep(&self, n: u32) -> Result<(), Fault> {
+        self.entries.truncate(n)
+    }
+
     /// Drops entries whose marker is at or above `offset`.
     pub(crate) fn truncate(&self, offset: Offset) -> Result<(), Fault> {
         if self.n_entries() == 0 {

@@ -1,6 +1,6 @@
 //! How a log grows. The order of effects is Kafka's, except that a batch that its producer's state
-//! refuses leaves no trace at all: epoch cache, roll, bytes and index entries, producer state,
-//! transaction index, and then, in one step, what readers see.
+//! refuses leaves no trace at all: epoch cache, roll, bytes and entries of all indexes, producer
+//! state, and then, in one step, what readers see.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
@@ -17,7 +17,7 @@ use crate::heads::Head;
 use crate::index::AbortedTransaction;
 use crate::open_files::LazyFile;
 use crate::producer::{
-    Appender, CompletedTransaction, Duplicate, TransactionVersion, Verdict, Verified,
+    Appender, CompletedTransaction, Duplicate, Producers, TransactionVersion, Verdict, Verified,
 };
 use crate::segment::{FailedAppend, RollCheck};
 use crate::validate::{Checked, assign};
@@ -56,6 +56,8 @@ struct Piece<'a> {
     first: &'a [u8],
     rest: &'a [u8],
     heads: &'a [Head],
+    /// The transaction that is given up by the marker that these are.
+    aborted: Option<AbortedTransaction>,
     now_ms: i64,
 }
 
@@ -93,19 +95,16 @@ impl Log {
             return Ok(self.duplicate(duplicate));
         }
         let heads = [Head::of(&stamped)];
-        let spare = marker.is_some().then(|| self.disk.spare()).transpose()?;
         let piece = Piece {
             first: &header,
             rest: body,
             heads: &heads,
+            aborted: marker.and_then(|marker| self.aborted_by(stamped, marker)),
             now_ms: append.now_ms,
         };
         let has_rolled = self.write(piece)?;
         if marker.is_some() {
-            let mut whole = header.to_vec();
-            whole.extend_from_slice(body);
-            drop(spare);
-            self.apply(&whole)?;
+            self.apply_marker(&[&header, body].concat());
         } else {
             self.producers.apply_header(stamped);
         }
@@ -223,6 +222,7 @@ impl Log {
                 first: &[],
                 rest,
                 heads: run,
+                aborted: None,
                 now_ms,
             })?;
             self.apply(rest)?;
@@ -291,7 +291,8 @@ impl Log {
         let n_bytes = piece.first.len() + piece.rest.len();
         let has_rolled = self.roll_if_due(piece.heads, n_bytes, piece.now_ms)?;
         let active = Arc::clone(self.active());
-        if let Err(failed) = active.append(piece.first, piece.rest, piece.heads, &self.config) {
+        let bytes = (piece.first, piece.rest);
+        if let Err(failed) = active.append(bytes, piece.heads, piece.aborted, &self.config) {
             let FailedAppend { fault, is_clean } = failed;
             self.unsynced.cut_back(active);
             if !(is_clean && fault.is_passing()) {
@@ -302,7 +303,23 @@ impl Log {
         Ok(has_rolled)
     }
 
-    /// Tells the producer state what was written, and notes aborted transactions.
+    /// What a marker is about to give up.
+    fn aborted_by(&self, header: Header<'_>, marker: EndMarker) -> Option<AbortedTransaction> {
+        let completed = self.producers.completed_by(header, marker)?;
+        aborted(&completed, &self.producers)
+    }
+
+    /// Tells the producer state of a marker whose transaction, if aborted, was noted with it.
+    fn apply_marker(&mut self, bytes: &[u8]) {
+        if let Ok(batch) = Batch::parse(bytes)
+            && let Some(completed) = self.producers.apply(batch)
+        {
+            self.producers.complete(&completed);
+        }
+    }
+
+    /// Tells the producer state what a leader's batches were, and notes aborted transactions: how
+    /// many there are, and what the last stable offset is after each, is known only on the way.
     fn apply(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         for batch in batches(bytes).flatten() {
             if let Some(completed) = self.producers.apply(batch) {
@@ -451,12 +468,13 @@ impl Log {
 pub(crate) fn note_aborted(
     segment: &Segment,
     completed: &CompletedTransaction,
-    producers: &crate::producer::Producers,
+    producers: &Producers,
 ) -> Result<(), Fault> {
-    if !completed.is_abort {
-        return Ok(());
-    }
-    segment.txns.append(AbortedTransaction {
+    aborted(completed, producers).map_or(Ok(()), |aborted| segment.txns.append(aborted))
+}
+
+fn aborted(completed: &CompletedTransaction, producers: &Producers) -> Option<AbortedTransaction> {
+    completed.is_abort.then(|| AbortedTransaction {
         producer_id: completed.producer_id,
         first_offset: completed.first_offset,
         last_offset: completed.last_offset,

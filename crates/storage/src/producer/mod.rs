@@ -175,6 +175,21 @@ impl Producers {
         })
     }
 
+    /// The transaction that this marker ends once it is applied.
+    pub fn completed_by(
+        &self,
+        header: Header<'_>,
+        marker: EndMarker,
+    ) -> Option<CompletedTransaction> {
+        let producer = self.get(header.producer_id())?;
+        Some(CompletedTransaction {
+            producer_id: producer.id(),
+            first_offset: producer.transaction_start()?,
+            last_offset: header.base_offset(),
+            is_abort: !marker.is_commit,
+        })
+    }
+
     /// The transaction's end is on record: it holds readers back only until it is replicated.
     pub fn complete(&mut self, transaction: &CompletedTransaction) {
         self.transactions.complete(transaction);

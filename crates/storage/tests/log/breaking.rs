@@ -5,10 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use ottla_protocol::batch_builder::BatchBuilder;
+use bytes::Bytes;
+use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
 use ottla_protocol::compress::Codec;
+use ottla_storage::producer::Appender;
 use ottla_storage::{
-    Disk, DiskCall, DiskFaults, DiskVerdict, Fault, Log, LogConfig, NotDone, OpenLog,
+    Disk, DiskCall, DiskFaults, DiskVerdict, Fault, Isolation, Log, LogConfig, NotDone, OpenLog,
+    ReadFrom,
 };
 use parking_lot::Mutex;
 
@@ -284,6 +287,83 @@ fn flushes_fall_due_by_records_and_by_time() {
     assert!(append(&mut log, &records(9, 1)).unwrap().flush_is_due);
     log.flush().unwrap();
     assert!(!log.flush_is_due(NOW + 5000));
+}
+
+fn transactional(producer: i64, first: i64) -> Bytes {
+    let builder = BatchBuilder::data(Codec::None);
+    records_with(builder.producer(producer, 0, 0).transactional(), first, 2)
+}
+
+/// The producers whose transactions a reader is told to skip.
+fn aborted(log: &Log) -> Vec<i64> {
+    let from = ReadFrom {
+        offset: 0,
+        isolation: Isolation::LastStable,
+        max_bytes: 1 << 20,
+        at_least_one: true,
+        with_aborted: true,
+    };
+    let read = log.view().read(from).unwrap();
+    read.aborted.iter().map(|it| it.producer_id).collect()
+}
+
+/// Wherever the disk is full while a transaction is given up, it stays open, and can be given up
+/// when there is room: never a marker whose transaction the index does not know.
+#[test]
+fn a_full_disk_leaves_no_half_of_an_abort() {
+    const ABORT: EndMarker = EndMarker {
+        is_commit: false,
+        coordinator_epoch: 0,
+    };
+    let abort = |log: &mut Log, n: i64| {
+        let marker = ABORT.batch(n, 0, NOW);
+        append_in(log, &marker, 0, Appender::Coordinator)
+    };
+    for verdict in [
+        DiskVerdict::Fail(ErrorKind::StorageFull),
+        DiskVerdict::NoDescriptor,
+    ] {
+        let mut n_refused = 0;
+        for fail_at in 0.. {
+            let place = tempfile::tempdir().unwrap();
+            let broken = Broken::by(move |n, call, _, _| {
+                let takes_room = matches!(call, DiskCall::Write | DiskCall::Create);
+                if n >= fail_at && takes_room {
+                    verdict
+                } else {
+                    DiskVerdict::Proceed
+                }
+            });
+            broken.heal();
+            let mut log = open_on(place.path(), broken.disk(), 0).unwrap();
+            for producer in 1..=3 {
+                let first = log.end();
+                append(&mut log, &transactional(producer, first)).unwrap();
+            }
+            broken.is_armed.store(true, Ordering::Relaxed);
+            let (end, refused) = (log.end(), abort(&mut log, 1).is_err());
+            broken.heal();
+            if refused {
+                n_refused += 1;
+                assert_eq!(log.end(), end);
+                abort(&mut log, 1).unwrap();
+            }
+            abort(&mut log, 2).unwrap();
+            abort(&mut log, 3).unwrap();
+            log.flush().unwrap();
+            log.set_high_watermark(log.end());
+            assert_eq!(aborted(&log), [1, 2, 3]);
+            assert_eq!(log.last_stable(), log.end());
+            drop(log);
+            let mut log = open_on(place.path(), Disk::new(), 0).unwrap();
+            log.set_high_watermark(log.end());
+            assert_eq!(aborted(&log), [1, 2, 3], "read again");
+            if !refused {
+                break;
+            }
+        }
+        assert!(n_refused >= 1, "nothing failed");
+    }
 }
 
 /// Refuses to write indexes, as if the disk had got full behind the batch.
