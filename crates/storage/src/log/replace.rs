@@ -34,7 +34,7 @@ pub(crate) struct Replacement {
 #[derive(Debug)]
 pub(super) struct Replacing {
     replacement: Replacement,
-    /// The old ones have lost their names: there is no way back.
+    /// All old ones have lost their names: there is no way back.
     is_retired: bool,
 }
 
@@ -108,11 +108,15 @@ impl Log {
             return Ok(false);
         };
         let retired = self.try_retire_replaced(&replacing.replacement, now_ms);
+        // IMPORTANT: if it failed half-way, the new ones stay `.swap`, and whoever opens the log next
+        // carries it through. With their final names they would stand beside old ones that hold the
+        // same offsets, and nothing would tell.
+        self.or_poison(retired)?;
         self.replacing = Some(Replacing {
             is_retired: true,
             ..replacing
         });
-        self.or_poison(retired).map(|()| true)
+        Ok(true)
     }
 
     fn try_retire_replaced(&mut self, it: &Replacement, now_ms: i64) -> Result<(), Fault> {

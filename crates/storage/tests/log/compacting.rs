@@ -131,7 +131,7 @@ struct Written {
 }
 
 /// Everything that was ever written, and what became of it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Model {
     committed: BTreeMap<i64, Written>,
     /// By producer: not decided yet.
@@ -709,6 +709,76 @@ fn a_crash_at_any_step_leaves_the_old_log_or_the_new_one() {
         }
     }
     assert!(n_crashes > 100, "{n_crashes}");
+}
+
+/// Fails one call, and goes on.
+struct OneCall {
+    n_calls: AtomicUsize,
+    at: usize,
+}
+
+impl DiskFaults for OneCall {
+    fn before(&self, _: DiskCall, _: &Path, _: usize) -> DiskVerdict {
+        match self.n_calls.fetch_add(1, Ordering::Relaxed) == self.at {
+            true => DiskVerdict::Fail(ErrorKind::Other),
+            false => DiskVerdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn a_call_that_fails_at_any_step_leaves_no_two_segments_with_the_same_records() {
+    let original = tempfile::tempdir().unwrap();
+    let model = filled(original.path(), 100);
+    let files = files(original.path());
+    // Several segments become one.
+    let config = LogConfig {
+        segment_bytes: 4500,
+        ..config()
+    };
+    for at in 0.. {
+        let place = tempfile::tempdir().unwrap();
+        for (name, bytes) in &files {
+            std::fs::write(place.path().join(name), bytes).unwrap();
+        }
+        let fault = Arc::new(OneCall {
+            n_calls: AtomicUsize::new(0),
+            at,
+        });
+        let Ok(log) = Log::open(OpenLog {
+            is_clean: true,
+            high_watermark: i64::MAX,
+            ..how(place.path(), config.clone(), Disk::breakable(fault.clone()))
+        }) else {
+            continue;
+        };
+        let end = log.end();
+        let owner = Owner::of(log);
+        let _ = clean(&owner, 0, NOW);
+        if fault.n_calls.load(Ordering::Relaxed) <= at {
+            break;
+        }
+        let why = format!("call {at} fails");
+        model.assert_fits(&owner.log.borrow().as_ref().unwrap().view(), &why);
+        drop(owner);
+        // The second start reads all of it again, and cuts where segments overlap.
+        let (mut end, mut model) = (end, model.clone());
+        for recovery_point in [end, 0] {
+            let mut log = Log::open(OpenLog {
+                recovery_point,
+                high_watermark: i64::MAX,
+                ..how(place.path(), config.clone(), Disk::new())
+            })
+            .unwrap();
+            assert_eq!(log.end(), end, "{why}, read from {recovery_point}");
+            model.assert_fits(&log.view(), &why);
+            append(&mut log, &keyed("more", Some("1"))).unwrap();
+            let value = Some(format!("1 {}", "x".repeat(100)));
+            let key = "more".to_owned();
+            model.committed.insert(end, Written { key, value });
+            end += 1;
+        }
+    }
 }
 
 #[test]
