@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use ottla_node::{Disk, DiskCall, DiskFaults, DiskVerdict};
 use ottla_protocol::NONE;
+use ottla_protocol::batch_builder::BatchBuilder;
+use ottla_protocol::compress::Codec;
 use ottla_protocol::messages::*;
 
 use crate::stand::{Client, N_DATA_THREADS, Running, create, produce};
@@ -143,4 +145,122 @@ fn a_connections_batches_keep_their_order_wherever_they_are_appended() {
         }
         running.stop();
     }
+}
+
+/// A producer of transactions, by the new protocol.
+struct Transactional {
+    client: Client,
+    id: String,
+    producer_id: i64,
+    epoch: i16,
+}
+
+impl Transactional {
+    fn new(port: u16, id: String) -> Self {
+        let mut client = Client::connect(port);
+        // Who asks for the first one has its topic made.
+        let find = FindCoordinatorRequest {
+            key_type: 1,
+            coordinator_keys: vec![id.as_str().into()],
+            ..Default::default()
+        };
+        client.call(&find, 5);
+        let init = InitProducerIdRequest {
+            transactional_id: Some(id.as_str().into()),
+            transaction_timeout_ms: 60_000,
+            producer_id: -1,
+            producer_epoch: -1,
+        };
+        let began = Instant::now();
+        let answer = loop {
+            let answer = client.call(&init, 5);
+            if answer.error_code == NONE {
+                break answer;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "{answer:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        Self {
+            client,
+            id,
+            producer_id: answer.producer_id,
+            epoch: answer.producer_epoch,
+        }
+    }
+
+    fn write(&self, topic: &str) -> ProduceRequest {
+        let builder = BatchBuilder::data(Codec::None);
+        let mut builder = builder
+            .producer(self.producer_id, self.epoch, 0)
+            .transactional();
+        builder.push(0, Some(b"k"), Some(b"v"));
+        let mut request = produce(topic, b"");
+        request.transactional_id = Some(self.id.as_str().into());
+        request.topic_data[0].partition_data[0].records = Some(builder.finish());
+        request
+    }
+
+    fn begin(&mut self, topic: &str) {
+        let write = self.write(topic);
+        offset_of(&self.client.call(&write, 12));
+    }
+
+    fn commit(&mut self) {
+        let end = EndTxnRequest {
+            transactional_id: self.id.as_str().into(),
+            producer_id: self.producer_id,
+            producer_epoch: self.epoch,
+            committed: true,
+        };
+        let answer = self.client.call(&end, 5);
+        assert_eq!(answer.error_code, NONE);
+        (self.producer_id, self.epoch) = (answer.producer_id, answer.producer_epoch);
+    }
+}
+
+/// Ends and beginnings that wait for one disk, far more than there are threads: transactions on
+/// another go on.
+#[test]
+fn transactions_do_not_notice_other_directories_that_do_not_answer() {
+    const N_ENDING: usize = 100;
+    let directory = tempfile::tempdir().unwrap();
+    let slow = Arc::new(Slow::default());
+    let (running, _client) = start(directory.path(), &slow, &[]);
+    let all = |name: &str, n: usize| -> Vec<Transactional> {
+        let ids = (0..n).map(|i| format!("{name}-{i}"));
+        ids.map(|id| Transactional::new(running.port, id)).collect()
+    };
+    let mut ending = all("ends", N_ENDING);
+    let mut beginning = all("begins", 2 * N_DATA_THREADS + 2);
+    let mut other = Transactional::new(running.port, "other".to_owned());
+    for one in &mut ending {
+        one.begin("slow");
+    }
+
+    let _end = EndStall(slow.clone());
+    slow.is_stalled.store(true, Ordering::Release);
+    for one in &mut ending {
+        one.commit();
+    }
+    for one in &mut beginning {
+        let write = one.write("slow");
+        one.client.send(&write, 12);
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    for _ in 0..5 {
+        let asked = Instant::now();
+        other.begin("fast");
+        other.commit();
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+    slow.is_stalled.store(false, Ordering::Release);
+    for one in &mut beginning {
+        offset_of(&one.client.receive::<ProduceRequest>(12));
+        one.commit();
+    }
+    for one in &mut ending {
+        one.begin("slow");
+    }
+    running.stop();
 }

@@ -13,6 +13,7 @@ use ottla_storage::producer::{Guard, Verified};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::appends::Turns;
 use crate::partitions::Partition;
 use crate::services::Services;
 
@@ -82,24 +83,28 @@ pub struct Questions {
 }
 
 impl Services {
-    /// Begins to ask for each of these writes; nothing is waited for.
-    pub fn begin_joining(&self, transaction: JoiningProducer, writes: Vec<Joining>) -> Questions {
-        let settings = &self.configured.load().settings;
-        let is_asked =
-            transaction.joins == JoinAs::Add || settings.transactions.verification_enable;
-        let writes = writes.into_iter();
-        let writes = writes.map(|joining| {
-            let guard = if is_asked {
-                begin(&transaction, &joining)
-            } else {
-                Ok(None)
+    /// Begins to ask for each of these writes. IMPORTANT: if it may not wait, the caller has turns at
+    /// all of their partitions ([`Partition::enter`]), and this is done in one poll.
+    pub async fn begin_joining(
+        &self,
+        transaction: JoiningProducer,
+        writes: Vec<Joining>,
+        may_wait: bool,
+    ) -> Questions {
+        let verifies = self.configured().settings.transactions.verification_enable;
+        let is_asked = transaction.joins == JoinAs::Add || verifies;
+        let mut begun = Vec::with_capacity(writes.len());
+        for joining in writes {
+            let guard = match (is_asked, may_wait) {
+                (false, _) => Ok(None),
+                (true, false) => begin(&transaction, &joining),
+                (true, true) => begin_anywhere(&transaction, &joining).await,
             };
-            (joining, guard)
-        });
-        let writes = writes.collect();
+            begun.push((joining, guard));
+        }
         Questions {
             transaction,
-            writes,
+            writes: begun,
         }
     }
 
@@ -132,7 +137,7 @@ impl Services {
                 sleep_until(next_look).await;
             }
             for (joining, guard) in &mut questions.writes {
-                *guard = begin(&questions.transaction, joining);
+                *guard = begin_anywhere(&questions.transaction, joining).await;
             }
         }
     }
@@ -260,6 +265,20 @@ fn begin(transaction: &JoiningProducer, joining: &Joining) -> Result<Option<Guar
         transaction.joins == JoinAs::Add,
     );
     begun.map_err(|refused| refused.refusal)
+}
+
+/// As [`begin`], on the thread of the log directory if its disk is slow.
+async fn begin_anywhere(
+    transaction: &JoiningProducer,
+    joining: &Joining,
+) -> Result<Option<Guard>, Refusal> {
+    if joining.partition.enter(&mut Turns::default()) {
+        return begin(transaction, joining);
+    }
+    let appends = joining.partition.appends();
+    let (transaction, joining) = (transaction.clone(), joining.clone());
+    let begun = appends.run(move || begin(&transaction, &joining)).await;
+    begun.unwrap_or(Err(Refusal::UnknownServerError))
 }
 
 /// A coordinator's refusal in words that a producer of this version expects.

@@ -13,21 +13,19 @@ use ottla_protocol::batch_builder::EndMarker;
 use ottla_protocol::{Offset, ProducerEpoch, ProducerId, Refusal};
 use ottla_storage::producer::TransactionVersion;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::groups::GroupHost;
 use super::internal_topics::GROUP_METADATA_TOPIC;
 use super::transactions::TxnHost;
-use crate::appends::Turns;
+use crate::appends::{Appends, Turns};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::parked::Waiter;
 use crate::partitions::{Partition, Partitions};
 use crate::quorum::ImageFeed;
 
-/// Demands carried at once: after a load there may be many, and each may take a thread for its appends.
-const CARRIED_AT_ONCE: usize = 64;
 /// Markers of one transaction that are appended on the thread that carries them: with more it would
 /// have no time for others.
 const HERE_MAX: usize = 16;
@@ -145,15 +143,7 @@ impl MarkerWriter {
                 let here = |one| append_here(one, &batch, marker);
                 found.map(|found| found.and_then(here)).collect()
             } else {
-                let append_all = move || -> Vec<_> {
-                    let found = found.into_iter();
-                    found
-                        .map(|found| found.and_then(|one| append(one, &batch, marker)))
-                        .collect()
-                };
-                let appended = tokio::task::spawn_blocking(append_all).await;
-                let failed = || into.iter().map(|_| Err(Refusal::KafkaStorageError));
-                appended.unwrap_or_else(|_| failed().collect())
+                append_elsewhere(found, &batch, marker).await
             };
         let deadline = Instant::now() + self.timeout;
         let waiter = Waiter::new();
@@ -183,6 +173,55 @@ fn enter(found: &[Result<Arc<Partition>, Refusal>]) -> Option<Turns> {
     let mut online = found.iter().flatten();
     let may = found.len() <= HERE_MAX && online.all(|one| one.enter(&mut turns));
     may.then_some(turns)
+}
+
+/// A partition, and where in its list it stands.
+type Placed = (usize, Arc<Partition>);
+
+/// On the threads of the log directories, each of which waits for its own disk alone.
+async fn append_elsewhere(
+    found: Vec<Result<Arc<Partition>, Refusal>>,
+    batch: &Bytes,
+    marker: Marker,
+) -> Vec<Result<(Arc<Partition>, Offset), Refusal>> {
+    let mut appended: Vec<_> = Vec::with_capacity(found.len());
+    let mut by_directory: Vec<(Arc<Appends>, Vec<Placed>)> = Vec::new();
+    for (at, found) in found.into_iter().enumerate() {
+        // For one whose thread panicked.
+        appended.push(Err(found
+            .as_ref()
+            .err()
+            .copied()
+            .unwrap_or(Refusal::KafkaStorageError)));
+        let Ok(partition) = found else { continue };
+        let appends = partition.appends();
+        match by_directory
+            .iter_mut()
+            .find(|(its, _)| Arc::ptr_eq(its, &appends))
+        {
+            Some((_, partitions)) => partitions.push((at, partition)),
+            None => by_directory.push((appends, vec![(at, partition)])),
+        }
+    }
+    let mut directories = JoinSet::new();
+    for (appends, partitions) in by_directory {
+        let batch = batch.clone();
+        let append_all = move || -> Vec<_> {
+            let partitions = partitions.into_iter();
+            partitions
+                .map(|(at, one)| (at, append(one, &batch, marker)))
+                .collect()
+        };
+        directories.spawn(async move { appends.run(append_all).await });
+    }
+    while let Some(done) = directories.join_next().await {
+        for (at, outcome) in done.ok().flatten().unwrap_or_default() {
+            if let Some(appended) = appended.get_mut(at) {
+                *appended = outcome;
+            }
+        }
+    }
+    appended
 }
 
 /// As [`append`], on this thread.
@@ -262,14 +301,14 @@ fn fate(outcome: Result<(), Refusal>) -> Fate {
     }
 }
 
-/// Carries the demands of the transaction ledgers of this node.
+/// Carries the demands of the transaction ledgers of this node: each transaction has one at most, and
+/// they wait for nothing of each other's but the threads of the log directories.
 pub(crate) struct Carrier {
     /// The data plane.
     runtime: Handle,
     writer: Arc<MarkerWriter>,
     feed: Arc<ImageFeed>,
     metrics: Arc<Metrics>,
-    at_once: Semaphore,
     /// Whose demands these are. It holds us, so we do not hold it.
     host: OnceLock<Weak<TxnHost>>,
 }
@@ -286,7 +325,6 @@ impl Carrier {
             writer,
             feed,
             metrics,
-            at_once: Semaphore::new(CARRIED_AT_ONCE),
             host: OnceLock::new(),
         })
     }
@@ -336,7 +374,6 @@ impl Carrier {
                 self.metrics.markers.observe(decided.elapsed());
                 return Ok(());
             }
-            // No permit is held meanwhile: a partition that stalls holds up no other demand.
             tokio::time::sleep(RETRY_PAUSE).await;
             if !host()?.is_seated(&demand.transactional_id) {
                 return Err(Refusal::NotCoordinator);
@@ -350,7 +387,6 @@ impl Carrier {
         demand: &Markers,
         left: &PartitionSet,
     ) -> (PartitionSet, Option<Refusal>) {
-        let _permit = self.at_once.acquire().await;
         let mut done = PartitionSet::default();
         let mut into = Vec::new();
         let image = self.feed.image();

@@ -27,7 +27,7 @@ use ottla_storage::{
 use parking_lot::{Mutex, RwLock};
 
 pub(crate) use self::relocate::Swapped;
-use crate::appends::Turns;
+use crate::appends::{Appends, Turns};
 use crate::assignments::Assignments;
 use crate::clock::Clock;
 use crate::file_slice::FileSlice;
@@ -162,6 +162,8 @@ pub struct Partition {
     reader: LogReader,
     /// Kept beside the lock, so that readers see it without waiting for an append.
     leader_epoch: std::sync::atomic::AtomicI32,
+    /// So is whether enough replicas are in sync for acks=all.
+    has_enough_in_sync: AtomicBool,
     is_failed: AtomicBool,
     /// What was last said of bytes that went bad.
     told_corrupt: Mutex<Option<Box<str>>>,
@@ -194,6 +196,7 @@ impl Partition {
             reader: log.reader(),
             writer: Mutex::new(Some(Writer { log, leader: None })),
             leader_epoch: std::sync::atomic::AtomicI32::new(NOT_LEADING),
+            has_enough_in_sync: AtomicBool::new(false),
             is_failed: AtomicBool::new(false),
             told_corrupt: Mutex::default(),
             awaits_room: AtomicBool::new(false),
@@ -309,10 +312,12 @@ impl Partition {
                 writer.leader = Some(Leader::new(assignment, ends, self.around.durability));
             }
         }
+        self.note_in_sync(writer);
         let moved = writer.carry_out()?;
         let is_dirty = writer.log.flushed() < writer.log.end();
-        drop(guard);
+        // IMPORTANT: before anybody can append, who is then acknowledged by it.
         self.leader_epoch.store(epoch, Ordering::Release);
+        drop(guard);
         self.after(moved, is_dirty);
         Ok(())
     }
@@ -325,9 +330,16 @@ impl Partition {
         if let Some(leader) = writer.leader.as_mut() {
             leader.handle_min_in_sync(min_in_sync);
         }
+        self.note_in_sync(writer);
         let moved = self.noted(writer.carry_out());
         drop(guard);
         self.after(moved, false);
+    }
+
+    fn note_in_sync(&self, writer: &Writer) {
+        let leader = writer.leader.as_ref();
+        let is_enough = leader.is_some_and(|leader| leader.in_sync().is_enough());
+        self.has_enough_in_sync.store(is_enough, Ordering::Release);
     }
 
     /// Another node leads, or none does.
@@ -363,10 +375,15 @@ impl Partition {
         appended.map_err(|refused| self.with_log_start(refused))
     }
 
-    /// Whether this thread may append; else the request had better use [`Self::append_elsewhere`]:
-    /// the disk is slow, or has enough threads waiting for it.
+    /// Whether this thread may append, or otherwise wait for the log; else the request had better use
+    /// [`Self::append_elsewhere`]: the disk is slow, or has enough threads waiting for it.
     pub fn enter(&self, turns: &mut Turns) -> bool {
-        turns.enter(self.place.load().flush.appends())
+        turns.enter(&self.appends())
+    }
+
+    /// Where this log directory's appends are done.
+    pub(crate) fn appends(&self) -> Arc<Appends> {
+        self.place.load().flush.appends().clone()
     }
 
     /// As [`Self::append`], on the thread of the log directory.
@@ -384,8 +401,7 @@ impl Partition {
             let appended = partition.append_from_client(&records, acks, may_use_zstd, verified);
             appended.map_err(|refused| partition.with_log_start(refused))
         };
-        let flush = self.flush_of();
-        let appended = flush.appends().run(append).await;
+        let appended = self.appends().run(append).await;
         appended.unwrap_or_else(|| Err(Refusal::UnknownServerError.into()))
     }
 
@@ -416,7 +432,8 @@ impl Partition {
     }
 
     /// A producer wants to write into a transaction: the guard under which its coordinator must be
-    /// asked first. None if the transaction is open here already.
+    /// asked first. None if the transaction is open here already. Waits for an append that is under
+    /// way, so as [`Self::enter`] has allowed.
     ///
     /// # Errors
     /// `INVALID_PRODUCER_EPOCH`, `NOT_LEADER_OR_FOLLOWER`
@@ -584,16 +601,17 @@ impl Partition {
         self.around.metrics.reservations.observe(took);
     }
 
-    /// What can be said to a producer that wrote up to `required` (exclusive) with acks=all.
+    /// What can be said to a producer that wrote up to `required` (exclusive) with acks=all. Waits for
+    /// no append.
     pub fn acknowledgement(&self, required: Offset) -> Acknowledgement {
-        if self.high_watermark() < required {
-            return Acknowledgement::Wait;
+        let does_lead = self.leader_epoch.load(Ordering::Acquire) != NOT_LEADING;
+        if self.high_watermark() < required || !does_lead {
+            Acknowledgement::Wait
+        } else if self.has_enough_in_sync.load(Ordering::Acquire) {
+            Acknowledgement::Done
+        } else {
+            Acknowledgement::TooFew
         }
-        let guard = self.writer.lock();
-        let leader = guard.as_ref().and_then(|writer| writer.leader.as_ref());
-        leader.map_or(Acknowledgement::Wait, |leader| {
-            leader.acknowledgement(required)
-        })
     }
 
     // ---- records out ----

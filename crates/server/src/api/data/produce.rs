@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ottla_metadata::quotas::QuotaKind;
 use ottla_node::{
     Acknowledgement, AppendRefused, Appended, JoinAs, Joined, Joining, JoiningProducer, Partition,
-    Questions, Services, Turns, Verified, Waiter,
+    Services, Turns, Verified, Waiter,
 };
 use ottla_protocol::batch::{self, Header, Prefix};
 use ottla_protocol::messages::{
@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use super::last_words::last_words;
 use crate::answer::Answer;
 use crate::api::leader_hint;
-use crate::session::Call;
+use crate::session::{Call, Turn, Undecided};
 use crate::throttle;
 
 /// Kafka's own admin tools may write to internal topics; nobody else.
@@ -78,9 +78,18 @@ pub(crate) async fn handle(
         topic.name = Text::from(&*topic.name);
         writes.push((topic, prepared));
     }
-    match begin_joining(&services, &call, transactional_id, &writes) {
+    match joining(&call, transactional_id, &writes) {
         Ok(None) => {}
-        Ok(Some((questions, joiners))) => {
+        Ok(Some(joining)) => {
+            let Joins {
+                producer,
+                partitions,
+                joiners,
+            } = joining;
+            let turns = enter_or_queue(&writes, undecided, &mut turn).await;
+            let may_wait = turns.is_none();
+            let questions = services.begin_joining(producer, partitions, may_wait).await;
+            drop(turns);
             if questions.are_open() && turn.is_none() {
                 turn = Some(undecided.turn().await);
             }
@@ -89,15 +98,7 @@ pub(crate) async fn handle(
         }
         Err(refusal) => refuse_all(&mut writes, refusal),
     }
-    // A disk that is slow gets its batches from a thread of its own. Those behind stand in line
-    // meanwhile: where they will be appended may be another place.
-    let mut turns = None;
-    if turn.is_none() {
-        turns = enter(&writes);
-        if turns.is_none() {
-            turn = Some(undecided.turn().await);
-        }
-    }
+    let turns = enter_or_queue(&writes, undecided, &mut turn).await;
     let may_wait = turn.is_some();
     let may_use_zstd = call.version >= ZSTD_SINCE;
     let mut topics: Vec<(TopicProduceData, Vec<Outcome>)> = Vec::with_capacity(writes.len());
@@ -217,15 +218,22 @@ fn prepare(
 /// Where in a request a write stands that belongs to a transaction: topic and partition.
 type Joiner = (usize, usize);
 
-/// Begins to ask about the writes that belong to a transaction, if there are any. They must belong
-/// to one, and to the one that the request names.
-fn begin_joining(
-    services: &Services,
+/// What a request writes into a transaction.
+struct Joins {
+    producer: JoiningProducer,
+    partitions: Vec<Joining>,
+    /// Of each of these.
+    joiners: Vec<Joiner>,
+}
+
+/// The writes that belong to a transaction, if there are any, and whose it is. They must belong to
+/// one, and to the one that the request names.
+fn joining(
     call: &Call,
     transactional_id: Option<Text>,
     writes: &[(TopicProduceData, Vec<Write>)],
-) -> Result<Option<(Questions, Vec<Joiner>)>, Refusal> {
-    let (mut joiners, mut joining, mut producer) = (Vec::new(), Vec::new(), None);
+) -> Result<Option<Joins>, Refusal> {
+    let (mut joiners, mut partitions, mut producer) = (Vec::new(), Vec::new(), None);
     for (at, (_, writes)) in writes.iter().enumerate() {
         for (within, write) in writes.iter().enumerate() {
             let Ok((partition, records)) = &write.what else {
@@ -239,7 +247,7 @@ fn begin_joining(
                 return Err(Refusal::InvalidProducerIdMapping);
             }
             joiners.push((at, within));
-            joining.push(Joining {
+            partitions.push(Joining {
                 partition: partition.clone(),
                 base_sequence: header.base_sequence(),
             });
@@ -254,7 +262,11 @@ fn begin_joining(
         producer_epoch,
         joins: JoinAs::produce(call.version),
     };
-    Ok(Some((services.begin_joining(producer, joining), joiners)))
+    Ok(Some(Joins {
+        producer,
+        partitions,
+        joiners,
+    }))
 }
 
 /// The header of a batch that belongs to a transaction.
@@ -326,6 +338,23 @@ fn enter(writes: &[(TopicProduceData, Vec<Write>)]) -> Option<Turns> {
         Err(_) => true,
     });
     may.then_some(turns)
+}
+
+/// Turns to do it here and now, unless this request stands in the line already. A disk that is slow
+/// has a thread of its own: then this takes its place in the line, since those behind would overtake.
+async fn enter_or_queue<'a>(
+    writes: &[(TopicProduceData, Vec<Write>)],
+    undecided: &'a Undecided,
+    place: &mut Option<Turn<'a>>,
+) -> Option<Turns> {
+    if place.is_some() {
+        return None;
+    }
+    let turns = enter(writes);
+    if turns.is_none() {
+        *place = Some(undecided.turn().await);
+    }
+    turns
 }
 
 /// IMPORTANT: does not wait unless it may: whoever comes behind would overtake.

@@ -85,7 +85,7 @@ async fn join(services: &Services, call: &Call, request: &TxnOffsetCommitRequest
         partition,
         base_sequence: NO_SEQUENCE,
     };
-    let questions = services.begin_joining(producer, vec![write]);
+    let questions = services.begin_joining(producer, vec![write], true).await;
     let joined = services.ask_once(&questions).await;
     joined
         .into_iter()
