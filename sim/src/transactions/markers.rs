@@ -18,6 +18,8 @@ use super::world::World;
 const REMIND_MS: i64 = 700;
 /// Between two attempts at a partition that could not take it.
 const AGAIN_MS: i64 = 100;
+/// So much of the news of markers comes a second time, when the next transaction ends.
+const HELD_UP_PERCENT: u64 = 10;
 /// From this version on each transaction ends in an epoch of its own.
 const BUMPED_SINCE: i8 = 2;
 
@@ -38,6 +40,11 @@ impl World {
         let left = left.map(|(topic, index)| place_of(topic, index)).collect();
         self.totals.count("demands for markers");
         self.trace(|_| format!("demand {n}: {markers:?}"));
+        if let Some((demand, place)) = self.held_up.remove(&markers.transactional_id) {
+            self.totals.count("fault: news held up until the next end");
+            let ms = self.dice.within(0, 15);
+            self.after(ms, Event::Marked(demand, place, None));
+        }
         self.carried.push(Carried {
             demand: Rc::new(Demand { n, markers }),
             left,
@@ -135,6 +142,11 @@ impl World {
                     }
                 }
                 self.marker_is_there(demand, place);
+                // A marker that was sent twice is answered twice.
+                if self.dice.percent(HELD_UP_PERCENT) {
+                    let id = demand.markers.transactional_id.clone();
+                    self.held_up.insert(id, (demand.clone(), place));
+                }
             }
             Some(
                 refusal @ (Refusal::InvalidProducerEpoch | Refusal::TransactionCoordinatorFenced),

@@ -54,6 +54,7 @@ const HAPPENED: &[&str] = &[
     "fault: marker lost",
     "fault: marker doubled",
     "fault: marker late",
+    "fault: news held up until the next end",
     "fault: dropped with its connection",
     "fault: process has a zombie",
     "fault: process killed",

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::markers::Carried;
 use super::place::{FIRST_OUT, PLACES, Place, config};
 use super::reader::Reader;
 use super::seats::Parked;
-use super::wire::{Event, Way};
+use super::wire::{Demand, Event, Way};
 use crate::chance::Chance;
 use crate::disk::SimulatedDisk;
 use crate::totals::Totals;
@@ -88,6 +89,8 @@ pub(super) struct World {
     pub(super) n_demands: u64,
     /// Markers of the old rules of which the coordinator has heard: demand and place.
     pub(super) settled: BTreeSet<(u64, usize)>,
+    /// News of a marker that comes a second time when the next transaction of the id ends.
+    pub(super) held_up: BTreeMap<Arc<str>, (Rc<Demand>, usize)>,
     // Around it.
     pub(super) clients: Vec<Client>,
     pub(super) readers: Vec<Reader>,
@@ -146,6 +149,7 @@ impl World {
             carried: Vec::new(),
             n_demands: 0,
             settled: BTreeSet::new(),
+            held_up: BTreeMap::new(),
             clients: Vec::new(),
             readers: (FIRST_OUT..PLACES.len()).map(Reader::new).collect(),
             book: Book::default(),
