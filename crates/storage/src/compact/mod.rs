@@ -369,8 +369,8 @@ impl Work<'_> {
             n_truncations: self.round.picture.n_truncations,
         });
         if swapped.is_err() {
-            targets.remove();
             self.host.with_log(&mut Log::stop_replacement);
+            targets.remove();
         }
         swapped
     }

@@ -201,8 +201,10 @@ impl Log {
         Ok(())
     }
 
-    /// The files of a compacted segment that is not wanted any more.
+    /// The files of a compacted segment that is not wanted any more. IMPORTANT: a replacement that
+    /// could not be taken back is told from one that was made by what is still `.cleaned`.
     pub(crate) fn remove_cleaned(&self, base: Offset) -> Result<(), Fault> {
+        self.check_writable()?;
         self.remove_stage(base, Stage::Cleaned)
     }
 

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -711,15 +712,16 @@ fn a_crash_at_any_step_leaves_the_old_log_or_the_new_one() {
     assert!(n_crashes > 100, "{n_crashes}");
 }
 
-/// Fails one call, and goes on.
-struct OneCall {
+/// Fails some calls, and goes on.
+struct SomeCalls {
     n_calls: AtomicUsize,
-    at: usize,
+    failing: Range<usize>,
 }
 
-impl DiskFaults for OneCall {
+impl DiskFaults for SomeCalls {
     fn before(&self, _: DiskCall, _: &Path, _: usize) -> DiskVerdict {
-        match self.n_calls.fetch_add(1, Ordering::Relaxed) == self.at {
+        let n = self.n_calls.fetch_add(1, Ordering::Relaxed);
+        match self.failing.contains(&n) {
             true => DiskVerdict::Fail(ErrorKind::Other),
             false => DiskVerdict::Proceed,
         }
@@ -727,7 +729,13 @@ impl DiskFaults for OneCall {
 }
 
 #[test]
-fn a_call_that_fails_at_any_step_leaves_no_two_segments_with_the_same_records() {
+fn calls_that_fail_at_any_step_leave_no_two_segments_with_the_same_records() {
+    for n_failing in [1, 2, 3, 5, 1000] {
+        check_failing_calls(n_failing);
+    }
+}
+
+fn check_failing_calls(n_failing: usize) {
     let original = tempfile::tempdir().unwrap();
     let model = filled(original.path(), 100);
     let files = files(original.path());
@@ -741,9 +749,9 @@ fn a_call_that_fails_at_any_step_leaves_no_two_segments_with_the_same_records() 
         for (name, bytes) in &files {
             std::fs::write(place.path().join(name), bytes).unwrap();
         }
-        let fault = Arc::new(OneCall {
+        let fault = Arc::new(SomeCalls {
             n_calls: AtomicUsize::new(0),
-            at,
+            failing: at..at + n_failing,
         });
         let Ok(log) = Log::open(OpenLog {
             is_clean: true,
@@ -758,8 +766,10 @@ fn a_call_that_fails_at_any_step_leaves_no_two_segments_with_the_same_records() 
         if fault.n_calls.load(Ordering::Relaxed) <= at {
             break;
         }
-        let why = format!("call {at} fails");
-        model.assert_fits(&owner.log.borrow().as_ref().unwrap().view(), &why);
+        let why = format!("{n_failing} from call {at} on fail");
+        if fault.n_calls.load(Ordering::Relaxed) >= at + n_failing {
+            model.assert_fits(&owner.log.borrow().as_ref().unwrap().view(), &why);
+        }
         drop(owner);
         // The second start reads all of it again, and cuts where segments overlap.
         let (mut end, mut model) = (end, model.clone());
