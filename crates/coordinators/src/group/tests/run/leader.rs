@@ -123,6 +123,8 @@ pub(super) fn metadata(client: &Client, topics: &SomeTopics) -> Bytes {
             partitions: partitions.iter().copied().collect(),
         })
     });
+    // Who gives everything up first need not: librdkafka does not, so that it says the same each time.
+    let says_generation = client.is_cooperative || client.number.is_multiple_of(2);
     written(&ConsumerProtocolSubscription {
         topics: client
             .topics
@@ -130,7 +132,7 @@ pub(super) fn metadata(client: &Client, topics: &SomeTopics) -> Bytes {
             .map(|it| Text::from_static(it))
             .collect(),
         owned_partitions: owned.collect(),
-        generation_id: client.epoch,
+        generation_id: if says_generation { client.epoch } else { -1 },
         ..ConsumerProtocolSubscription::default()
     })
 }
