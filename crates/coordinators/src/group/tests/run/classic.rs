@@ -29,7 +29,11 @@ impl World {
             Stage::Syncing(_) if self.chance.once_in(12) => self.join(at),
             Stage::Joining(_) | Stage::Syncing(_) => {}
             Stage::Joined(fellows) => self.sync(at, &fellows),
-            Stage::In if self.sees_other_topics(at) || self.wants_other(at) => self.join(at),
+            Stage::In if self.sees_other_topics(at) => {
+                self.clients[at].asks_anew_in = Some(self.clients[at].epoch);
+                self.join(at);
+            }
+            Stage::In if self.wants_other(at) => self.join(at),
             Stage::In => self.heartbeat(at, is_heard),
         }
     }
@@ -116,6 +120,7 @@ impl World {
         let client = &mut self.clients[at];
         client.last_refusal = refusal;
         client.stage = Stage::Out;
+        let asked_in = client.asks_anew_in.take();
         match refusal {
             None => {
                 client.id = response.member_id.clone();
@@ -125,6 +130,11 @@ impl World {
                     metadata: it.metadata.clone(),
                 };
                 let leads = response.leader == response.member_id;
+                assert!(
+                    !leads || response.skip_assignment || asked_in != Some(client.epoch),
+                    "the leader {} asked to assign anew, and is told of what was",
+                    client.id
+                );
                 // Who skips the assignment does not know what it was made for.
                 let version = match response.skip_assignment {
                     true => 0,

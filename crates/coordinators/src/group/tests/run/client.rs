@@ -55,6 +55,8 @@ pub(super) struct Client {
     pub(super) joined_for: Vec<&'static str>,
     /// A classic leader has assigned topics of this version, and watches them.
     pub(super) leads_at: Option<i64>,
+    /// The generation in which it has asked to assign anew, until it is answered.
+    pub(super) asks_anew_in: Option<i32>,
     /// A classic client gives nothing up before it must.
     pub(super) is_cooperative: bool,
     /// It may read something that its coordinator does not know of: the group changed its protocol
@@ -83,6 +85,7 @@ impl Client {
             stage: Stage::Out,
             joined_for: Vec::new(),
             leads_at: None,
+            asks_anew_in: None,
             is_cooperative: false,
             is_unsettled: false,
             last_refusal: None,
@@ -96,6 +99,7 @@ impl Client {
         self.says_all = true;
         self.stage = Stage::Out;
         self.leads_at = None;
+        self.asks_anew_in = None;
         self.epoch = if self.speaks == Speaks::Consumer {
             0
         } else {
