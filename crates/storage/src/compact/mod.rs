@@ -411,6 +411,11 @@ impl Work<'_> {
                         (head, sound.and_then(|()| sieve.sift(batch)), batch.bytes())
                     }
                 };
+                // A segment of its own for it would stand behind later ones, and end the log.
+                if behind.is_some_and(|behind| head.last_offset >= behind) {
+                    let why = format!("offset {} lies behind the next segment", head.last_offset);
+                    return Err(corrupt(segment, &why).into());
+                }
                 let sifted = sifted.map_err(|why| corrupt(segment, &why.to_string()))?;
                 self.figures.invalid_records += sifted.n_invalid;
                 targets.note(sifted.abort);
