@@ -43,6 +43,17 @@ pub enum Acknowledgement {
     TooFew,
 }
 
+impl Acknowledgement {
+    /// For a producer that wrote up to `required` (exclusive), as the leader and its in-sync set are.
+    pub fn of(required: Offset, high_watermark: Offset, is_enough: bool) -> Self {
+        match is_enough {
+            _ if high_watermark < required => Self::Wait,
+            true => Self::Done,
+            false => Self::TooFew,
+        }
+    }
+}
+
 /// What an assignment did to the in-sync set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InSyncChange {
@@ -158,17 +169,6 @@ impl Leader {
             return Some(Command::HighWatermark(self.high_watermark));
         }
         None
-    }
-
-    /// What to tell a producer that wrote up to `required` (exclusive) with acks=all.
-    pub fn acknowledgement(&self, required: Offset) -> Acknowledgement {
-        if self.high_watermark < required {
-            Acknowledgement::Wait
-        } else if self.in_sync.is_enough() {
-            Acknowledgement::Done
-        } else {
-            Acknowledgement::TooFew
-        }
     }
 
     pub fn leader_epoch(&self) -> LeaderEpoch {

@@ -2,7 +2,7 @@
 //! what the host must do is the answer. `REWRITE=1 cargo test` writes the answers anew.
 
 use datadriven::{TestCase, walk};
-use ottla_replication::{Assignment, Durability, InSyncChange, Leader, LogEnds};
+use ottla_replication::{Acknowledgement, Assignment, Durability, InSyncChange, Leader, LogEnds};
 
 #[test]
 fn stories() {
@@ -58,7 +58,9 @@ fn tell(leader: &mut Leader, case: &TestCase) -> String {
         }
         "acks" => {
             let required = number(case, "for").unwrap();
-            return format!("{:?}\n", leader.acknowledgement(required));
+            let is_enough = leader.in_sync().is_enough();
+            let said = Acknowledgement::of(required, leader.high_watermark(), is_enough);
+            return format!("{said:?}\n");
         }
         other => panic!("unknown directive {other}"),
     }

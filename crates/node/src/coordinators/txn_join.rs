@@ -91,7 +91,12 @@ impl Services {
         writes: Vec<Joining>,
         may_wait: bool,
     ) -> Questions {
-        let verifies = self.configured().settings.transactions.verification_enable;
+        let verifies = self
+            .configured
+            .load()
+            .settings
+            .transactions
+            .verification_enable;
         let is_asked = transaction.joins == JoinAs::Add || verifies;
         let mut begun = Vec::with_capacity(writes.len());
         for joining in writes {

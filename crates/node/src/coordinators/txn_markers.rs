@@ -184,15 +184,14 @@ async fn append_elsewhere(
     batch: &Bytes,
     marker: Marker,
 ) -> Vec<Result<(Arc<Partition>, Offset), Refusal>> {
-    let mut appended: Vec<_> = Vec::with_capacity(found.len());
+    let refused = |found: &Result<_, Refusal>| found.as_ref().err().copied();
+    // A storage error is for one whose thread panicked.
+    let mut appended: Vec<_> = found
+        .iter()
+        .map(|found| Err(refused(found).unwrap_or(Refusal::KafkaStorageError)))
+        .collect();
     let mut by_directory: Vec<(Arc<Appends>, Vec<Placed>)> = Vec::new();
     for (at, found) in found.into_iter().enumerate() {
-        // For one whose thread panicked.
-        appended.push(Err(found
-            .as_ref()
-            .err()
-            .copied()
-            .unwrap_or(Refusal::KafkaStorageError)));
         let Ok(partition) = found else { continue };
         let appends = partition.appends();
         match by_directory

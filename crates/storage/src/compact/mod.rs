@@ -169,6 +169,13 @@ impl Picture {
         all.get(first..last).unwrap_or_default()
     }
 
+    /// Where the segment behind this one begins.
+    fn behind(&self, segment: &Segment) -> Offset {
+        let all = &self.view.segments;
+        let at = all.partition_point(|it| it.base() <= segment.base());
+        all.get(at).map_or(Offset::MAX, |it| it.base())
+    }
+
     /// As Kafka has it: when the newest part that was compacted already was written, less the time for
     /// which tombstones stay.
     fn old_horizon_ms(&self, first_dirty: Offset) -> Result<i64, Fault> {
@@ -300,6 +307,7 @@ impl Work<'_> {
         transactions.add(picture.aborted(first_dirty, first_uncleanable)?);
         for (at, segment) in segments.iter().enumerate() {
             let start = segment.index_position(first_dirty)?;
+            let behind = picture.behind(segment);
             let mut scan = self.scan(segment, start);
             loop {
                 let (noted, last);
@@ -315,6 +323,7 @@ impl Work<'_> {
                         last = head;
                     }
                 }
+                check_reach(segment, &last, behind)?;
                 self.pace(last.size)?;
                 self.figures.map_bytes_read += u64::from(last.size);
                 if noted.map_err(|why| corrupt(segment, &why.to_string()))? == Err(Full) {
@@ -389,9 +398,10 @@ impl Work<'_> {
         };
         targets.begin(first.base())?;
         for (at, segment) in group.iter().enumerate() {
-            let behind = group.get(at + 1).map(|segment| segment.base()).or(next);
-            let end = behind.unwrap_or(self.round.dirt.first_uncleanable);
             let picture = &self.round.picture;
+            let behind = picture.behind(segment);
+            let next = group.get(at + 1).map(|segment| segment.base()).or(next);
+            let end = next.unwrap_or(self.round.dirt.first_uncleanable);
             transactions.add(picture.aborted(segment.base(), end.max(segment.base() + 1))?);
             let terms = self.terms(segment)?;
             let mut scan = self.scan(segment, 0);
@@ -411,11 +421,7 @@ impl Work<'_> {
                         (head, sound.and_then(|()| sieve.sift(batch)), batch.bytes())
                     }
                 };
-                // A segment of its own for it would stand behind later ones, and end the log.
-                if behind.is_some_and(|behind| head.last_offset >= behind) {
-                    let why = format!("offset {} lies behind the next segment", head.last_offset);
-                    return Err(corrupt(segment, &why).into());
-                }
+                check_reach(segment, &head, behind)?;
                 let sifted = sifted.map_err(|why| corrupt(segment, &why.to_string()))?;
                 self.figures.invalid_records += sifted.n_invalid;
                 targets.note(sifted.abort);
@@ -556,6 +562,15 @@ fn sizes_of(segment: &Segment) -> Sizes {
         offsets: lengths.offsets,
         times: lengths.times,
     }
+}
+
+/// A batch that lies behind the next segment could only go into one that ends the log.
+fn check_reach(segment: &Segment, head: &Head, behind: Offset) -> Result<(), Fault> {
+    if head.last_offset < behind {
+        return Ok(());
+    }
+    let why = format!("offset {} lies behind the next segment", head.last_offset);
+    Err(corrupt(segment, &why))
 }
 
 fn corrupt(segment: &Segment, why: &str) -> Fault {

@@ -165,16 +165,11 @@ impl Producer {
     }
 
     /// Returns where the transaction began, if one was open.
-    pub(super) fn end_transaction(
-        &mut self,
-        epoch: i16,
-        coordinator_epoch: i32,
-        timestamp: i64,
-    ) -> Option<i64> {
+    pub(super) fn end_transaction(&mut self, epoch: i16, coordinator_epoch: i32, timestamp: i64) {
         self.enter_epoch(epoch);
         self.coordinator_epoch = coordinator_epoch;
         self.last_timestamp = timestamp;
-        self.transaction_start.take()
+        self.transaction_start = None;
     }
 
     /// Sequences of another epoch say nothing about this one.

@@ -155,24 +155,20 @@ impl Producers {
         let payload = batch.payload(MARKER_BYTES_MAX).ok()?;
         let record = payload.records().next()?.ok()?;
         let marker = EndMarker::parse(record.key?, record.value?)?;
+        let completed = self.completed_by(batch.header(), marker);
         let id = batch.producer_id();
         let producer = self
             .entries
             .entry(id)
             .or_insert_with(|| Producer::unknown(id));
-        let first_offset = producer.end_transaction(
+        producer.end_transaction(
             batch.producer_epoch(),
             marker.coordinator_epoch,
             record.timestamp,
         );
         self.verifications.settle(id, Some(batch.producer_epoch()));
         self.forget_some();
-        Some(CompletedTransaction {
-            producer_id: id,
-            first_offset: first_offset?,
-            last_offset: batch.base_offset(),
-            is_abort: !marker.is_commit,
-        })
+        completed
     }
 
     /// The transaction that this marker ends once it is applied.

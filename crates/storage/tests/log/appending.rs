@@ -5,7 +5,7 @@ use ottla_protocol::batch::{TimestampKind, batches};
 use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
 use ottla_protocol::compress::Codec;
 use ottla_storage::producer::Appender;
-use ottla_storage::{Isolation, LogConfig, NotDone, ReadFrom};
+use ottla_storage::{Isolation, LogConfig, NotDone};
 
 use crate::stand::*;
 
@@ -109,39 +109,19 @@ fn transactions_hold_back_who_reads_committed() {
     append_in(&mut log, &marker(2, true), 0, Appender::Coordinator).unwrap();
     log.set_high_watermark(log.end());
     assert_eq!((log.high_watermark(), log.last_stable()), (8, 8));
-    let from = ReadFrom {
-        offset: 0,
-        isolation: Isolation::LastStable,
-        max_bytes: 1 << 20,
-        at_least_one: true,
-        with_aborted: true,
-    };
-    let aborted = log.view().read(from).unwrap().aborted;
-    assert_eq!(aborted.len(), 1);
-    assert_eq!(
-        (
-            aborted[0].producer_id,
-            aborted[0].first_offset,
-            aborted[0].last_offset
-        ),
-        (1, 2, 6)
-    );
+    let found = aborted(&log, Isolation::LastStable);
+    let told: Vec<_> = found
+        .iter()
+        .map(|it| (it.producer_id, it.first_offset, it.last_offset))
+        .collect();
+    assert_eq!(told, [(1, 2, 6)]);
     // A crash recovery writes the same transaction index.
     let index = files_ending(place.path(), ".txnindex");
     assert_eq!(index.values().map(Vec::len).sum::<usize>(), 34);
     drop(log);
     let log = open(place.path(), small());
     assert_eq!(files_ending(place.path(), ".txnindex"), index);
-    assert_eq!(
-        log.view()
-            .read(ReadFrom {
-                isolation: Isolation::LogEnd,
-                ..from
-            })
-            .unwrap()
-            .aborted,
-        aborted
-    );
+    assert_eq!(aborted(&log, Isolation::LogEnd), found);
 }
 
 #[test]

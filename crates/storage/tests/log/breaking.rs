@@ -11,7 +11,6 @@ use ottla_protocol::compress::Codec;
 use ottla_storage::producer::Appender;
 use ottla_storage::{
     Disk, DiskCall, DiskFaults, DiskVerdict, Fault, Isolation, Log, LogConfig, NotDone, OpenLog,
-    ReadFrom,
 };
 use parking_lot::Mutex;
 
@@ -295,16 +294,9 @@ fn transactional(producer: i64, first: i64) -> Bytes {
 }
 
 /// The producers whose transactions a reader is told to skip.
-fn aborted(log: &Log) -> Vec<i64> {
-    let from = ReadFrom {
-        offset: 0,
-        isolation: Isolation::LastStable,
-        max_bytes: 1 << 20,
-        at_least_one: true,
-        with_aborted: true,
-    };
-    let read = log.view().read(from).unwrap();
-    read.aborted.iter().map(|it| it.producer_id).collect()
+fn who_aborted(log: &Log) -> Vec<i64> {
+    let aborted = aborted(log, Isolation::LastStable);
+    aborted.iter().map(|it| it.producer_id).collect()
 }
 
 /// Wherever the disk is full while a transaction is given up, it stays open, and can be given up
@@ -352,12 +344,12 @@ fn a_full_disk_leaves_no_half_of_an_abort() {
             abort(&mut log, 3).unwrap();
             log.flush().unwrap();
             log.set_high_watermark(log.end());
-            assert_eq!(aborted(&log), [1, 2, 3]);
+            assert_eq!(who_aborted(&log), [1, 2, 3]);
             assert_eq!(log.last_stable(), log.end());
             drop(log);
             let mut log = open_on(place.path(), Disk::new(), 0).unwrap();
             log.set_high_watermark(log.end());
-            assert_eq!(aborted(&log), [1, 2, 3], "read again");
+            assert_eq!(who_aborted(&log), [1, 2, 3], "read again");
             if !refused {
                 break;
             }

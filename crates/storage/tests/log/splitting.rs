@@ -250,11 +250,11 @@ fn aborted_transactions_stay_aborted() {
         bytes.extend(batch);
     };
     add(&batch(0), 0);
-    let mut aborted = BatchBuilder::data(Codec::None)
+    let mut given_up = BatchBuilder::data(Codec::None)
         .producer(7, 0, 0)
         .transactional();
-    aborted.push(NOW, Some(b"k"), Some(b"never"));
-    add(&aborted.finish(), 9);
+    given_up.push(NOW, Some(b"k"), Some(b"never"));
+    add(&given_up.finish(), 9);
     let marker = EndMarker {
         is_commit: false,
         coordinator_epoch: 0,
@@ -271,14 +271,7 @@ fn aborted_transactions_stay_aborted() {
         })
         .unwrap();
         assert_eq!((log.n_segments(), log.last_stable()), (2, REACH + 7));
-        let from = ReadFrom {
-            offset: 0,
-            isolation: Isolation::LastStable,
-            max_bytes: usize::MAX,
-            at_least_one: true,
-            with_aborted: true,
-        };
-        let aborted = log.view().read(from).unwrap().aborted;
+        let aborted = aborted(&log, Isolation::LastStable);
         assert_eq!(aborted.len(), 1);
         assert_eq!(
             (aborted[0].first_offset, aborted[0].last_offset),

@@ -14,8 +14,8 @@ use ottla_protocol::compress::Codec;
 use ottla_storage::producer::{Appender, TransactionVersion, Verified};
 use ottla_storage::validate::{Origin, check};
 use ottla_storage::{
-    AppendOutcome, Disk, FetchSlice, Isolation, LeaderAppend, Log, LogConfig, LogView, NoEvents,
-    NotDone, OpenLog, ReadFrom,
+    AbortedTransaction, AppendOutcome, Disk, FetchSlice, Isolation, LeaderAppend, Log, LogConfig,
+    LogView, NoEvents, NotDone, OpenLog, ReadFrom,
 };
 
 pub(crate) const NOW: i64 = 1_700_000_000_000;
@@ -154,6 +154,18 @@ pub(crate) fn read_all(view: &LogView, isolation: Isolation) -> Vec<(i64, String
             }
         }
     }
+}
+
+/// The transactions that a reader of the whole log is told to skip.
+pub(crate) fn aborted(log: &Log, isolation: Isolation) -> Vec<AbortedTransaction> {
+    let from = ReadFrom {
+        offset: log.start(),
+        isolation,
+        max_bytes: usize::MAX,
+        at_least_one: true,
+        with_aborted: true,
+    };
+    log.view().read(from).unwrap().aborted
 }
 
 /// The log holds the records `[start, end)`, each where it was put.
