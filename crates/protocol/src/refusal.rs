@@ -68,7 +68,7 @@ refusals! {
     CoordinatorNotAvailable = 15, "COORDINATOR_NOT_AVAILABLE", "the coordinator is not available";
     NotCoordinator = 16, "NOT_COORDINATOR", "this broker is not the coordinator";
     InvalidTopicException = 17, "INVALID_TOPIC_EXCEPTION", "the topic name is not allowed, or the topic may not be used so";
-    RecordListTooLarge = 18, "RECORD_LIST_TOO_LARGE", "the records are larger than a segment may be";
+    RecordListTooLarge = 18, "RECORD_LIST_TOO_LARGE", "the records are larger than a batch or a segment may be";
     NotEnoughReplicas = 19, "NOT_ENOUGH_REPLICAS", "fewer replicas are in sync than the topic demands";
     NotEnoughReplicasAfterAppend = 20, "NOT_ENOUGH_REPLICAS_AFTER_APPEND", "written, but then fewer replicas were in sync than the topic demands";
     InvalidRequiredAcks = 21, "INVALID_REQUIRED_ACKS", "acks must be -1, 0 or 1";

@@ -18,6 +18,12 @@ pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// delta, value length) or one (attributes, timestamp delta, key length, header count), rounded up.
 const RECORD_OVERHEAD_MAX: usize = 20;
 
+/// Whether one batch can hold all of `values`.
+pub fn fits_a_batch(values: &[Bytes]) -> bool {
+    let needed = |value: &Bytes| value.len() + RECORD_OVERHEAD_MAX;
+    HEADER_LEN + values.iter().map(needed).sum::<usize>() <= MAX_BATCH_BYTES
+}
+
 /// A finished batch, ready for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ready {
@@ -66,7 +72,7 @@ impl Accumulator {
             .iter()
             .map(|value| value.len() + RECORD_OVERHEAD_MAX)
             .sum();
-        if HEADER_LEN + needed > MAX_BATCH_BYTES {
+        if !fits_a_batch(values) {
             return false;
         }
         let is_full = |open: &Open| open.builder.size() + needed > MAX_BATCH_BYTES;

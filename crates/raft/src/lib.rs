@@ -31,7 +31,7 @@ mod saved;
 mod describe;
 pub mod snapshot;
 
-pub use accumulate::MAX_BATCH_BYTES;
+pub use accumulate::{MAX_BATCH_BYTES, fits_a_batch};
 pub use command::Command;
 pub use control::{Control, CorruptControl};
 pub use describe::{Description, ReplicaProgress};

@@ -15,7 +15,7 @@ use ottla_metadata::image::{Loader, Provenance};
 use ottla_metadata::records::Record;
 use ottla_protocol::{LeaderEpoch, Offset, Refusal};
 use ottla_raft::snapshot::{Schedule, SnapshotId, SnapshotWriter};
-use ottla_raft::{Command, Description, Quorum};
+use ottla_raft::{Command, Description, Quorum, fits_a_batch};
 use ottla_storage::Fault;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,7 +34,8 @@ const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
 /// How often old snapshots are looked for, as in Kafka.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
-type Deliver = Box<dyn FnOnce() + Send>;
+/// Lets the reply go, or tells why nothing of it was done.
+type Deliver = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
 type Run = Box<dyn FnOnce(&Controller, Offset) -> (Vec<Batch>, Deliver) + Send>;
 
 /// What the task needs besides the quorum.
@@ -74,7 +75,8 @@ impl ControllerHandle {
     /// taken them in: whoever is told that a topic exists finds it here.
     ///
     /// # Errors
-    /// `NOT_CONTROLLER` while no controller is active here.
+    /// `NOT_CONTROLLER` while no controller is active here, `RECORD_LIST_TOO_LARGE` for more than a
+    /// batch of the metadata log may hold: then nothing is done.
     pub async fn decide<Reply: Send + 'static>(
         &self,
         run: impl FnOnce(&Controller, Offset) -> Decision<Reply> + Send + 'static,
@@ -85,13 +87,14 @@ impl ControllerHandle {
         let (sender, answer) = oneshot::channel();
         let run: Run = Box::new(move |controller, next_offset| {
             let Decision { batches, reply } = run(controller, next_offset);
-            (batches, Box::new(move || drop(sender.send(reply))))
+            let deliver = move |done: Result<(), Refusal>| drop(sender.send(done.map(|()| reply)));
+            (batches, Box::new(deliver))
         });
         self.requests
             .send(run)
             .await
             .map_err(|_| Refusal::NotController)?;
-        answer.await.map_err(|_| Refusal::NotController)
+        answer.await.unwrap_or(Err(Refusal::NotController))
     }
 
     /// Resolves when this node's controller is active.
@@ -141,7 +144,7 @@ pub(super) struct Running {
     kraft_version: Arc<AtomicI16>,
     uncommitted: VecDeque<Uncommitted>,
     /// Replies by the offset that must be committed first.
-    replies: VecDeque<(Offset, Deliver)>,
+    replies: VecDeque<(Offset, Deliver, Result<(), Refusal>)>,
     schedule: Schedule,
     last_append: Instant,
     /// Set when `Command::Lead` came: the first records must be written.
@@ -243,18 +246,23 @@ impl Running {
     fn take(&mut self, run: Run) -> Result<(), Fault> {
         let next_offset = self.host.quorum.next_offset();
         let (batches, deliver) = run(&self.host.controller, next_offset);
-        let last = self.append(batches)?;
+        let batches = encoded(batches)?;
+        // Whoever asks says how much that is: it must not come to what the log cannot take.
+        let fits = batches.iter().all(|(_, values)| fits_a_batch(values));
+        let (last, done) = match fits {
+            true => (self.append(batches)?, Ok(())),
+            false => (None, Err(Refusal::RecordListTooLarge)),
+        };
         // A reply without records waits for all that it may have seen.
         let after = last.unwrap_or_else(|| self.host.quorum.next_offset() - 1);
-        self.replies.push_back((after, deliver));
+        self.replies.push_back((after, deliver, done));
         Ok(())
     }
 
     /// Appends and replays; the offset of the last record.
-    fn append(&mut self, batches: Vec<Batch>) -> Result<Option<Offset>, Fault> {
+    fn append(&mut self, batches: Vec<(Batch, Vec<Bytes>)>) -> Result<Option<Offset>, Fault> {
         let mut last = None;
-        for batch in batches {
-            let values = batch.encode().map_err(|why| bug(&why.to_string()))?;
+        for (batch, values) in batches {
             let now = self.host.clock.quorum_now();
             if let Some(level) = batch.kraft_version {
                 let raised = self.host.quorum.raise_kraft_version(level, now);
@@ -382,17 +390,17 @@ impl Running {
         while self
             .replies
             .front()
-            .is_some_and(|(after, _)| *after < committed)
+            .is_some_and(|(after, ..)| *after < committed)
         {
-            if let Some((_, deliver)) = self.replies.pop_front() {
-                deliver();
+            if let Some((_, deliver, done)) = self.replies.pop_front() {
+                deliver(done);
             }
         }
     }
 
     fn activate(&mut self) -> Result<(), Fault> {
         let decision = self.host.controller.activate(&self.host.bootstrap);
-        self.append(decision.batches)?;
+        self.append(encoded(decision.batches)?)?;
         self.is_active.send_replace(true);
         Ok(())
     }
@@ -400,7 +408,7 @@ impl Running {
     /// A record that says no more than that the controller is alive.
     fn say_nothing(&mut self) -> Result<(), Fault> {
         let decision = self.host.controller.no_op();
-        self.append(decision.batches)?;
+        self.append(encoded(decision.batches)?)?;
         self.last_append = Instant::now();
         Ok(())
     }
@@ -455,6 +463,15 @@ impl Running {
             Err(fault) => tracing::error!(%fault, "no snapshot of the metadata"),
         }
     }
+}
+
+/// Each with its values for the log.
+fn encoded(batches: Vec<Batch>) -> Result<Vec<(Batch, Vec<Bytes>)>, Fault> {
+    let encoded = batches.into_iter().map(|batch| {
+        let values = batch.encode().map_err(|why| bug(&why.to_string()))?;
+        Ok((batch, values))
+    });
+    encoded.collect()
 }
 
 /// A contradiction inside the controller: it must not go on.
