@@ -64,6 +64,8 @@ const NAMES: &[&str] = &[
     "node_id",
     "broker_id",
     "replica_id",
+    "user",
+    "mechanism",
 ];
 
 /// Settings that say where a broker is and who: no two have the same.

@@ -19,7 +19,7 @@ mod transactions;
 pub use self::configs::{
     ConfigChange, ConfigEntry, ConfigKind, ConfigResource, ConfigSource, ConfigSynonym,
 };
-pub use self::credentials::{NewCredential, ScramMechanism, UserCredentials};
+pub use self::credentials::{NewCredential, UserCredentials};
 pub use self::elections::Election;
 pub use self::features::{FeatureChange, Features};
 pub use self::groups::{GroupDescription, GroupEpochs, GroupListing, MemberDescription, Share};

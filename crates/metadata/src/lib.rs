@@ -7,6 +7,7 @@
 //! | `controller` | what may change: request + image → records + reply |
 //! | `config` | the catalogue of settings |
 //! | `quotas` | which of the image's client quotas counts for whom |
+//! | `scram` | what is kept of a password |
 //!
 //! The first three hold the same file names, one per subject: topics, nodes, configs, …
 //!
@@ -18,3 +19,4 @@ pub mod image;
 pub mod controller;
 pub mod config;
 pub mod quotas;
+pub mod scram;

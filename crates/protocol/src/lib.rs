@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `names` | offsets, epochs, ids, topic ids |
 //! | `refusal` | Kafka's error codes as answers |
+//! | `scram` | the mechanisms of SCRAM |
 //! | `limits` | what we refuse to parse, and why |
 //! | `field` | the codec runtime under the `Message` derive |
 //! | `frame`, `header` | what stands around a message |
@@ -19,6 +20,7 @@ extern crate self as ottla_protocol;
 // Vocabulary.
 pub mod names;
 pub mod refusal;
+pub mod scram;
 
 // The codec, and what stands around a message.
 pub mod limits;
@@ -49,3 +51,4 @@ pub use names::{
     LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Text, TopicPartition, Uuid,
 };
 pub use refusal::{NONE, Refusal, Refused};
+pub use scram::ScramMechanism;

@@ -1,6 +1,7 @@
-//! What an administrator asks about leaders, replicas, quotas and feature levels: each API once as
+//! What an administrator asks about leaders, replicas, quotas, credentials and feature levels: each API once as
 //! it should be, and in many ways as it should not.
 
+use bytes::Bytes;
 use ottla_protocol::Text;
 use ottla_protocol::messages::*;
 
@@ -18,6 +19,7 @@ impl Story<'_> {
         self.list_reassignments(&topic);
         self.alter_quotas();
         self.describe_quotas();
+        self.credentials();
         self.update_features();
         self.unregister();
     }
@@ -367,6 +369,39 @@ impl Story<'_> {
                 strict: false,
             };
             self.prove("all", version, &all);
+        }
+    }
+
+    /// The sweep asks badly.
+    fn credentials(&mut self) {
+        let name = self.name("credential");
+        for version in versions::<AlterUserScramCredentialsRequest>() {
+            let new = ScramCredentialUpsertion {
+                name: name.clone(),
+                mechanism: 2,
+                iterations: 4096,
+                salt: Bytes::from_static(b"salt"),
+                salted_password: Bytes::from_static(&[b'p'; 64]),
+            };
+            let keep = AlterUserScramCredentialsRequest {
+                deletions: Vec::new(),
+                upsertions: vec![new],
+            };
+            self.ask("new", version, &keep);
+            settle();
+            let users = Some(vec![DescribeUserScramCredentialsUserName {
+                name: name.clone(),
+            }]);
+            self.ask("one", 0, &DescribeUserScramCredentialsRequest { users });
+            let gone = ScramCredentialDeletion {
+                name: name.clone(),
+                mechanism: 2,
+            };
+            let take_away = AlterUserScramCredentialsRequest {
+                deletions: vec![gone],
+                upsertions: Vec::new(),
+            };
+            self.ask("gone", version, &take_away);
         }
     }
 

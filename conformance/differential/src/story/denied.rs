@@ -91,6 +91,14 @@ impl Story<'_> {
             let request = DescribeQuorumRequest { topics: Vec::new() };
             self.ask("denied", version, &request);
         }
+        for version in versions::<DescribeUserScramCredentialsRequest>() {
+            // Apache has no answer for who asks for all and may not.
+            let users = Some(vec![DescribeUserScramCredentialsUserName {
+                name: self.name("denied"),
+            }]);
+            let request = DescribeUserScramCredentialsRequest { users };
+            self.ask("denied", version, &request);
+        }
         for version in versions::<DescribeLogDirsRequest>() {
             self.ask("denied", version, &DescribeLogDirsRequest { topics: None });
         }

@@ -5,7 +5,6 @@ mod changes;
 mod credentials;
 mod entity;
 mod quotas;
-mod scram;
 mod settings;
 
 use std::path::PathBuf;

@@ -5,32 +5,10 @@ use ottla_protocol::messages::{
     AlterUserScramCredentialsRequest, DescribeUserScramCredentialsRequest,
     DescribeUserScramCredentialsUserName, ScramCredentialDeletion, ScramCredentialUpsertion,
 };
-use ottla_protocol::{Refusal, Text};
+use ottla_protocol::{Refusal, ScramMechanism, Text};
 
 use crate::cluster::Cluster;
 use crate::error::ClientError;
-
-/// By Kafka's numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ScramMechanism {
-    Sha256 = 1,
-    Sha512 = 2,
-}
-
-impl ScramMechanism {
-    pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sha256 => "SCRAM-SHA-256",
-            Self::Sha512 => "SCRAM-SHA-512",
-        }
-    }
-
-    fn of(number: i8) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| *it as i8 == number)
-    }
-}
 
 /// A credential of a user, to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +51,8 @@ impl Cluster {
                 continue;
             }
             let infos = result.credential_infos.iter();
-            let infos =
-                infos.filter_map(|it| Some((ScramMechanism::of(it.mechanism)?, it.iterations)));
+            let infos = infos
+                .filter_map(|it| Some((ScramMechanism::from_number(it.mechanism)?, it.iterations)));
             let infos = infos.collect();
             all.push((result.user.to_string(), told.map(|()| infos)));
         }
@@ -90,14 +68,14 @@ impl Cluster {
         let name = || Text::from(user);
         let upsertions = new.iter().map(|credential| ScramCredentialUpsertion {
             name: name(),
-            mechanism: credential.mechanism as i8,
+            mechanism: credential.mechanism.number(),
             iterations: credential.iterations,
             salt: credential.salt.clone(),
             salted_password: credential.salted_password.clone(),
         });
         let deletions = gone.iter().map(|mechanism| ScramCredentialDeletion {
             name: name(),
-            mechanism: *mechanism as i8,
+            mechanism: mechanism.number(),
         });
         let request = AlterUserScramCredentialsRequest {
             deletions: deletions.collect(),

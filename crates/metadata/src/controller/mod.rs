@@ -21,6 +21,7 @@ mod place;
 mod nodes;
 mod configs;
 mod quotas;
+mod credentials;
 mod mutations;
 mod producer_ids;
 mod timers;
@@ -28,6 +29,7 @@ mod bootstrap;
 
 pub use bootstrap::Bootstrap;
 pub use configs::{ConfigAlteration, ConfigReplacement, ConfigRules};
+pub use credentials::{ScramDeletion, ScramUpsertion};
 pub use elections::Wanted;
 pub use features::{FeatureUpdate, UpgradeType};
 pub use in_sync::{AlteredPartition, InSyncProposal};

@@ -1,8 +1,10 @@
-//! SCRAM users and delegation tokens, kept as their records until they are served.
+//! SCRAM users, and delegation tokens, which are kept as their records until they are served.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use ottla_protocol::ScramMechanism;
 
 use super::{Corrupt, detached};
 use crate::records::{
@@ -19,6 +21,27 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// Each user once who has a credential, by name.
+    pub fn scram_users(&self) -> BTreeSet<Arc<str>> {
+        self.scram.keys().map(|(_, user)| user.clone()).collect()
+    }
+
+    /// Which credentials a user has, and with how many iterations each.
+    pub fn scram_of(&self, user: &str) -> impl Iterator<Item = (ScramMechanism, i32)> {
+        let user: Arc<str> = Arc::from(user);
+        ScramMechanism::ALL
+            .into_iter()
+            .filter_map(move |mechanism| {
+                let credential = self.scram.get(&(mechanism.number(), user.clone()))?;
+                Some((mechanism, credential.iterations))
+            })
+    }
+
+    pub fn has_scram(&self, user: &str, mechanism: ScramMechanism) -> bool {
+        let key = (mechanism.number(), Arc::from(user));
+        self.scram.contains_key(&key)
+    }
+
     pub(super) fn replay_scram(
         &mut self,
         record: &UserScramCredentialRecord,

@@ -6,6 +6,7 @@ pub(crate) mod group;
 pub(crate) mod topic;
 pub(crate) mod config;
 pub(crate) mod quota;
+pub(crate) mod access;
 pub(crate) mod replica;
 pub(crate) mod telemetry;
 pub(crate) mod txn;

@@ -14,6 +14,7 @@ mod transactions;
 mod settings;
 mod replicas;
 mod quotas;
+mod credentials;
 mod features;
 mod telemetry;
 
@@ -84,6 +85,7 @@ impl Story<'_> {
         if is_told("administration") {
             self.sweep_replicas(&swept);
             self.sweep_quotas();
+            self.sweep_credentials();
             self.sweep_features();
             self.sweep_telemetry();
             self.sweep_unregistration();

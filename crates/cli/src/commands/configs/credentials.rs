@@ -2,21 +2,19 @@
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use ottla_client::admin::{NewCredential, ScramMechanism};
+use ottla_client::admin::NewCredential;
 use ottla_client::{ClientError, Cluster};
+use ottla_metadata::scram::salted_password;
+use ottla_protocol::ScramMechanism;
 use serde_json::{Map, Value, json};
 
 use super::changes::Changes;
 use super::entity::{Entities, Kind};
-use super::scram;
 use crate::kafkas;
 use crate::output::Output;
 
-const ITERATIONS: i32 = 4096;
-/// So few, or more, are safe.
-const ITERATIONS_MIN: i32 = 4096;
-/// More than a broker takes.
-const ITERATIONS_MAX: i32 = 16_384;
+/// As many as are safe, where nobody says how many.
+const ITERATIONS: i32 = ScramMechanism::ITERATIONS_MIN;
 
 pub(super) async fn alter(
     cluster: &Cluster,
@@ -29,7 +27,7 @@ pub(super) async fn alter(
         let mechanism = mechanism(name)?;
         let (iterations, password) = read(mechanism, value)?;
         let salt: [u8; 16] = *ottla_storage::new_id().as_bytes();
-        let salted = scram::salted(mechanism, password.as_bytes(), &salt, iterations);
+        let salted = salted_password(mechanism, password.as_bytes(), &salt, iterations);
         new.push(NewCredential {
             mechanism,
             iterations,
@@ -105,14 +103,18 @@ fn read(mechanism: ScramMechanism, text: &str) -> anyhow::Result<(i32, &str)> {
     } else {
         iterations
     };
+    let (least, most) = (
+        ScramMechanism::ITERATIONS_MIN,
+        ScramMechanism::ITERATIONS_MAX,
+    );
     ensure!(
-        iterations >= ITERATIONS_MIN,
-        "Iterations {iterations} is less than the minimum {ITERATIONS_MIN} required for {name}"
+        iterations >= least,
+        "Iterations {iterations} is less than the minimum {least} required for {name}"
     );
     // Else somebody waits for a password that no broker takes.
     ensure!(
-        iterations <= ITERATIONS_MAX,
-        "Iterations {iterations} is more than the maximum {ITERATIONS_MAX} of {name}"
+        iterations <= most,
+        "Iterations {iterations} is more than the maximum {most} of {name}"
     );
     Ok((iterations, password))
 }
