@@ -46,15 +46,24 @@ impl Head {
             Ok(prefix) => prefix,
             Err(corrupt) => return Some(Err(corrupt)),
         };
-        match prefix.magic {
-            2 if bytes.len() < HEADER_LEN => None,
-            0 | 1 => Some(Ok(Self::legacy(
+        let head = match prefix.magic {
+            2 if bytes.len() < HEADER_LEN => return None,
+            0 | 1 => Ok(Self::legacy(
                 bytes,
                 prefix.offset,
                 prefix.size,
                 prefix.magic,
-            ))),
-            _ => Some(Header::parse(bytes).map(|header| Self::of(&header))),
+            )),
+            _ => Header::parse(bytes).map(|header| Self::of(&header)),
+        };
+        Some(head.and_then(Self::checked))
+    }
+
+    /// A log has an end, the offset behind the last one.
+    pub(crate) fn checked(self) -> Result<Self, CorruptBatch> {
+        match self.last_offset {
+            Offset::MAX => Err(CorruptBatch::NoNextOffset),
+            _ => Ok(self),
         }
     }
 

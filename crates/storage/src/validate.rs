@@ -343,7 +343,7 @@ pub fn assign(
     };
     batch::stamp(bytes, base_offset, leader_epoch);
     batch::stamp_timestamp(bytes, checked.timestamp_kind, max_timestamp);
-    let last_offset = base_offset + i64::from(checked.n_records) - 1;
+    let last_offset = base_offset + (i64::from(checked.n_records) - 1);
     Assigned {
         base_offset,
         last_offset,
@@ -363,7 +363,9 @@ fn rejected(corrupt: &CorruptBatch) -> Rejected {
 /// Kafka's code for bytes that are no batch.
 pub(crate) fn code_for(corrupt: &CorruptBatch) -> Refusal {
     match corrupt {
-        CorruptBatch::Length { .. } | CorruptBatch::Crc { .. } => Refusal::CorruptMessage,
+        CorruptBatch::Length { .. } | CorruptBatch::Crc { .. } | CorruptBatch::NoNextOffset => {
+            Refusal::CorruptMessage
+        }
         CorruptBatch::Magic { magic: 0 | 1 } => Refusal::InvalidRecord,
         CorruptBatch::Magic { .. } => Refusal::CorruptMessage,
         CorruptBatch::Truncated { .. }

@@ -81,6 +81,10 @@ impl Log {
         };
         let mut header = *header;
         let base = self.end();
+        if base.checked_add(checked.n_records.into()).is_none() {
+            let why = format!("no {} offsets are left behind {base}", checked.n_records);
+            return Err(Refused::new(Refusal::UnknownServerError, why).into());
+        }
         let assigned = assign(
             &mut header,
             checked,
@@ -504,7 +508,8 @@ fn heads_of(bytes: &[u8], leader_epoch: LeaderEpoch) -> Result<Vec<Head>, Refuse
             break;
         }
         batch.verify_crc().map_err(|e| corrupt(e.to_string()))?;
-        let head = Head::of(&batch);
+        let head = Head::of(&batch).checked();
+        let head = head.map_err(|e| corrupt(e.to_string()))?;
         let follows = heads
             .last()
             .is_none_or(|last| head.base_offset > last.last_offset);

@@ -1,7 +1,9 @@
 //! Appends as a leader, a follower and a quorum's leader; rolls; what readers are shown.
 
+use std::fs;
+
 use ottla_protocol::Refusal;
-use ottla_protocol::batch::{TimestampKind, batches};
+use ottla_protocol::batch::{TimestampKind, batches, stamp};
 use ottla_protocol::batch_builder::{BatchBuilder, EndMarker};
 use ottla_protocol::compress::Codec;
 use ottla_storage::producer::Appender;
@@ -149,6 +151,40 @@ fn a_follower_copies_byte_for_byte() {
     let again = log.append_as_follower(&bytes, 0, NOW).unwrap_err();
     assert!(matches!(again, NotDone::Refused(_)), "{again}");
     assert_holds(&log, 0, 87);
+}
+
+/// `i64::MAX` is an end at most.
+#[test]
+fn offsets_come_to_an_end() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |offset| {
+        let mut batch = records(0, 1).to_vec();
+        stamp(&mut batch, offset, 0);
+        batch
+    };
+    let mut log = open(place.path(), small());
+    let refused = |outcome| match outcome {
+        Err(NotDone::Refused(refused)) => refused.code(),
+        other => panic!("{other:?}"),
+    };
+    let too_far = log.append_as_follower(&at(i64::MAX), 0, NOW);
+    assert_eq!(refused(too_far), Refusal::CorruptMessage.code());
+    log.append_as_follower(&at(i64::MAX - 2), 0, NOW)
+        .unwrap()
+        .unwrap();
+    let two = append(&mut log, &records(0, 2)).map(Some);
+    assert_eq!(refused(two), Refusal::UnknownServerError.code());
+    append(&mut log, &records(0, 1)).unwrap();
+    let one = append(&mut log, &records(0, 1)).map(Some);
+    assert_eq!(refused(one), Refusal::UnknownServerError.code());
+    log.close().unwrap();
+    // Found in a file, it is no batch.
+    let last = last_file(place.path(), ".log");
+    let sound = fs::read(&last).unwrap();
+    fs::write(&last, [&*sound, &at(i64::MAX)].concat()).unwrap();
+    let log = open(place.path(), small());
+    assert_eq!(log.end(), i64::MAX);
+    assert_eq!(fs::read(&last).unwrap(), sound);
 }
 
 #[test]
