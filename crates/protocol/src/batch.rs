@@ -73,8 +73,8 @@ pub enum CorruptBatch {
     Record { index: i32, why: &'static str },
     /// The header claims another number of records than there are.
     Count { claimed: i32, why: &'static str },
-    /// The last number that an offset can be: none could follow it.
-    NoNextOffset,
+    /// Offsets that no log gives: they begin at 0, and another one follows each.
+    Offsets { first: i64, last: i64 },
 }
 
 impl fmt::Display for CorruptBatch {
@@ -95,7 +95,7 @@ impl fmt::Display for CorruptBatch {
             Self::Compression(why) => write!(f, "compressed records: {why}"),
             Self::Record { index, why } => write!(f, "record {index}: {why}"),
             Self::Count { claimed, why } => write!(f, "batch claims {claimed} records: {why}"),
-            Self::NoNextOffset => write!(f, "no offset can follow {}", i64::MAX),
+            Self::Offsets { first, last } => write!(f, "no batch has offsets {first} to {last}"),
         }
     }
 }

@@ -59,11 +59,12 @@ impl Head {
         Some(head.and_then(Self::checked))
     }
 
-    /// A log has an end, the offset behind the last one.
+    /// IMPORTANT: what comes out of a file is counted with: behind the last offset there is another.
     pub(crate) fn checked(self) -> Result<Self, CorruptBatch> {
-        match self.last_offset {
-            Offset::MAX => Err(CorruptBatch::NoNextOffset),
-            _ => Ok(self),
+        let (first, last) = (self.base_offset, self.last_offset);
+        match 0 <= first && first <= last && last < Offset::MAX {
+            true => Ok(self),
+            false => Err(CorruptBatch::Offsets { first, last }),
         }
     }
 

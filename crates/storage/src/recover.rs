@@ -657,8 +657,5 @@ fn start_of_epoch(known: &EpochCache, head: &Head, last_offset: Offset) -> Offse
 }
 
 fn follows(head: &Head, last_offset: Offset, base: Offset) -> bool {
-    head.base_offset > last_offset
-        && head.last_offset >= head.base_offset
-        && is_in_reach(base, head)
-        && head.last_offset < Offset::MAX
+    head.base_offset > last_offset && is_in_reach(base, head)
 }

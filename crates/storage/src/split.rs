@@ -53,9 +53,8 @@ pub(crate) fn is_overflow(
             Err(Fault::Corrupt { .. }) => break,
             head => head?,
         };
-        let grows = head.base_offset > last && head.last_offset >= head.base_offset;
         let is_below_next = next.is_none_or(|next| head.last_offset < next);
-        if !grows || !is_below_next || head.last_offset == Offset::MAX {
+        if head.base_offset <= last || !is_below_next {
             return Ok(false);
         }
         last = head.last_offset;

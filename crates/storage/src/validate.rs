@@ -363,7 +363,7 @@ fn rejected(corrupt: &CorruptBatch) -> Rejected {
 /// Kafka's code for bytes that are no batch.
 pub(crate) fn code_for(corrupt: &CorruptBatch) -> Refusal {
     match corrupt {
-        CorruptBatch::Length { .. } | CorruptBatch::Crc { .. } | CorruptBatch::NoNextOffset => {
+        CorruptBatch::Length { .. } | CorruptBatch::Crc { .. } | CorruptBatch::Offsets { .. } => {
             Refusal::CorruptMessage
         }
         CorruptBatch::Magic { magic: 0 | 1 } => Refusal::InvalidRecord,

@@ -513,7 +513,7 @@ fn heads_of(bytes: &[u8], leader_epoch: LeaderEpoch) -> Result<Vec<Head>, Refuse
         let follows = heads
             .last()
             .is_none_or(|last| head.base_offset > last.last_offset);
-        if !follows || head.last_offset < head.base_offset {
+        if !follows {
             return Err(corrupt(format!(
                 "batch at offset {} is out of order",
                 head.base_offset

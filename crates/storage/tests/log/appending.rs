@@ -167,8 +167,10 @@ fn offsets_come_to_an_end() {
         Err(NotDone::Refused(refused)) => refused.code(),
         other => panic!("{other:?}"),
     };
-    let too_far = log.append_as_follower(&at(i64::MAX), 0, NOW);
-    assert_eq!(refused(too_far), Refusal::CorruptMessage.code());
+    for none in [i64::MAX, i64::MIN, -1] {
+        let copied = log.append_as_follower(&at(none), 0, NOW);
+        assert_eq!(refused(copied), Refusal::CorruptMessage.code());
+    }
     log.append_as_follower(&at(i64::MAX - 2), 0, NOW)
         .unwrap()
         .unwrap();
@@ -181,10 +183,12 @@ fn offsets_come_to_an_end() {
     // Found in a file, it is no batch.
     let last = last_file(place.path(), ".log");
     let sound = fs::read(&last).unwrap();
-    fs::write(&last, [&*sound, &at(i64::MAX)].concat()).unwrap();
-    let log = open(place.path(), small());
-    assert_eq!(log.end(), i64::MAX);
-    assert_eq!(fs::read(&last).unwrap(), sound);
+    for none in [i64::MAX, i64::MIN, -1] {
+        fs::write(&last, [&*sound, &at(none)].concat()).unwrap();
+        let log = open(place.path(), small());
+        assert_eq!(log.end(), i64::MAX);
+        assert_eq!(fs::read(&last).unwrap(), sound);
+    }
 }
 
 #[test]
