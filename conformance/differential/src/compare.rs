@@ -66,6 +66,7 @@ const NAMES: &[&str] = &[
     "replica_id",
     "user",
     "mechanism",
+    "entity_type",
 ];
 
 /// Settings that say where a broker is and who: no two have the same.
@@ -293,10 +294,26 @@ impl<'a> Names<'a> {
     }
 
     fn name_of(&self, element: &str) -> Option<String> {
-        NAMES.iter().find_map(|field| {
-            let value = self.values.get(format!("{element}.{field}").as_str())?;
-            Some(value.trim_matches('"').to_owned())
-        })
+        NAMES
+            .iter()
+            .find_map(|field| self.said(&format!("{element}.{field}")))
+            .or_else(|| self.entity_of(element))
+    }
+
+    /// Whom a quota is for: it may take two to say that.
+    fn entity_of(&self, element: &str) -> Option<String> {
+        let said = |at: usize, field| self.said(&format!("{element}.entity[{at}].{field}"));
+        let mut entity: Vec<String> = (0..)
+            .map_while(|at| Some((said(at, "entity_type")?, said(at, "entity_name"))))
+            .map(|(kind, name)| format!("{kind} {}", name.unwrap_or_default()))
+            .collect();
+        entity.sort();
+        (!entity.is_empty()).then(|| entity.join(", "))
+    }
+
+    fn said(&self, path: &str) -> Option<String> {
+        let value = self.values.get(path)?;
+        Some(value.trim_matches('"').to_owned())
     }
 }
 
@@ -352,6 +369,45 @@ mod tests {
             between(&one, &step(9, &[("b", 3), ("a", 1)])),
             ["settings[b].value: 2 | 3"]
         );
+    }
+
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "read through Debug only")]
+    struct Quota {
+        entity: Vec<Entity>,
+        value: f64,
+    }
+
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "read through Debug only")]
+    struct Entity {
+        entity_type: &'static str,
+        entity_name: Option<&'static str>,
+    }
+
+    #[test]
+    fn quotas_are_told_apart_by_whom_they_are_for() {
+        let quota = |who: &[(&'static str, Option<&'static str>)], value| Quota {
+            entity: who
+                .iter()
+                .map(|&(entity_type, entity_name)| Entity {
+                    entity_type,
+                    entity_name,
+                })
+                .collect(),
+            value,
+        };
+        let told = |quotas: [Quota; 3]| Step {
+            outcome: Ok(leaves(&quotas)),
+            ..step(7, &[])
+        };
+        let all = ("user", None);
+        let (a, x) = (("user", Some("a")), ("client-id", Some("x")));
+        let one = told([quota(&[all], 1.0), quota(&[a], 2.0), quota(&[a, x], 3.0)]);
+        let same = told([quota(&[x, a], 3.0), quota(&[a], 2.0), quota(&[all], 1.0)]);
+        assert_eq!(between(&one, &same), Vec::<String>::new());
+        let other = told([quota(&[x, a], 3.0), quota(&[a], 1.0), quota(&[all], 1.0)]);
+        assert_eq!(between(&one, &other).len(), 1);
     }
 
     #[test]
