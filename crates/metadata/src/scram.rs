@@ -4,7 +4,9 @@
 //! A password becomes a salted one where it is typed ([`salted_password`]); only that travels, and the
 //! controller keeps no more than what [`keys`] makes of it.
 
+use hmac::{Mac, SimpleHmac};
 use ottla_protocol::ScramMechanism;
+use pbkdf2::pbkdf2_hmac_array;
 use sha2::digest::core_api::BlockSizeUser;
 use sha2::{Digest, Sha256, Sha512};
 
@@ -20,10 +22,10 @@ pub fn keys(mechanism: ScramMechanism, salted_password: &[u8]) -> Option<ScramKe
     if salted_password.is_empty() {
         return None;
     }
-    Some(match mechanism {
+    match mechanism {
         ScramMechanism::Sha256 => keys_of::<Sha256>(salted_password),
         ScramMechanism::Sha512 => keys_of::<Sha512>(salted_password),
-    })
+    }
 }
 
 /// `Hi` of RFC 5802: PBKDF2 with HMAC, one block.
@@ -33,70 +35,22 @@ pub fn salted_password(
     salt: &[u8],
     iterations: i32,
 ) -> Vec<u8> {
+    let rounds = iterations.unsigned_abs();
     match mechanism {
-        ScramMechanism::Sha256 => salted::<Sha256>(password, salt, iterations),
-        ScramMechanism::Sha512 => salted::<Sha512>(password, salt, iterations),
+        ScramMechanism::Sha256 => pbkdf2_hmac_array::<Sha256, 32>(password, salt, rounds).to_vec(),
+        ScramMechanism::Sha512 => pbkdf2_hmac_array::<Sha512, 64>(password, salt, rounds).to_vec(),
     }
 }
 
-fn keys_of<D: Digest + BlockSizeUser + Clone>(salted_password: &[u8]) -> ScramKeys {
-    let keyed = Keyed::<D>::new(salted_password);
-    ScramKeys {
-        stored: D::digest(keyed.hash(&[b"Client Key"])).to_vec(),
-        server: keyed.hash(&[b"Server Key"]),
-    }
-}
-
-fn salted<D: Digest + BlockSizeUser + Clone>(
-    password: &[u8],
-    salt: &[u8],
-    iterations: i32,
-) -> Vec<u8> {
-    let keyed = Keyed::<D>::new(password);
-    let first_block = 1_u32.to_be_bytes();
-    let mut last = keyed.hash(&[salt, &first_block]);
-    let mut all = last.clone();
-    for _ in 1..iterations {
-        last = keyed.hash(&[&last]);
-        all.iter_mut()
-            .zip(&last)
-            .for_each(|(all, byte)| *all ^= byte);
-    }
-    all
-}
-
-/// HMAC with its key taken in.
-struct Keyed<D> {
-    inner: D,
-    outer: D,
-}
-
-impl<D: Digest + BlockSizeUser + Clone> Keyed<D> {
-    fn new(key: &[u8]) -> Self {
-        let size = D::block_size();
-        let mut block = if key.len() > size {
-            D::digest(key).to_vec()
-        } else {
-            key.to_vec()
-        };
-        block.resize(size, 0);
-        let padded = |pad: u8| {
-            let bytes: Vec<u8> = block.iter().map(|byte| byte ^ pad).collect();
-            D::new_with_prefix(bytes)
-        };
-        Self {
-            inner: padded(0x36),
-            outer: padded(0x5c),
-        }
-    }
-
-    fn hash(&self, parts: &[&[u8]]) -> Vec<u8> {
-        let mut inner = self.inner.clone();
-        parts.iter().for_each(|part| inner.update(part));
-        let mut outer = self.outer.clone();
-        outer.update(inner.finalize());
-        outer.finalize().to_vec()
-    }
+fn keys_of<D: Digest + BlockSizeUser>(salted_password: &[u8]) -> Option<ScramKeys> {
+    let keyed = |what: &[u8]| {
+        let mac = SimpleHmac::<D>::new_from_slice(salted_password).ok()?;
+        Some(mac.chain_update(what).finalize().into_bytes().to_vec())
+    };
+    Some(ScramKeys {
+        stored: D::digest(keyed(b"Client Key")?).to_vec(),
+        server: keyed(b"Server Key")?,
+    })
 }
 
 #[cfg(test)]

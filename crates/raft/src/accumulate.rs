@@ -20,8 +20,12 @@ const RECORD_OVERHEAD_MAX: usize = 20;
 
 /// Whether one batch can hold all of `values`.
 pub fn fits_a_batch(values: &[Bytes]) -> bool {
-    let needed = |value: &Bytes| value.len() + RECORD_OVERHEAD_MAX;
-    HEADER_LEN + values.iter().map(needed).sum::<usize>() <= MAX_BATCH_BYTES
+    HEADER_LEN + needed(values) <= MAX_BATCH_BYTES
+}
+
+fn needed(values: &[Bytes]) -> usize {
+    let sizes = values.iter().map(|value| value.len() + RECORD_OVERHEAD_MAX);
+    sizes.sum()
 }
 
 /// A finished batch, ready for the log.
@@ -68,13 +72,10 @@ impl Accumulator {
 
     /// All of `values` in one batch, or nothing (`false`) if no batch can hold them.
     pub(crate) fn append(&mut self, values: &[Bytes], now: Now) -> bool {
-        let needed: usize = values
-            .iter()
-            .map(|value| value.len() + RECORD_OVERHEAD_MAX)
-            .sum();
         if !fits_a_batch(values) {
             return false;
         }
+        let needed = needed(values);
         let is_full = |open: &Open| open.builder.size() + needed > MAX_BATCH_BYTES;
         if self.open.as_ref().is_some_and(is_full) {
             self.close();

@@ -46,10 +46,12 @@ pub enum Acknowledgement {
 impl Acknowledgement {
     /// For a producer that wrote up to `required` (exclusive), as the leader and its in-sync set are.
     pub fn of(required: Offset, high_watermark: Offset, is_enough: bool) -> Self {
-        match is_enough {
-            _ if high_watermark < required => Self::Wait,
-            true => Self::Done,
-            false => Self::TooFew,
+        if high_watermark < required {
+            Self::Wait
+        } else if is_enough {
+            Self::Done
+        } else {
+            Self::TooFew
         }
     }
 }

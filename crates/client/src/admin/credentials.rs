@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::error::ClientError;
 
 /// A credential of a user, to be kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewCredential {
     pub mechanism: ScramMechanism,
     pub iterations: i32,

@@ -173,15 +173,7 @@ mod tests {
     use crate::records::{FeatureLevelRecord, MetadataVersion};
 
     fn controller_at(level: i16) -> Controller {
-        let settings = Settings {
-            cluster_id: "c".to_owned(),
-            node_id: 1,
-            num_partitions: 1,
-            default_replication_factor: 1,
-            min_in_sync: 1,
-            unclean_election: false,
-        };
-        let mut controller = Controller::new(settings, Image::default());
+        let mut controller = Controller::new(Settings::of_one_node(), Image::default());
         let feature = FeatureLevelRecord {
             name: "metadata.version".into(),
             feature_level: level,

@@ -119,6 +119,21 @@ pub struct Settings {
     pub unclean_election: bool,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// A cluster whose only node is 1.
+    pub(crate) fn of_one_node() -> Self {
+        Self {
+            cluster_id: "c".to_owned(),
+            node_id: 1,
+            num_partitions: 1,
+            default_replication_factor: 1,
+            min_in_sync: 1,
+            unclean_election: false,
+        }
+    }
+}
+
 /// The ledger: exactly what the records say.
 ///
 /// Invariant: `image` is what [`crate::image::Loader`] would publish from the same records, except

@@ -188,15 +188,7 @@ mod tests {
     use crate::image::Image;
 
     fn controller() -> Controller {
-        let settings = Settings {
-            cluster_id: "c".to_owned(),
-            node_id: 1,
-            num_partitions: 1,
-            default_replication_factor: 1,
-            min_in_sync: 1,
-            unclean_election: false,
-        };
-        Controller::new(settings, Image::default())
+        Controller::new(Settings::of_one_node(), Image::default())
     }
 
     fn entity(parts: &[(&str, Option<&str>)]) -> Entity {

@@ -36,6 +36,7 @@ const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Lets the reply go, or tells why nothing of it was done.
 type Deliver = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
+type Reply = Box<dyn FnOnce() + Send>;
 type Run = Box<dyn FnOnce(&Controller, Offset) -> (Vec<Batch>, Deliver) + Send>;
 
 /// What the task needs besides the quorum.
@@ -144,7 +145,7 @@ pub(super) struct Running {
     kraft_version: Arc<AtomicI16>,
     uncommitted: VecDeque<Uncommitted>,
     /// Replies by the offset that must be committed first.
-    replies: VecDeque<(Offset, Deliver, Result<(), Refusal>)>,
+    replies: VecDeque<(Offset, Reply)>,
     schedule: Schedule,
     last_append: Instant,
     /// Set when `Command::Lead` came: the first records must be written.
@@ -255,7 +256,8 @@ impl Running {
         };
         // A reply without records waits for all that it may have seen.
         let after = last.unwrap_or_else(|| self.host.quorum.next_offset() - 1);
-        self.replies.push_back((after, deliver, done));
+        self.replies
+            .push_back((after, Box::new(move || deliver(done))));
         Ok(())
     }
 
@@ -390,10 +392,10 @@ impl Running {
         while self
             .replies
             .front()
-            .is_some_and(|(after, ..)| *after < committed)
+            .is_some_and(|(after, _)| *after < committed)
         {
-            if let Some((_, deliver, done)) = self.replies.pop_front() {
-                deliver(done);
+            if let Some((_, reply)) = self.replies.pop_front() {
+                reply();
             }
         }
     }

@@ -333,17 +333,19 @@ fn keyed(key: &str, value: Option<&str>) -> Bytes {
     builder.finish()
 }
 
+/// Records of so many keys in turn.
+fn fill_keys(log: &mut Log, n: i64, n_keys: i64) {
+    for i in 0..n {
+        let key = format!("k{}", i % n_keys);
+        append(log, &keyed(&key, Some(&i.to_string()))).unwrap();
+    }
+}
+
 #[test]
 fn the_newest_record_of_each_key_stays_and_small_segments_become_one() {
     let place = tempfile::tempdir().unwrap();
     let mut log = open(place.path(), config());
-    for i in 0..100 {
-        append(
-            &mut log,
-            &keyed(&format!("k{}", i % 7), Some(&i.to_string())),
-        )
-        .unwrap();
-    }
+    fill_keys(&mut log, 100, 7);
     let n_before = log.n_segments();
     let owner = Owner::of(log);
     let first = cleaned(clean(&owner, 0, NOW).unwrap());
@@ -383,13 +385,7 @@ fn the_newest_record_of_each_key_stays_and_small_segments_become_one() {
 fn readers_keep_the_segments_that_they_hold() {
     let place = tempfile::tempdir().unwrap();
     let mut log = open(place.path(), config());
-    for i in 0..60 {
-        append(
-            &mut log,
-            &keyed(&format!("k{}", i % 3), Some(&i.to_string())),
-        )
-        .unwrap();
-    }
+    fill_keys(&mut log, 60, 3);
     settle(&mut log).unwrap();
     log.set_high_watermark(60);
     log = Log::open(OpenLog {
@@ -605,13 +601,7 @@ fn a_log_that_changes_underneath_ends_the_round() {
 fn a_round_that_is_stopped_leaves_nothing_behind() {
     let place = tempfile::tempdir().unwrap();
     let mut log = open(place.path(), config());
-    for i in 0..60 {
-        append(
-            &mut log,
-            &keyed(&format!("k{}", i % 3), Some(&i.to_string())),
-        )
-        .unwrap();
-    }
+    fill_keys(&mut log, 60, 3);
     for stop_after in [0, 10, 60] {
         let owner = Owner {
             stop_after,

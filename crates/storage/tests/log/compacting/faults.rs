@@ -183,13 +183,7 @@ fn a_full_disk_is_no_harm_and_the_next_round_succeeds() {
     let full = Arc::new(Filling(true.into()));
     let disk = Disk::breakable(full.clone());
     let mut log = Log::open(how(place.path(), config(), disk)).unwrap();
-    for i in 0..60 {
-        append(
-            &mut log,
-            &keyed(&format!("k{}", i % 3), Some(&i.to_string())),
-        )
-        .unwrap();
-    }
+    fill_keys(&mut log, 60, 3);
     let owner = Owner::of(log);
     let fault = clean(&owner, 0, NOW).unwrap_err();
     assert!(fault.is_passing(), "{fault}");
@@ -281,13 +275,7 @@ fn a_disk_that_fills_up_at_any_step_is_no_harm_and_the_next_round_succeeds() {
 fn a_broken_batch_ends_the_round_and_is_not_copied() {
     let place = tempfile::tempdir().unwrap();
     let mut log = open(place.path(), config());
-    for i in 0..60 {
-        append(
-            &mut log,
-            &keyed(&format!("k{}", i % 3), Some(&i.to_string())),
-        )
-        .unwrap();
-    }
+    fill_keys(&mut log, 60, 3);
     log.close().unwrap();
     // In the clean part and in the dirty one; a header, a record, a length that leads nowhere.
     for (checkpoint, position, byte) in [(0, 300, 0xff), (40, 300, 0xff), (0, 8, 0x7f), (0, 16, 9)]
