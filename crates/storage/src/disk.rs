@@ -506,6 +506,10 @@ pub(crate) fn give_back_pages(file: &File, from: u64, length: u64) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn give_back_pages(_file: &File, _from: u64, _length: u64) {}
 
+/// How much the disk is asked for at once: what the kernel reads ahead by default, and so the least
+/// that it takes from one call.
+const ASK_STEP: u64 = 128 << 10;
+
 /// Has the kernel read a stretch of a file in the background. Advice.
 #[cfg(target_os = "linux")]
 fn begin_to_read(file: &File, from: u64, length: u64) {
@@ -515,6 +519,15 @@ fn begin_to_read(file: &File, from: u64, length: u64) {
 
 #[cfg(not(target_os = "linux"))]
 fn begin_to_read(_file: &File, _from: u64, _length: u64) {}
+
+/// Has the kernel read what it is asked for, and guess nothing. Advice.
+#[cfg(target_os = "linux")]
+fn read_as_asked(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_as_asked(_file: &File) {}
 
 /// Fails where the bytes would have to come from the disk. File systems that cannot tell read as ever.
 #[cfg(target_os = "linux")]
@@ -734,9 +747,20 @@ impl Opened {
         self.read_in_memory(&mut [0], position).is_some()
     }
 
-    /// Has the disk begin with a stretch that will be read soon.
+    /// Has the disk begin with a stretch that will be read soon. Costs a look at each page that is in
+    /// memory already.
     pub(crate) fn begin_to_read(&self, from: u64, length: u64) {
-        begin_to_read(&self.file, from, length);
+        let end = from.saturating_add(length);
+        for at in (from..end).step_by(ASK_STEP as usize) {
+            begin_to_read(&self.file, at, ASK_STEP.min(end - at));
+        }
+    }
+
+    /// From now on the disk reads what it is asked for by `begin_to_read` and by reads, and does not
+    /// guess what comes next. How much it would guess, from 128 KiB to 8 MiB, is a setting of the
+    /// machine, and all of that stands before the next sync.
+    pub(crate) fn read_as_asked(&self) {
+        read_as_asked(&self.file);
     }
 
     pub(crate) fn set_length(&self, length: u64) -> Result<(), Fault> {

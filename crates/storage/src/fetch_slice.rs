@@ -9,14 +9,12 @@ use crate::error::Fault;
 /// How far apart one looks whether a stretch is in memory: twice what the kernel reads ahead by
 /// itself. Each look costs half a microsecond.
 const LOOK_STEP: usize = 256 << 10;
-/// How much the disk is asked for at once: what the kernel reads ahead by default, and so the least
-/// that it takes from one call.
-const ASK_STEP: usize = 128 << 10;
-/// How far apart one waits for the disk: half of that.
-const WAIT_STEP: usize = 64 << 10;
-/// How far beyond a stretch the disk goes on reading, as far as the kernel takes that much from one
-/// call: who is far behind asks for it next.
-const AHEAD: u64 = 2 << 20;
+/// How far apart one waits for the disk.
+const WAIT_STEP: usize = 128 << 10;
+/// How far ahead of what is waited for the disk reads: enough to keep it busy, and little enough
+/// for a sync, which comes behind. Measured: 128 KiB leave a disk of 1 GB/s nine tenths of its pace,
+/// and the p99 of a sync beside it below 1 ms; with 8 MiB it is 6 ms.
+const AHEAD: usize = 128 << 10;
 
 /// Bytes of a file. It keeps the file open.
 #[derive(Debug, Clone)]
@@ -69,19 +67,17 @@ impl FetchSlice {
         self.file.is_in_memory(self.position + at as u64)
     }
 
-    /// Has the disk read all of it into memory, and waits for that. Nothing is copied: a byte here and
-    /// there is waited for, and what lies between was asked for with it.
+    /// Has the disk read all of it into memory, and waits for that; it goes on with what lies behind:
+    /// who is far behind asks for it next. Nothing is copied: a byte here and there is waited for, and
+    /// what lies between was asked for with it.
     pub fn bring_in(&self) -> Result<(), Fault> {
         let Some(last) = self.length.checked_sub(1) else {
             return Ok(());
         };
-        for at in (0..last).step_by(ASK_STEP) {
-            let n = ASK_STEP.min(self.length - at);
-            self.file.begin_to_read(self.position + at as u64, n as u64);
-        }
-        self.file
-            .begin_to_read(self.position + self.length as u64, AHEAD);
+        self.file.begin_to_read(self.position, AHEAD as u64);
         for at in (0..last).step_by(WAIT_STEP).chain([last]) {
+            let ahead = self.position + (at + AHEAD) as u64;
+            self.file.begin_to_read(ahead, WAIT_STEP as u64);
             if self.file.read_at(&mut [0], self.position + at as u64)? == 0 {
                 break;
             }
@@ -149,11 +145,11 @@ mod tests {
         assert!(slice.copy_in_memory().is_none());
         looks.0.lock().clear();
         slice.bring_in().unwrap();
-        let waits = [(DiskCall::Read, 1); 17];
+        let waits = [(DiskCall::Read, 1); 9];
         assert_eq!(
             *looks.0.lock(),
             waits,
-            "a sixteenth of a MiB apart, and the end"
+            "an eighth of a MiB apart, and the end"
         );
     }
 

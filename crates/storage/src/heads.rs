@@ -309,7 +309,14 @@ impl<'a> Scan<'a> {
         self.buffer.resize(n_bytes.max(self.chunk).min(left), 0);
         let rest = self.buffer.get_mut(present..).unwrap_or_default();
         let at = self.position + present as u64;
-        let n_read = self.file.with(|file| file.read_at(rest, at))?;
+        let n_behind = self.end.saturating_sub(at + rest.len() as u64);
+        let n_read = self.file.with(|file| {
+            if n_behind > 0 {
+                let n_ahead = n_behind.min(self.chunk as u64);
+                file.begin_to_read(at, rest.len() as u64 + n_ahead);
+            }
+            file.read_at(rest, at)
+        })?;
         self.buffer.truncate(present + n_read);
         Ok(())
     }

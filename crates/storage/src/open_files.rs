@@ -174,6 +174,7 @@ pub(crate) struct LazyFile(Arc<Slot>);
 struct Slot {
     disk: Disk,
     path: Arc<Path>,
+    is_unguessed: bool,
     file: ArcSwapOption<Opened>,
     was_used: AtomicBool,
     /// It is not closed again.
@@ -222,9 +223,19 @@ impl Slot {
 impl LazyFile {
     /// A file that is there, and not open.
     pub(crate) fn closed(disk: &Disk, path: impl AsRef<Path>) -> Self {
+        Self::new(disk, path, false)
+    }
+
+    /// One of which the disk reads what it is asked for, and nothing ahead of that.
+    pub(crate) fn closed_unguessed(disk: &Disk, path: impl AsRef<Path>) -> Self {
+        Self::new(disk, path, true)
+    }
+
+    fn new(disk: &Disk, path: impl AsRef<Path>, is_unguessed: bool) -> Self {
         Self(Arc::new(Slot {
             disk: disk.clone(),
             path: path.as_ref().into(),
+            is_unguessed,
             file: ArcSwapOption::empty(),
             was_used: AtomicBool::new(false),
             stays: AtomicBool::new(false),
@@ -313,6 +324,9 @@ impl LazyFile {
         self.check_name()?;
         slot.disk.open_files().make_room();
         let opened = open(&slot.disk, &slot.path)?.into_opened();
+        if slot.is_unguessed {
+            opened.read_as_asked();
+        }
         // Somebody may have been faster: then both have his.
         let before = slot
             .file

@@ -12,9 +12,9 @@
 
 use std::sync::Arc;
 
-use ottla_protocol::Offset;
 use ottla_protocol::batch::{Batch, NO_LEADER_EPOCH};
 use ottla_protocol::epochs::{EpochCache, EpochStart};
+use ottla_protocol::{Offset, ProducerEpoch, ProducerId};
 
 use crate::checkpoint::read_epochs;
 use crate::disk::Disk;
@@ -25,7 +25,7 @@ use crate::leftovers::{self, SegmentFiles};
 use crate::log::{OpenLog, note_aborted};
 use crate::log_view::Segments;
 use crate::open_files::LazyFile;
-use crate::producer::Producers;
+use crate::producer::{Producers, SeenBatch};
 use crate::producer_files::{ProducerFiles, Remember};
 use crate::segment::Segment;
 use crate::split::{is_in_reach, is_overflow, split};
@@ -509,25 +509,52 @@ pub(crate) fn rebuild_producers(
 
 /// How far below a snapshot headers are read once more, in entries of the offset index, which are a page
 /// apart or a batch that is larger. What a producer may send again, five batches at most, was among
-/// the last that were written.
-const RECALLED_ENTRIES: u32 = 256;
+/// the last that were written. The first steps are all that is read if nobody can lack anything
+/// behind them: what lies there may have to come from the disk, a page for each entry.
+const RECALLED_ENTRIES: [u32; 3] = [8, 64, 256];
 
 /// A snapshot knows of each producer the newest batch. Those before it whose answers a crash took come
 /// again, and must not be taken for new ones, or for gaps.
 fn recall(segments: &Segments, start: Offset, producers: &mut Producers) -> Result<(), Fault> {
     let end = producers.end_offset();
-    let mut n_left = if producers.is_empty() {
-        0
-    } else {
-        RECALLED_ENTRIES
+    if !producers.lack_batches_from(start) {
+        return Ok(());
+    }
+    let [.., most] = RECALLED_ENTRIES;
+    let Some((.., lowest)) = stretches_before(segments, start, end, most)?.pop() else {
+        return Ok(());
     };
+    for n_entries in RECALLED_ENTRIES {
+        if !producers.lack_batches_from(lowest) {
+            break;
+        }
+        // From the newest back.
+        for (segment, position, _) in stretches_before(segments, start, end, n_entries)? {
+            let seen = seen_between(segment, position, (start, end))?;
+            for (producer_id, epoch, batch) in seen.into_iter().rev() {
+                producers.recall(producer_id, epoch, batch);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where to begin in each segment to see the last `n` entries below `end`, newest segment first; and
+/// an offset that no batch before reaches.
+fn stretches_before(
+    segments: &Segments,
+    start: Offset,
+    end: Offset,
+    n: u32,
+) -> Result<Vec<(&Segment, u32, Offset)>, Fault> {
+    let mut n_left = n;
     let mut stretches = Vec::new();
     for segment in segments.iter().rev().skip_while(|it| it.base() >= end) {
         if n_left == 0 {
             break;
         }
-        let (position, n) = segment.position_before(end, n_left)?;
-        stretches.push((segment, position));
+        let (place, n) = segment.place_before(end, n_left)?;
+        stretches.push((&**segment, place.position, place.offset));
         let is_first = segment.base() <= start;
         // The first batch of a segment has no entry.
         n_left = if is_first {
@@ -536,23 +563,33 @@ fn recall(segments: &Segments, start: Offset, producers: &mut Producers) -> Resu
             n_left.saturating_sub(n + 1)
         };
     }
-    for (segment, position) in stretches.into_iter().rev() {
-        let mut heads = segment.heads(position);
-        while let Some(head) = heads.next() {
-            let head = match head {
-                // What lies below the recovery point is somebody else's to judge.
-                Err(Fault::Corrupt { .. }) => break,
-                head => head?,
-            };
-            if head.base_offset >= end {
-                break;
-            }
-            if let Some(header) = heads.header_of(&head).filter(|_| head.last_offset >= start) {
-                producers.recall(header);
-            }
+    Ok(stretches)
+}
+
+/// The batches of producers from `position` on that reach into `[start, end)`.
+fn seen_between(
+    segment: &Segment,
+    position: u32,
+    (start, end): (Offset, Offset),
+) -> Result<Vec<(ProducerId, ProducerEpoch, SeenBatch)>, Fault> {
+    let mut seen = Vec::new();
+    let mut heads = segment.heads(position);
+    while let Some(head) = heads.next() {
+        let head = match head {
+            // What lies below the recovery point is somebody else's to judge.
+            Err(Fault::Corrupt { .. }) => break,
+            head => head?,
+        };
+        if head.base_offset >= end {
+            break;
+        }
+        let header = heads.header_of(&head).filter(|_| head.last_offset >= start);
+        if let Some(header) = header.filter(|it| it.has_producer_id() && !it.is_control()) {
+            let batch = SeenBatch::of(header);
+            seen.push((header.producer_id(), header.producer_epoch(), batch));
         }
     }
-    Ok(())
+    Ok(seen)
 }
 
 fn replay(

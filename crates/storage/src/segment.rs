@@ -177,7 +177,7 @@ impl Segment {
             base,
             disk: disk.clone(),
             directory: directory.to_owned(),
-            log: LazyFile::closed(disk, name(FileKind::Log)),
+            log: LazyFile::closed_unguessed(disk, name(FileKind::Log)),
             size: AtomicU32::new(lengths.log as u32),
             offsets: OffsetIndex::new(disk, name(FileKind::OffsetIndex), base, lengths.offsets),
             times: TimeIndex::new(disk, name(FileKind::TimeIndex), base, lengths.times),
@@ -231,6 +231,7 @@ impl Segment {
     }
 
     pub(crate) fn index_files(&self) -> Result<Vec<DiskFile>, Fault> {
+        self.write_out_indexes()?;
         let mut files = vec![self.offsets.file().get()?, self.times.file().get()?];
         // One that was emptied must be synced, too: its old entries would come back. Until then it
         // is open.
@@ -238,6 +239,12 @@ impl Segment {
             files.push(self.txns.file().get()?);
         }
         Ok(files)
+    }
+
+    /// Writes entries that are in memory alone. Returns whether there were any.
+    fn write_out_indexes(&self) -> Result<bool, Fault> {
+        let has_written = self.offsets.write_out()?;
+        Ok(self.times.write_out()? || has_written)
     }
 
     /// Whether there is a transaction index.
@@ -491,10 +498,22 @@ impl Segment {
     }
 
     /// Where to begin to see the last `n` stretches below `offset`, as far as the index tells them
-    /// apart, and how many they are.
-    pub(crate) fn position_before(&self, offset: Offset, n: u32) -> Result<(u32, u32), Fault> {
-        let (position, n) = self.offsets.position_before(offset, n)?;
-        Ok((if position < self.size() { position } else { 0 }, n))
+    /// apart, and how many they are. The offset: one that no batch before reaches.
+    pub(crate) fn place_before(
+        &self,
+        offset: Offset,
+        n: u32,
+    ) -> Result<(OffsetPosition, u32), Fault> {
+        let (place, n) = self.offsets.place_before(offset, n)?;
+        let is_inside = place.position < self.size();
+        Ok((
+            if is_inside {
+                place
+            } else {
+                self.offsets.start()
+            },
+            n,
+        ))
     }
 
     /// The batch headers from `position`, which must be the start of a batch.
@@ -735,16 +754,16 @@ impl Segment {
     /// Ends a segment's active life: the final word of the time index, no spare bytes anywhere.
     /// Returns whether a file was changed, and so is to be synced.
     pub(crate) fn finish(&self, config: &LogConfig) -> Result<bool, Fault> {
-        let n_times = self.times.n_entries();
         self.times
             .append(self.largest()?, config.segment_index_bytes, true)?;
+        let has_written = self.write_out_indexes()?;
         // Only if need be: setting the length would make the file look modified.
         let size = self.size();
         let has_spare = self.log.with(|log| log.length())? != u64::from(size);
         if has_spare {
             self.set_length(size)?;
         }
-        Ok(has_spare || self.times.n_entries() != n_times)
+        Ok(has_spare || has_written)
     }
 
     /// It is not the active one any more.
@@ -816,7 +835,7 @@ impl Segment {
         self.is_retired.store(false, Ordering::Release);
     }
 
-    /// This segment where its directory has another name now.
+    /// This segment, of which all is written, where its directory has another name now.
     pub(crate) fn moved_to(&self, directory: &Path) -> Result<Self, Fault> {
         let created_ms = self.created_ms.load(Ordering::Relaxed);
         let moved = Self::open(&self.disk, directory, self.base, self.lengths(), created_ms)?;

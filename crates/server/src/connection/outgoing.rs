@@ -13,8 +13,10 @@ use super::{Connection, End, STILL_MAX};
 
 /// Slices up to here are copied into the answer: one system call instead of two.
 const COPY_MAX: usize = 16 * 1024;
-/// One sendfile call; larger calls gain nothing and hold the runtime thread.
+/// So much is looked for in memory at a time, and brought in from the disk.
 const SEND_MAX: u64 = 1024 * 1024;
+/// One sendfile call. Larger ones hold the runtime's thread, and gain nothing.
+const STEP_MAX: usize = 256 * 1024;
 
 impl Connection {
     /// Writes pieces in order; a client that takes nothing for the idle time is let go.
@@ -83,7 +85,7 @@ impl Connection {
                 brought_to = end.min(position + SEND_MAX);
                 slice.bring_in(position, length(position, brought_to)).await;
             }
-            let step = length(position, brought_to);
+            let step = length(position, brought_to).min(STEP_MAX);
             let sent = self.stream.try_io(Interest::WRITABLE, || {
                 sendfile(&self.stream, file, Some(&mut position), step).map_err(io::Error::from)
             });
@@ -93,7 +95,8 @@ impl Connection {
                         "a segment became shorter while it was sent".into(),
                     ));
                 }
-                Ok(_) => tokio::task::consume_budget().await,
+                // So much takes the kernel a while, and others have waited meanwhile.
+                Ok(_) => tokio::task::yield_now().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
                 Err(error) => return Err(error.into()),
             }

@@ -3,7 +3,8 @@
 //! Written with `pwrite` only: a mapping on a full disk is a signal, not an error. The file is never
 //! longer than its entries (the JVM takes every byte of it for one), so nothing needs trimming. The
 //! newest entries are kept in memory, since that is where most lookups go; the file is opened when
-//! there is need.
+//! there is need, and so several entries are written at once. Those that a crash takes belong to
+//! batches above the recovery point, from which on they are made anew in any case.
 
 mod offset;
 mod time;
@@ -26,6 +27,8 @@ pub(crate) use txn::TxnIndex;
 
 /// How many of the newest entries stay in memory: 8 KiB of offsets span the last 4 MiB of log.
 const TAIL_ENTRIES_MAX: usize = 1024;
+/// How many of them may be in memory alone: enough that writing them costs next to nothing.
+const UNWRITTEN_MAX: u32 = 32;
 /// Below this many candidates the rest is read at once: one page or two.
 const BLOCK_ENTRIES: u32 = 512;
 
@@ -43,10 +46,12 @@ pub(crate) struct IndexFile<const WIDTH: usize> {
     disk: Disk,
     file: LazyFile,
     n_entries: AtomicU32,
+    /// How many of them the file has. Never below `tail.first`.
+    n_written: AtomicU32,
     tail: RwLock<Tail<WIDTH>>,
 }
 
-/// Invariant: `first + entries.len() == n_entries`, or `entries` is empty.
+/// Invariant: `first + entries.len() == n_entries`.
 #[derive(Debug)]
 struct Tail<const WIDTH: usize> {
     first: u32,
@@ -61,6 +66,7 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
             disk: disk.clone(),
             file: LazyFile::closed(disk, path),
             n_entries: AtomicU32::new(n_entries),
+            n_written: AtomicU32::new(n_entries),
             tail: RwLock::new(Tail {
                 first: n_entries,
                 entries: Vec::new(),
@@ -83,31 +89,72 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
         Ok(())
     }
 
+    /// IMPORTANT: what vouches for the entries, a sync or another name, calls `write_out` first.
     pub(crate) fn append(&self, entry: Entry<WIDTH>) -> Result<(), Fault> {
-        let n = self.n_entries();
-        let position = u64::from(n) * WIDTH as u64;
+        if self.n_entries() - self.n_written() >= UNWRITTEN_MAX {
+            self.write_out()?;
+        }
+        self.push(entry);
+        Ok(())
+    }
+
+    /// The same; the file has it at once.
+    pub(crate) fn append_written(&self, entry: Entry<WIDTH>) -> Result<(), Fault> {
+        self.write_out()?;
+        self.write(&entry)?;
+        self.push(entry);
+        self.n_written.store(self.n_entries(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Writes what is in memory alone. Returns whether there was anything.
+    pub(crate) fn write_out(&self) -> Result<bool, Fault> {
+        let (n_entries, n_written) = (self.n_entries(), self.n_written());
+        if n_written == n_entries {
+            return Ok(false);
+        }
+        let bytes = {
+            let tail = self.tail.read();
+            let first = (n_written - tail.first) as usize;
+            tail.entries.get(first..).unwrap_or_default().concat()
+        };
+        self.write(&bytes)?;
+        self.n_written.store(n_entries, Ordering::Release);
+        Ok(true)
+    }
+
+    /// Entries behind those that the file has.
+    fn write(&self, entries: &[u8]) -> Result<(), Fault> {
+        let position = u64::from(self.n_written()) * WIDTH as u64;
         let file = self.file.get_or_create()?;
-        if let Err(fault) = file.write_all_at(&entry, position) {
+        file.write_all_at(entries, position).or_else(|fault| {
             // A full disk may have taken a part of it.
             file.set_length(position)?;
-            return Err(fault);
-        }
+            Err(fault)
+        })
+    }
+
+    fn push(&self, entry: Entry<WIDTH>) {
         let mut tail = self.tail.write();
-        if tail.entries.is_empty() {
-            tail.first = n;
-        }
         if tail.entries.len() >= TAIL_ENTRIES_MAX {
             tail.entries.drain(..TAIL_ENTRIES_MAX / 2);
             tail.first += (TAIL_ENTRIES_MAX / 2) as u32;
         }
         tail.entries.push(entry);
-        self.n_entries.store(n + 1, Ordering::Release);
-        Ok(())
+        self.n_entries.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn n_written(&self) -> u32 {
+        self.n_written.load(Ordering::Acquire)
     }
 
     /// Keeps the first `n` entries.
     pub(crate) fn truncate(&self, n: u32) -> Result<(), Fault> {
         if n >= self.n_entries() {
+            return Ok(());
+        }
+        if n >= self.n_written() {
+            self.forget_from(n);
             return Ok(());
         }
         let file = self.file.get()?;
@@ -180,7 +227,8 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
         Ok(low + block.partition_point(before) as u32)
     }
 
-    /// The entries in `[start, end)`, as far as the file has them.
+    /// The entries in `[start, end)`, as far as the file has them. Those in memory alone are not among
+    /// them.
     pub(crate) fn entries(&self, start: u32, end: u32) -> Result<Vec<Entry<WIDTH>>, Fault> {
         let mut bytes = vec![0; end.saturating_sub(start) as usize * WIDTH];
         let position = u64::from(start) * WIDTH as u64;
@@ -194,11 +242,13 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
         &self.file
     }
 
-    /// Gives the memory back: an old segment is seldom asked.
+    /// Gives the memory back, as far as the file has what is there: an old segment is seldom asked.
     pub(crate) fn cool(&self) {
         let mut tail = self.tail.write();
-        tail.first = self.n_entries();
-        tail.entries = Vec::new();
+        let n_written = self.n_written();
+        let first = (n_written - tail.first) as usize;
+        tail.entries = tail.entries.get(first..).unwrap_or_default().to_vec();
+        tail.first = n_written;
     }
 
     fn forget_from(&self, n: u32) {
@@ -211,6 +261,7 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
             tail.entries.truncate(keep);
         }
         self.n_entries.store(n, Ordering::Release);
+        self.n_written.fetch_min(n, Ordering::AcqRel);
     }
 }
 
@@ -243,6 +294,7 @@ mod tests {
     fn bisection_agrees_in_memory_and_in_the_file() {
         for n in [0, 1, 511, 512, 513, 1023, 1024, 1025, 5000] {
             let (_directory, index) = filled(n);
+            index.write_out().unwrap();
             let cold = IndexFile::<8>::new(&Disk::new(), index.path().into(), u64::from(n) * 8);
             for bound in [0, 1, 2, 3, 1000, 1023, 1024, 2047, 2048, 9997, 9998, 20_000] {
                 let expected = (bound as u32).div_ceil(2).min(n);
@@ -285,19 +337,61 @@ mod tests {
         let faults = Arc::new(FillsUp::default());
         let disk = Disk::breakable(faults.clone());
         let index = IndexFile::new(&disk, directory.path().join("x"), 0);
-        index.append([1; 8]).unwrap();
+        index.append_written([1; 8]).unwrap();
         faults.is_full.store(true, Ordering::Relaxed);
-        index.append([2; 8]).unwrap_err();
+        index.append_written([2; 8]).unwrap_err();
+        assert_eq!(index.last().unwrap(), Some([1; 8]));
+        index.append([2; 8]).unwrap();
+        index.write_out().unwrap_err();
         assert_eq!(std::fs::read(index.path()).unwrap(), [1; 8]);
         faults.is_full.store(false, Ordering::Relaxed);
         index.append([3; 8]).unwrap();
+        assert!(index.write_out().unwrap());
         assert_eq!(index.last().unwrap(), Some([3; 8]));
+        let written = [[1; 8], [2; 8], [3; 8]].concat();
+        assert_eq!(std::fs::read(index.path()).unwrap(), written);
+    }
+
+    #[test]
+    fn a_few_entries_are_in_memory_alone_until_somebody_vouches_for_them() {
+        let (_directory, index) = filled(3);
+        let in_file = || std::fs::read(index.path()).unwrap().len() / 8;
+        assert_eq!((in_file(), index.n_entries()), (0, 3));
+        assert_eq!(
+            (below(&index, 3), index.entry(1).unwrap()),
+            (2, Some(2u64.to_be_bytes()))
+        );
+        assert!(index.write_out().unwrap() && !index.write_out().unwrap());
+        assert_eq!(in_file(), 3);
+        for i in 3..100u64 {
+            index.append((i * 2).to_be_bytes()).unwrap();
+            assert!(index.n_entries() as usize - in_file() <= UNWRITTEN_MAX as usize);
+        }
+        let before = in_file();
+        assert!(before < 100);
+        index.cool();
+        assert_eq!(
+            below(&index, 1000),
+            100,
+            "what is nowhere else stays in memory"
+        );
+        index.truncate(before as u32 + 1).unwrap();
+        assert_eq!(
+            (in_file(), below(&index, 1000)),
+            (before, before as u32 + 1)
+        );
+        index.truncate(before as u32 - 1).unwrap();
+        assert_eq!(in_file(), before - 1);
+        index.append([9; 8]).unwrap();
+        index.write_out().unwrap();
+        assert_eq!((in_file(), index.last().unwrap()), (before, Some([9; 8])));
     }
 
     #[test]
     fn truncation_reaches_memory_and_file() {
         for keep in [0, 1, 900, 1499, 1500, 2000] {
             let (_directory, index) = filled(1500);
+            index.write_out().unwrap();
             index.truncate(keep).unwrap();
             let kept = keep.min(1500);
             assert_eq!(index.n_entries(), kept);

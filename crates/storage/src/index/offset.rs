@@ -83,15 +83,16 @@ impl OffsetIndex {
             Some(at) => self.entries.entry(at)?.map(|entry| self.decode(&entry)),
             None => None,
         };
-        Ok(found.unwrap_or(OffsetPosition {
-            offset: self.base,
-            position: 0,
-        }))
+        Ok(found.unwrap_or(self.start()))
     }
 
-    /// The position of the entry that has `n` behind it among those at or below `offset`, and how
-    /// many there are; if they are not so many, the start.
-    pub(crate) fn position_before(&self, offset: Offset, n: u32) -> Result<(u32, u32), Fault> {
+    /// The entry that has `n` behind it among those at or below `offset`, and how many there are; if
+    /// they are not so many, the start.
+    pub(crate) fn place_before(
+        &self,
+        offset: Offset,
+        n: u32,
+    ) -> Result<(OffsetPosition, u32), Fault> {
         let n_below = self
             .entries
             .partition_point(|entry| self.decode(entry).offset <= offset)?;
@@ -99,8 +100,8 @@ impl OffsetIndex {
             Some(at) => self.entries.entry(at)?,
             None => None,
         };
-        let position = entry.map_or(0, |entry| self.decode(&entry).position);
-        Ok((position, n_below.min(n)))
+        let place = entry.map_or(self.start(), |entry| self.decode(&entry));
+        Ok((place, n_below.min(n)))
     }
 
     /// The offset of the first entry at or behind `position`. Like Kafka's search, it takes the
@@ -172,12 +173,25 @@ impl OffsetIndex {
         self.entries.truncate(n)
     }
 
+    /// See `IndexFile`.
+    pub(crate) fn write_out(&self) -> Result<bool, Fault> {
+        self.entries.write_out()
+    }
+
     pub(crate) fn cool(&self) {
         self.entries.cool();
     }
 
     pub(crate) fn file(&self) -> &LazyFile {
         self.entries.file()
+    }
+
+    /// The first batch, which has no entry.
+    pub(crate) fn start(&self) -> OffsetPosition {
+        OffsetPosition {
+            offset: self.base,
+            position: 0,
+        }
     }
 
     fn decode(&self, entry: &[u8; WIDTH]) -> OffsetPosition {

@@ -153,6 +153,11 @@ impl TimeIndex {
         self.entries.truncate(n)
     }
 
+    /// See `IndexFile`.
+    pub(crate) fn write_out(&self) -> Result<bool, Fault> {
+        self.entries.write_out()
+    }
+
     pub(crate) fn cool(&self) {
         self.entries.cool();
     }

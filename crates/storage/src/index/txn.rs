@@ -58,7 +58,7 @@ impl TxnIndex {
         entry[10..18].copy_from_slice(&aborted.first_offset.to_be_bytes());
         entry[18..26].copy_from_slice(&aborted.last_offset.to_be_bytes());
         entry[26..34].copy_from_slice(&aborted.last_stable.to_be_bytes());
-        self.entries.append(entry)
+        self.entries.append_written(entry)
     }
 
     /// Adds what touches `[start, end)` to `found`. True: later segments have nothing to add.

@@ -20,7 +20,7 @@ pub struct SeenBatch {
 }
 
 impl SeenBatch {
-    fn of(batch: Header<'_>) -> Self {
+    pub fn of(batch: Header<'_>) -> Self {
         Self {
             last_sequence: batch.last_sequence(),
             last_offset: batch.last_offset(),
@@ -148,16 +148,22 @@ impl Producer {
         self.remember(SeenBatch::of(batch));
     }
 
-    /// A batch that was written before the newest one.
-    pub(super) fn recall(&mut self, batch: Header<'_>) {
-        let Some(newest) = self.newest().copied() else {
-            return;
-        };
-        if batch.producer_epoch() == self.epoch && batch.last_offset() < newest.last_offset {
-            self.n_seen -= 1;
-            self.remember(SeenBatch::of(batch));
-            self.remember(newest);
+    /// A batch that was written before those that are known.
+    pub(super) fn recall(&mut self, epoch: i16, batch: SeenBatch) {
+        let is_older = |oldest: &SeenBatch| batch.last_offset < oldest.last_offset;
+        if self.lacks_batches() && epoch == self.epoch && self.seen().first().is_some_and(is_older)
+        {
+            self.remember(batch);
+            self.seen[..self.n_seen].rotate_right(1);
         }
+    }
+
+    /// Whether there may be batches of this epoch that are to be remembered besides those that are
+    /// known. If none is, a marker came last; and 0 is the first sequence of an epoch (or the one
+    /// behind the last of all, once in 2^31).
+    pub(super) fn lacks_batches(&self) -> bool {
+        let oldest = self.seen().first();
+        self.n_seen < SEEN_MAX && oldest.is_some_and(|it| it.first_sequence() != 0)
     }
 
     pub(super) fn begin_transaction(&mut self, first_offset: i64) {

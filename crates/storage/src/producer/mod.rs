@@ -123,14 +123,19 @@ impl Producers {
         }
     }
 
-    /// A batch of before the snapshot that this was loaded from, which has only the newest of each
-    /// producer. They come in the order of the log.
-    pub fn recall(&mut self, batch: Header<'_>) {
-        if let Some(producer) = self.entries.get_mut(&batch.producer_id())
-            && !batch.is_control()
-        {
-            producer.recall(batch);
+    /// A batch of records of before the snapshot that this was loaded from, which has only the newest
+    /// of each producer. They come from the newest back; one that is known says nothing new.
+    pub fn recall(&mut self, producer_id: i64, epoch: i16, batch: SeenBatch) {
+        if let Some(producer) = self.entries.get_mut(&producer_id) {
+            producer.recall(epoch, batch);
         }
+    }
+
+    /// Whether somebody whose newest batch ends at or behind `offset` may have written more of those
+    /// that are remembered than are known here.
+    pub fn lack_batches_from(&self, offset: i64) -> bool {
+        let mut producers = self.entries.values();
+        producers.any(|it| it.last_offset() >= offset && it.lacks_batches())
     }
 
     fn apply_records(&mut self, batch: Header<'_>) {

@@ -517,14 +517,17 @@ fn what_a_snapshot_lacks_is_recalled_from_the_log() {
     };
     let mut recall = |builder: BatchBuilder| {
         let bytes = builder.finish();
-        again.producers.recall(Header::parse(&bytes).unwrap());
+        let header = Header::parse(&bytes).unwrap();
+        let (id, epoch) = (header.producer_id(), header.producer_epoch());
+        again.producers.recall(id, epoch, SeenBatch::of(header));
+        again.producers.lack_batches_from(0)
     };
-    // Of an epoch that is over, of nobody, and what the snapshot has.
-    recall(records(3, 0, 90, 2, 0));
-    recall(records(5, 0, 0, 1, 0));
-    for i in 0..7 {
-        recall(records(3, 1, i * 2, 2, 1 + i64::from(i) * 2));
-    }
+    // What the snapshot has, of an epoch that is over, and of nobody.
+    assert!(recall(records(3, 1, 12, 2, 13)));
+    assert!(recall(records(3, 0, 90, 2, 0)));
+    assert!(recall(records(5, 0, 0, 1, 0)));
+    let lacks = [5, 4, 3, 2, 1, 0].map(|i| recall(records(3, 1, i * 2, 2, 1 + i64::from(i) * 2)));
+    assert_eq!(lacks, [true, true, true, false, false, false]);
     assert_eq!(again.producers.get(3), it.producers.get(3));
     assert_eq!(again.producers.len(), 2);
     assert_lines(
