@@ -132,7 +132,8 @@ fn open(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Early> {
         };
         let is_cut = opening.open_segment(*base, *files, state)?;
         let behind = bases.get(at + 1..).unwrap_or_default();
-        if is_cut || is_unflushed && !opening.joins(behind.first()) {
+        let ends_log = is_cut && !opening.is_whole_before(behind.first());
+        if ends_log || is_unflushed && !opening.joins(behind.first()) {
             opening.drop_files_behind(behind)?;
             break;
         }
@@ -321,6 +322,13 @@ impl Opening<'_> {
             tracing::warn!("{}: {cut} torn bytes are cut off", segment.path().display());
         }
         Ok(cut)
+    }
+
+    /// Whether nothing is missing between the segment that was scanned last and the next one. What was
+    /// cut off was no batch then: spare bytes of Kafka's `preallocate`, say, whose trimming a power cut
+    /// took back. Kafka, which scans such a segment more seldom, throws away what is behind it.
+    fn is_whole_before(&self, next: Option<&Offset>) -> bool {
+        self.how.is_point_ours && next.is_some() && self.unflushed_end == next.copied()
     }
 
     /// Whether the next segment goes on where the one that was scanned last ends. Without
@@ -521,7 +529,8 @@ fn recall(segments: &Segments, start: Offset, producers: &mut Producers) -> Resu
         return Ok(());
     }
     let [.., most] = RECALLED_ENTRIES;
-    let Some((.., lowest)) = stretches_before(segments, start, end, most)?.pop() else {
+    // One more: an entry may name what lies behind the batch that it leads to (before Kafka 4.0).
+    let Some((.., lowest)) = stretches_before(segments, start, end, most + 1)?.pop() else {
         return Ok(());
     };
     for n_entries in RECALLED_ENTRIES {
@@ -540,7 +549,7 @@ fn recall(segments: &Segments, start: Offset, producers: &mut Producers) -> Resu
 }
 
 /// Where to begin in each segment to see the last `n` entries below `end`, newest segment first; and
-/// an offset that no batch before reaches.
+/// the offset of the entry there.
 fn stretches_before(
     segments: &Segments,
     start: Offset,

@@ -482,6 +482,31 @@ fn producers_of_batches_that_are_gone_are_not_believed() {
 }
 
 #[test]
+fn spare_bytes_that_came_back_with_the_power_take_nothing_along() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = open(place.path(), small());
+    fill_as_producer(&mut log, 240);
+    drop(log);
+    let logs = files_ending(place.path(), ".log");
+    assert!(logs.len() > 2);
+    let (name, bytes) = logs.iter().next().unwrap();
+    fs::write(place.path().join(name), [&bytes[..], &[0; 4000]].concat()).unwrap();
+    let second: i64 = logs.keys().nth(1).unwrap()[..20].parse().unwrap();
+    // From the start of the log, within that segment, and right behind it.
+    for point in [0, second / 2 / 3 * 3, second] {
+        let copy = tempfile::tempdir().unwrap();
+        copy_directory(place.path(), copy.path());
+        let log = Log::open(OpenLog {
+            recovery_point: point,
+            ..how(copy.path(), small(), Disk::new())
+        })
+        .unwrap();
+        assert_holds(&log, 0, 240);
+        assert_eq!(files_ending(copy.path(), ".log"), logs, "point {point}");
+    }
+}
+
+#[test]
 fn batches_of_a_producer_are_known_again_though_others_wrote_between_them() {
     for n_between in [3, 30, 90] {
         let place = tempfile::tempdir().unwrap();
