@@ -47,10 +47,11 @@ impl FileSlice {
         let Some(Lying { slice, cold }) = &self.0 else {
             return;
         };
+        let part = slice.part(position, length);
         if cold.are_off() {
+            part.begin();
             return;
         }
-        let part = slice.part(position, length);
         if !part.is_in_memory() {
             let read = cold.run(move || part.bring_in());
             if let Ok(Err(fault)) = read.await {

@@ -121,9 +121,25 @@ async fn append(node: &Node, topic: &str, n: i64) {
     acknowledged(&partition, first + n).await;
 }
 
+/// As `cp -r`, of a directory that is in use: what goes away meanwhile (a file that was about to take
+/// another's place) is left out, as a crash would have it.
 fn copy(from: &Path, to: &Path) {
-    let mut copy = std::process::Command::new("cp");
-    assert!(copy.arg("-r").arg(from).arg(to).status().unwrap().success());
+    let name = from.file_name().unwrap();
+    let to = &(if to.is_dir() {
+        to.join(name)
+    } else {
+        to.to_owned()
+    });
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else if let Err(error) = std::fs::copy(&from, &to) {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{from:?}");
+        }
+    }
 }
 
 /// How many entries of a directory have names that end like this.

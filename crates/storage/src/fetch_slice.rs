@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::disk::DiskFile;
 use crate::error::Fault;
 
-/// How far apart one looks whether a stretch is in memory: twice what the kernel reads ahead by
-/// itself. Each look costs half a microsecond.
+/// How far apart one looks whether a stretch is in memory: twice what the disk is asked for at a
+/// time. Each look costs half a microsecond.
 const LOOK_STEP: usize = 256 << 10;
 /// How far apart one waits for the disk.
 const WAIT_STEP: usize = 128 << 10;
@@ -40,10 +40,17 @@ impl FetchSlice {
 
     /// All of it, copied out of the file; less, if the file has become shorter.
     pub(crate) fn read(&self) -> Result<Vec<u8>, Fault> {
+        self.begin();
         let mut bytes = vec![0; self.length];
         let n_read = self.file.read_at(&mut bytes, self.position)?;
         bytes.truncate(n_read);
         Ok(bytes)
+    }
+
+    /// Has the disk begin to read it, and a little of what lies behind. Waits for nothing.
+    pub fn begin(&self) {
+        let n_bytes = (self.length + AHEAD) as u64;
+        self.file.begin_to_read(self.position, n_bytes);
     }
 
     /// The part that begins at `position` of the file, and has at most `length` bytes.

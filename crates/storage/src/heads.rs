@@ -11,8 +11,12 @@ use crate::open_files::LazyFile;
 
 /// What one read fetches when batches are small: a page, the distance of two index entries.
 const CHUNK_BYTES: usize = 4096;
+/// What a walk that goes on asks the disk for at a time.
+const WALK_BYTES: u64 = 128 << 10;
 /// What a scan of whole batches reads at a time.
 const SCAN_BYTES: usize = 1 << 20;
+/// What the disk is asked for beyond what is read at the moment, where more is read than that.
+const AHEAD_BYTES: u64 = 1 << 20;
 
 /// A batch of a file, seen through its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +128,8 @@ pub(crate) struct Heads<'a> {
     /// Where in the file `chunk` starts.
     chunk_at: u32,
     want: usize,
+    /// How far the disk was asked for what comes next.
+    asked_to: u64,
 }
 
 impl<'a> Heads<'a> {
@@ -135,6 +141,7 @@ impl<'a> Heads<'a> {
             chunk: Vec::new(),
             chunk_at: position,
             want: CHUNK_BYTES,
+            asked_to: 0,
         }
     }
 
@@ -185,9 +192,20 @@ impl<'a> Heads<'a> {
     }
 
     fn fill(&mut self, left: usize) -> Result<(), Fault> {
+        // Where batches are small it is page after page. (Most walks end within the first.)
+        let is_next = self.chunk_at < self.position && self.want == CHUNK_BYTES;
         self.chunk.resize(self.want.min(left), 0);
         let (chunk, position) = (&mut self.chunk, u64::from(self.position));
-        let n_read = self.file.with(|file| file.read_at(chunk, position))?;
+        let asks_ahead = is_next && position >= self.asked_to;
+        if asks_ahead {
+            self.asked_to = position + WALK_BYTES.min(left as u64);
+        }
+        let n_read = self.file.with(|file| {
+            if asks_ahead {
+                file.begin_to_read(position, self.asked_to - position);
+            }
+            file.read_at(chunk, position)
+        })?;
         self.chunk.truncate(n_read);
         self.chunk_at = self.position;
         Ok(())
@@ -312,7 +330,7 @@ impl<'a> Scan<'a> {
         let n_behind = self.end.saturating_sub(at + rest.len() as u64);
         let n_read = self.file.with(|file| {
             if n_behind > 0 {
-                let n_ahead = n_behind.min(self.chunk as u64);
+                let n_ahead = n_behind.min(AHEAD_BYTES);
                 file.begin_to_read(at, rest.len() as u64 + n_ahead);
             }
             file.read_at(rest, at)

@@ -223,15 +223,21 @@ impl Segment {
         self.log.path()
     }
 
-    /// Every file that must be synced for this segment to need no recovery.
+    /// Every file that must be synced for this segment, which has had its last words, to need no
+    /// recovery. Of one that goes on, what its indexes have in memory alone is not among it.
     pub(crate) fn files(&self) -> Result<Vec<DiskFile>, Fault> {
-        let mut files = self.index_files()?;
+        let mut files = self.open_index_files()?;
         files.push(self.log.get()?);
         Ok(files)
     }
 
+    /// The indexes with all their entries, to be synced.
     pub(crate) fn index_files(&self) -> Result<Vec<DiskFile>, Fault> {
         self.write_out_indexes()?;
+        self.open_index_files()
+    }
+
+    fn open_index_files(&self) -> Result<Vec<DiskFile>, Fault> {
         let mut files = vec![self.offsets.file().get()?, self.times.file().get()?];
         // One that was emptied must be synced, too: its old entries would come back. Until then it
         // is open.
@@ -498,7 +504,7 @@ impl Segment {
     }
 
     /// Where to begin to see the last `n` stretches below `offset`, as far as the index tells them
-    /// apart, and how many they are. The offset: one that no batch before reaches.
+    /// apart, and how many they are.
     pub(crate) fn place_before(
         &self,
         offset: Offset,

@@ -95,8 +95,9 @@ impl Connection {
                         "a segment became shorter while it was sent".into(),
                     ));
                 }
-                // So much takes the kernel a while, and others have waited meanwhile.
-                Ok(_) => tokio::task::yield_now().await,
+                // That took the kernel a while, and others have waited meanwhile.
+                Ok(STEP_MAX..) => tokio::task::yield_now().await,
+                Ok(_) => tokio::task::consume_budget().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
                 Err(error) => return Err(error.into()),
             }

@@ -358,6 +358,28 @@ fn a_full_disk_leaves_no_half_of_an_abort() {
     }
 }
 
+/// One segment of many index entries, more than wait in memory.
+fn open_wide(place: &Path, broken: &Arc<Broken>) -> Log {
+    let config = LogConfig {
+        index_interval_bytes: 200,
+        ..LogConfig::default()
+    };
+    Log::open(how(place, config, broken.disk())).unwrap()
+}
+
+/// Appends until the index takes no more.
+fn fill_up(log: &mut Log, each: impl Fn(&mut Log)) {
+    let room = 100_000;
+    while log.size() < room {
+        each(log);
+        let batch = records(log.end(), 3);
+        if append(log, &batch).is_err() {
+            return;
+        }
+    }
+    panic!("nothing was refused");
+}
+
 /// Refuses to write indexes, as if the disk had got full behind the batch.
 fn full_behind_the_batch() -> Arc<Broken> {
     let broken = Broken::by(|_, call, path, _| {
@@ -375,21 +397,37 @@ fn full_behind_the_batch() -> Arc<Broken> {
 fn what_was_taken_back_must_be_gone_from_the_disk_too() {
     let place = tempfile::tempdir().unwrap();
     let broken = full_behind_the_batch();
-    let mut log = open_on(place.path(), broken.disk(), 0).unwrap();
+    let mut log = open_wide(place.path(), &broken);
     broken.is_armed.store(true, Ordering::Relaxed);
-    loop {
+    fill_up(&mut log, |log| {
         log.flush().unwrap();
         assert!(log.flush_plan().unwrap().is_none());
-        let batch = records(log.end(), 3);
-        if append(&mut log, &batch).is_err() {
-            break;
-        }
-    }
+    });
     assert_eq!(log.end(), log.flushed());
     let plan = log.flush_plan().unwrap();
     assert!(plan.is_some(), "it may come back with the power");
     log.flush().unwrap();
     assert!(log.flush_plan().unwrap().is_none());
+}
+
+#[test]
+fn what_is_in_the_log_is_flushed_though_the_disk_is_full() {
+    let place = tempfile::tempdir().unwrap();
+    let broken = full_behind_the_batch();
+    let mut log = open_wide(place.path(), &broken);
+    broken.is_armed.store(true, Ordering::Relaxed);
+    fill_up(&mut log, |_| {});
+    assert!(log.flushed() < log.end());
+    log.flush().unwrap();
+    assert_eq!(log.flushed(), log.end());
+    // The index has to wait for room, and so has the recovery point.
+    assert!(log.recovery_plan().is_err());
+    broken.heal();
+    settle(&mut log);
+    let end = log.end();
+    drop(log);
+    let log = open_wide(place.path(), &broken);
+    assert_eq!(log.end(), end);
 }
 
 #[test]

@@ -179,6 +179,7 @@ impl Partition {
 /// Copies a slice out of its file.
 pub(crate) fn read_slice(slice: &FetchSlice) -> std::io::Result<Bytes> {
     use std::os::unix::fs::FileExt;
+    slice.begin();
     let mut bytes = BytesMut::zeroed(slice.length);
     slice.file().read_exact_at(&mut bytes, slice.position)?;
     Ok(bytes.freeze())
