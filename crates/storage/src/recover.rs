@@ -10,6 +10,7 @@
 //! less, and reads the segment that holds it from the start; so do we with a point of Kafka's, and
 //! cut where it would.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use ottla_protocol::batch::{Batch, NO_LEADER_EPOCH};
@@ -241,15 +242,23 @@ impl Opening<'_> {
         let n_indexed = segment.n_index_entries();
         let is_whole = files.has_offsets && files.has_times && files.lengths.are_of_entries();
         let may_resume = is_whole && self.how.is_point_ours;
+        let has_lowered = Cell::new(false);
+        let lower = || match has_lowered.replace(true) {
+            true => Ok(()),
+            false => (self.lower)(segment.base()),
+        };
         let resumed = if may_resume && point > segment.base() {
-            segment.resume_at(point, &self.how.config)?
+            segment.resume_at(point, &self.how.config, &lower)?
         } else {
             None
         };
         let Some((position, end)) = resumed else {
             return self.scan(segment, true);
         };
-        let is_untouched = segment.n_index_entries() == n_indexed;
+        if has_lowered.get() {
+            self.first_rebuilt.get_or_insert(segment.base());
+        }
+        let is_untouched = !has_lowered.get() && segment.n_index_entries() == n_indexed;
         // One that is not the last was complete, and its indexes may lack their last words.
         if is_last && position == segment.size() && is_untouched {
             self.producers = None;

@@ -384,7 +384,7 @@ impl Segment {
         }
         let largest = self.note_largest(&head)?;
         let mut since = self.since_entry.load(Ordering::Relaxed);
-        if since > config.index_interval_bytes {
+        if self.is_entry_due(config) {
             self.offsets.append(head.last_offset, position)?;
             self.times
                 .append(largest, config.segment_index_bytes, false)?;
@@ -393,6 +393,11 @@ impl Segment {
         self.since_entry
             .store(since.saturating_add(head.size), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether the next batch gets an entry in the indexes.
+    fn is_entry_due(&self, config: &LogConfig) -> bool {
+        self.since_entry.load(Ordering::Relaxed) > config.index_interval_bytes
     }
 
     /// The largest timestamp, this batch included.
@@ -615,8 +620,9 @@ impl Segment {
     }
 
     /// Where the batch at `point` starts (or would start), and the offset behind the last one below
-    /// it, if the indexes can be believed. They keep what they know of batches below, and nothing else; if `None`, they are as before,
-    /// or to be made anew.
+    /// it, if the indexes can be believed. They keep what they know of batches below; if `None`, they
+    /// are as before, or to be made anew. `lower` is called before an entry is added of what lies below
+    /// `point`, which does not vouch for that.
     ///
     /// All below `point` was synced at some time, so its batches are not looked into: they are
     /// walked from the last index entry on, which also finds out about an index that lacks entries.
@@ -624,6 +630,7 @@ impl Segment {
         &self,
         point: Offset,
         config: &LogConfig,
+        lower: &dyn Fn() -> Result<(), Fault>,
     ) -> Result<Option<(u32, Offset)>, Fault> {
         let (Some(n_offsets), Some(n_times), true) = (
             self.offsets.n_sane_below(point, self.size())?,
@@ -672,7 +679,12 @@ impl Segment {
                     self.note_largest(&head)?;
                     self.since_entry.store(head.size, Ordering::Relaxed);
                 }
-                None => self.index_batch(head, head.position, config)?,
+                None => {
+                    if self.is_entry_due(config) {
+                        lower()?;
+                    }
+                    self.index_batch(head, head.position, config)?;
+                }
             }
             position += head.size;
         }

@@ -142,10 +142,7 @@ impl OffsetIndex {
         if entries.len() != n_entries as usize {
             return Ok(None);
         }
-        let mut before = OffsetPosition {
-            offset: self.base - 1,
-            position: 0,
-        };
+        let mut before = self.start();
         for (n, entry) in (0..).zip(&entries) {
             let entry = self.decode(entry);
             if entry.offset >= offset {

@@ -507,6 +507,39 @@ fn spare_bytes_that_came_back_with_the_power_take_nothing_along() {
 }
 
 #[test]
+fn the_recovery_point_does_not_vouch_for_entries_that_were_added_below_it() {
+    let place = tempfile::tempdir().unwrap();
+    let sparse = LogConfig {
+        index_interval_bytes: 2000,
+        ..one_segment()
+    };
+    let mut log = open(place.path(), sparse.clone());
+    fill_as_producer(&mut log, 288);
+    settle(&mut log);
+    let size = log.size();
+    drop(log);
+    let opened_with = |config: LogConfig| {
+        let how = OpenLog {
+            recovery_point: 288,
+            ..how(place.path(), config, Disk::new())
+        };
+        Log::open(how).unwrap()
+    };
+    let log = opened_with(sparse);
+    assert_eq!(log.recovery_point(), 288);
+    drop(log);
+    let mut log = opened_with(one_segment());
+    assert_eq!(
+        (log.recovery_point(), log.size()),
+        (0, size),
+        "there are new ones"
+    );
+    settle(&mut log);
+    drop(log);
+    assert_eq!(opened_with(one_segment()).recovery_point(), 288);
+}
+
+#[test]
 fn batches_of_a_producer_are_known_again_though_others_wrote_between_them() {
     for n_between in [3, 30, 90] {
         let place = tempfile::tempdir().unwrap();
