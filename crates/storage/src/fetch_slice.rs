@@ -12,8 +12,8 @@ const LOOK_STEP: usize = 256 << 10;
 /// How far apart one waits for the disk.
 const WAIT_STEP: usize = 128 << 10;
 /// How far ahead of what is waited for the disk reads: enough to keep it busy, and little enough
-/// for a sync, which comes behind. Measured: 128 KiB leave a disk of 1 GB/s nine tenths of its pace,
-/// and the p99 of a sync beside it below 1 ms; with 8 MiB it is 6 ms.
+/// for a sync, which comes behind. Measured on a disk of 1 GB/s: three quarters of its pace or more are
+/// left, and the p99 of a sync beside it is 1 to 3 ms; behind 8 MiB, a machine's own setting, 6 ms.
 const AHEAD: usize = 128 << 10;
 
 /// Bytes of a file. It keeps the file open.
