@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use ottla_protocol::batch::{Batch, NO_LEADER_EPOCH};
-use ottla_protocol::epochs::{EpochCache, EpochStart};
+use ottla_protocol::epochs::EpochCache;
 use ottla_protocol::{Offset, ProducerEpoch, ProducerId};
 
 use crate::checkpoint::read_epochs;
@@ -100,6 +100,7 @@ fn open(how: &OpenLog, lower: &Lower<'_>) -> Result<Recovered, Early> {
         files: ProducerFiles::new(&how.disk, &how.directory, listed.snapshots),
         segments: Vec::new(),
         producers: None,
+        epochs_untold: None,
         unflushed_end: None,
         rebuilt: Vec::new(),
         snapshots: Vec::new(),
@@ -166,6 +167,9 @@ struct Opening<'a> {
     segments: Segments,
     /// The producers at the end of the last segment, if it was scanned.
     producers: Option<Producers>,
+    /// Behind the last batch that was scanned, if one was: of what was compacted away from there on only
+    /// the file of epochs knows.
+    epochs_untold: Option<Offset>,
     /// Where the last segment ends, if it is one that the recovery point does not vouch for.
     unflushed_end: Option<Offset>,
     rebuilt: Vec<Arc<Segment>>,
@@ -315,7 +319,8 @@ impl Opening<'_> {
         let n_bytes = segment.size().saturating_sub(position);
         let from = (position, offset);
         let bounds = (from, self.base_behind(segment.base()));
-        let epochs = (&self.known_epochs, &mut self.epochs);
+        let untold = self.epochs_untold.get_or_insert(offset);
+        let epochs = (&self.known_epochs, &mut self.epochs, untold);
         let cut = scan_segment(segment, bounds, self.how, epochs, &mut producers)?;
         if is_unflushed {
             let snapshot = self.files.take(&producers)?;
@@ -392,6 +397,10 @@ impl Opening<'_> {
 
     fn finish(mut self) -> Result<Recovered, Early> {
         let mut end = self.read_end()?;
+        // A last segment without records may begin behind some that compaction has taken.
+        if let Some(untold) = self.epochs_untold {
+            adopt(&mut self.epochs, &self.known_epochs, untold, end, i32::MAX);
+        }
         if end < self.how.start {
             tracing::warn!(
                 "{}: the log ends at {end}, below its start {}; it starts anew there",
@@ -637,12 +646,12 @@ fn replay(
 
 /// Checks every batch of a segment from a position on, at which no batch below `from` starts; adds
 /// it to the indexes and cuts what is not good. Returns how many bytes were cut. `next` is the base
-/// of what follows.
+/// of what follows; no batch has told of epochs from `untold` on.
 fn scan_segment(
     segment: &Arc<Segment>,
     ((position, offset), next): ((u32, Offset), Option<Offset>),
     how: &OpenLog,
-    (known_epochs, epochs): (&EpochCache, &mut EpochCache),
+    (known_epochs, epochs, untold): (&EpochCache, &mut EpochCache, &mut Offset),
     producers: &mut Producers,
 ) -> Result<u32, Early> {
     let mut scan = Scan::new(segment.log_file(), position, segment.size());
@@ -665,7 +674,7 @@ fn scan_segment(
             let (first, last) = (head.base_offset, head.last_offset);
             break Some(format!("[{first}, {last}] follows offset {last_offset}"));
         }
-        note_epoch(epochs, known_epochs, &head, last_offset);
+        *untold = note_epoch(epochs, known_epochs, &head, *untold);
         if let Some(batch) = batch
             && let Some(completed) = producers.apply(batch)
         {
@@ -685,30 +694,37 @@ fn scan_segment(
     Ok(cut)
 }
 
-/// What a batch says of epochs. One that names none has what the file says, if anything.
-fn note_epoch(epochs: &mut EpochCache, known: &EpochCache, head: &Head, last_offset: Offset) {
-    let latest = epochs.latest_epoch().unwrap_or(NO_LEADER_EPOCH);
-    if head.leader_epoch > latest {
-        let start = start_of_epoch(known, head, last_offset);
-        epochs.assign(head.leader_epoch, start);
-    } else if head.leader_epoch == NO_LEADER_EPOCH {
-        let is_below = |entry: &&EpochStart| entry.start_offset <= head.base_offset;
-        let told = known.entries().iter().take_while(is_below).last();
-        if let Some(told) = told.filter(|told| told.epoch > latest) {
-            epochs.assign(told.epoch, told.start_offset);
-        }
+/// What a batch says of epochs; and what the file says from `untold` on of the batches before it that
+/// compaction has taken, unless it contradicts what is there. One that names no epoch has what the
+/// file says. Returns from where on epochs are not told.
+fn note_epoch(epochs: &mut EpochCache, known: &EpochCache, head: &Head, untold: Offset) -> Offset {
+    let is_named = head.leader_epoch != NO_LEADER_EPOCH;
+    let most = if is_named {
+        head.leader_epoch
+    } else {
+        i32::MAX
+    };
+    adopt(epochs, known, untold, head.base_offset + 1, most);
+    if !is_named {
+        return head.base_offset + 1;
     }
+    if epochs.latest_epoch() < Some(head.leader_epoch) {
+        epochs.assign(head.leader_epoch, head.base_offset);
+    }
+    head.last_offset + 1
 }
 
-/// Where the epoch starts whose first batch this is, behind `last_offset`. Compaction may have taken
-/// the batches in between; the file knows of them, unless it contradicts what is there.
-fn start_of_epoch(known: &EpochCache, head: &Head, last_offset: Offset) -> Offset {
-    let is_it = |entry: &&EpochStart| {
-        entry.epoch == head.leader_epoch
-            && (last_offset + 1..=head.base_offset).contains(&entry.start_offset)
-    };
-    let known = known.entries().iter().find(is_it);
-    known.map_or(head.base_offset, |entry| entry.start_offset)
+/// Epochs up to `most` that start in `[from, to)`, of which no batch tells.
+fn adopt(epochs: &mut EpochCache, known: &EpochCache, from: Offset, to: Offset, most: i32) {
+    let first = known.entries().partition_point(|it| it.start_offset < from);
+    let untold = known.entries()[first..]
+        .iter()
+        .take_while(|it| it.start_offset < to);
+    for entry in untold.filter(|it| it.epoch <= most) {
+        if epochs.latest_epoch() < Some(entry.epoch) {
+            epochs.assign(entry.epoch, entry.start_offset);
+        }
+    }
 }
 
 fn follows(head: &Head, last_offset: Offset, base: Offset) -> bool {
