@@ -804,10 +804,10 @@ fn lead<L: Ledger>(services: &Services, image: &Image, host: &Arc<Host<L>>) {
 
 fn lead_one<L: Ledger>(services: &Services, image: &Image, host: &Arc<Host<L>>, index: i32) {
     let n_partitions = n_partitions_of(image, L::TOPIC);
-    match services.partitions.leader_of(L::TOPIC, index) {
-        Ok(partition) if n_partitions > 0 => host.lead(n_partitions, partition),
-        _ => host.resign(index),
-    }
+    let leader = || services.partitions.leader_of(L::TOPIC, index).ok();
+    host.settle(n_partitions, index, || {
+        leader().filter(|_| n_partitions > 0)
+    });
 }
 
 fn n_partitions_of(image: &Image, topic: &str) -> i32 {

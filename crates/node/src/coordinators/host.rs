@@ -136,20 +136,27 @@ impl<L: Ledger> Host<L> {
         self.awaited.write().remove(&index);
     }
 
-    /// Takes the chair of a partition: what it holds is loaded from the log. In another epoch it is
-    /// loaded anew, since others may have written between the two.
-    pub(crate) fn lead(self: &Arc<Self>, n_partitions: i32, partition: Arc<Partition>) {
-        self.n_partitions.store(n_partitions, Ordering::Release);
-        let index = partition.id().partition;
-        let mut shards = self.shards.write();
-        let is_seated = |seat: &ShardHandle<L>| seat.epoch == epoch_of(&partition);
-        if shards.get(&index).is_some_and(is_seated) {
-            return;
-        }
-        let (handle, shard) = self.shard(partition.clone(), ShardState::new());
-        let kept = keep(Arc::downgrade(self), partition, shard, handle.state.clone());
-        shards.insert(index, handle);
-        self.runtime.spawn(kept);
+    /// Takes the chair of a partition that `leader` finds led here: what it holds is loaded from
+    /// the log. In another epoch it is loaded anew, since others may have written between the two.
+    /// Leaves the chair if it finds none: everyone who waits is told to look elsewhere.
+    pub(crate) fn settle(
+        self: &Arc<Self>,
+        n_partitions: i32,
+        index: i32,
+        leader: impl FnOnce() -> Option<Arc<Partition>>,
+    ) {
+        settle(&self.shards, index, |seated| {
+            // Dropping the queue's sender ends the task after it has answered everyone.
+            let partition = leader()?;
+            self.n_partitions.store(n_partitions, Ordering::Release);
+            if let Some(seated) = seated.filter(|seat| seat.epoch == epoch_of(&partition)) {
+                return Some(seated);
+            }
+            let (handle, shard) = self.shard(partition.clone(), ShardState::new());
+            let kept = keep(Arc::downgrade(self), partition, shard, handle.state.clone());
+            self.runtime.spawn(kept);
+            Some(handle)
+        });
     }
 
     fn shard(&self, partition: Arc<Partition>, state: ShardState<L>) -> (ShardHandle<L>, Shard<L>) {
@@ -188,12 +195,6 @@ impl<L: Ledger> Host<L> {
         let state = handle.state.clone();
         *seat = handle;
         Some((shard, state))
-    }
-
-    /// Leaves the chair: everyone who waits is told to look elsewhere.
-    pub(crate) fn resign(&self, index: i32) {
-        // Dropping the queue's sender ends the task after it has answered everyone.
-        self.shards.write().remove(&index);
     }
 
     pub(crate) fn resign_all(&self) {
@@ -380,6 +381,21 @@ impl<L: Ledger> Host<L> {
     }
 }
 
+/// Says who is seated for a partition, given who was. IMPORTANT: `choose` looks at the partition while
+/// nobody else settles its chair. The thread that opens logs does so beside the one that takes in the
+/// metadata, and what one of them saw before the other had its turn would throw out who sits there now.
+fn settle<T>(
+    seats: &RwLock<HashMap<i32, T>>,
+    index: i32,
+    choose: impl FnOnce(Option<T>) -> Option<T>,
+) {
+    let mut seats = seats.write();
+    let seated = seats.remove(&index);
+    if let Some(seated) = choose(seated) {
+        seats.insert(index, seated);
+    }
+}
+
 /// A partition that is no longer led here refuses every append, whatever epoch it had.
 fn epoch_of(partition: &Partition) -> LeaderEpoch {
     partition.leader_epoch().unwrap_or_default()
@@ -406,5 +422,36 @@ async fn keep<L: Ledger>(
             Some(again) => (shard, state) = again,
             None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn who_settles_a_chair_last_has_seen_the_partition_last() {
+        let (seats, is_led) = (RwLock::default(), AtomicBool::new(false));
+        let look = |_: Option<()>| is_led.load(Ordering::Acquire).then_some(());
+        let ((looked, has_looked), (settled, has_settled)) = (channel(), channel());
+        let (seats, is_led) = (&seats, &is_led);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                settle(seats, 0, |seated| {
+                    let found = look(seated);
+                    looked.send(()).unwrap();
+                    // The other one has its turn here, if it can.
+                    let _ = has_settled.recv_timeout(Duration::from_millis(100));
+                    found
+                });
+            });
+            has_looked.recv().unwrap();
+            is_led.store(true, Ordering::Release);
+            settle(seats, 0, look);
+            let _ = settled.send(());
+        });
+        assert!(seats.read().contains_key(&0));
     }
 }
