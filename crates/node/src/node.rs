@@ -798,15 +798,19 @@ fn lead<L: Ledger>(services: &Services, image: &Image, host: &Arc<Host<L>>) {
         return;
     };
     for index in topic.partitions.keys() {
-        lead_one(services, image, host, *index);
+        lead_one(services, host, *index);
     }
 }
 
-fn lead_one<L: Ledger>(services: &Services, image: &Image, host: &Arc<Host<L>>, index: i32) {
-    let n_partitions = n_partitions_of(image, L::TOPIC);
-    let leader = || services.partitions.leader_of(L::TOPIC, index).ok();
-    host.settle(n_partitions, index, || {
-        leader().filter(|_| n_partitions > 0)
+/// IMPORTANT: nothing of the metadata is read before it is this thread's turn to settle the chair: it
+/// would be older than what another one has settled meanwhile.
+fn lead_one<L: Ledger>(services: &Services, host: &Arc<Host<L>>, index: i32) {
+    host.settle(index, || {
+        let n_partitions = n_partitions_of(&services.image(), L::TOPIC);
+        let leader = services.partitions.leader_of(L::TOPIC, index).ok();
+        leader
+            .filter(|_| n_partitions > 0)
+            .map(|leader| (n_partitions, leader))
     });
 }
 
@@ -829,7 +833,7 @@ fn expect<L: Ledger>(image: &Image, host: &Host<L>, found: &Found) {
 /// A log of a coordinator's topic is open, or cannot be opened.
 fn came<L: Ledger>(services: &Services, host: &Arc<Host<L>>, id: &TopicPartition) {
     if &*id.topic == L::TOPIC {
-        lead_one(services, &services.image(), host, id.partition);
+        lead_one(services, host, id.partition);
         host.came(id.partition);
     }
 }

@@ -136,18 +136,17 @@ impl<L: Ledger> Host<L> {
         self.awaited.write().remove(&index);
     }
 
-    /// Takes the chair of a partition that `leader` finds led here: what it holds is loaded from
-    /// the log. In another epoch it is loaded anew, since others may have written between the two.
+    /// Takes the chair of a partition that `find` says is led here, and one of how many it is: what it
+    /// holds is loaded from the log. In another epoch it is loaded anew, since others may have written between the two.
     /// Leaves the chair if it finds none: everyone who waits is told to look elsewhere.
     pub(crate) fn settle(
         self: &Arc<Self>,
-        n_partitions: i32,
         index: i32,
-        leader: impl FnOnce() -> Option<Arc<Partition>>,
+        find: impl FnOnce() -> Option<(i32, Arc<Partition>)>,
     ) {
         settle(&self.shards, index, |seated| {
             // Dropping the queue's sender ends the task after it has answered everyone.
-            let partition = leader()?;
+            let (n_partitions, partition) = find()?;
             self.n_partitions.store(n_partitions, Ordering::Release);
             if let Some(seated) = seated.filter(|seat| seat.epoch == epoch_of(&partition)) {
                 return Some(seated);
