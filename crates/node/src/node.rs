@@ -313,7 +313,7 @@ impl Node {
         expect(&image, &services.groups, &found);
         expect(&image, &services.transactions, &found);
         services.topic_versions.start(services.image());
-        services.feed.subscribe(subscribers(&services));
+        services.feed.subscribe(subscribers(&services)).await;
         let epoch = self.registration.register(&services.controller).await?;
         services.broker_epoch.store(epoch, Ordering::Release);
         // Not before: until here the metadata may name leaders of our last life.
@@ -414,13 +414,14 @@ impl Node {
         }
         self.services.enter(BrokerState::ShuttingDown);
         self.stop.send_replace(true);
-        self.services.groups.resign_all();
-        self.services.transactions.resign_all();
-        self.services.feed.subscribe(Vec::new());
+        self.services.feed.subscribe(Vec::new()).await;
         self.services.opening.stop();
         if let Some(thread) = self.open_thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
+        // Not before: a change of the metadata and a log that is opened take chairs.
+        self.services.groups.resign_all();
+        self.services.transactions.resign_all();
         // A checkpoint that it writes now would be of logs that are closed.
         if let Some(upkeep) = self.upkeep {
             let _ = upkeep.await;
