@@ -55,6 +55,9 @@ use crate::upkeep;
 const TRANSACTION_VERSION: &str = "transaction.version";
 /// How long the start waits for logs: as long as nobody minds.
 const OPENING_PATIENCE: Duration = Duration::from_millis(200);
+/// How long a stop waits for the controller's consent, which needs the metadata log: that may be full.
+/// Docker kills what has not ended after ten seconds, and logs that are not closed are read again.
+const LEAVING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a node does not start, as a sentence.
 #[derive(Debug)]
@@ -405,12 +408,17 @@ impl Node {
         self.services.enter(BrokerState::LeavingInOrder);
         let epoch = self.services.broker_epoch();
         let offset = self.services.image().provenance.end_offset - 1;
-        if let Err(refused) = self
+        let leave = self
             .registration
-            .leave(&self.services.controller, epoch, offset)
-            .await
-        {
-            tracing::warn!(?refused, "the controller did not let this broker go");
+            .leave(&self.services.controller, epoch, offset);
+        match tokio::time::timeout(LEAVING_PATIENCE, leave).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(refused)) => {
+                tracing::warn!(?refused, "the controller did not let this broker go");
+            }
+            Err(_) => tracing::warn!(
+                "the controller did not let this broker go within {LEAVING_PATIENCE:?}; it goes all the same"
+            ),
         }
         self.services.enter(BrokerState::ShuttingDown);
         self.stop.send_replace(true);

@@ -808,3 +808,48 @@ fn a_full_disk_is_not_full_of_reserved_room() {
         node.stop().await.unwrap();
     });
 }
+
+/// A disk without room for metadata.
+#[derive(Default)]
+struct NoRoomForMetadata {
+    is_full: AtomicBool,
+}
+
+impl DiskFaults for NoRoomForMetadata {
+    fn before(&self, call: DiskCall, path: &Path, _: usize) -> DiskVerdict {
+        let is_metadata = path.to_string_lossy().contains("__cluster_metadata-0/");
+        match is_metadata && call == DiskCall::Write && self.is_full.load(Ordering::Acquire) {
+            true => DiskVerdict::Fail(std::io::ErrorKind::StorageFull),
+            false => DiskVerdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn a_node_stops_though_there_is_no_room_for_metadata() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), &[]);
+    let faults = Arc::new(NoRoomForMetadata::default());
+    runtime().block_on(async {
+        let disk = Disk::breakable(faults.clone());
+        let node = start_on(&config, disk).await.unwrap();
+        node.services().logs_opened().await;
+        create(&node, "t").await;
+        append(&node, "t", 3).await;
+        faults.is_full.store(true, Ordering::Release);
+        let made = tokio::time::timeout(Duration::from_millis(300), create(&node, "late"));
+        assert!(made.await.is_err(), "it waits for room");
+        let stopped = tokio::time::timeout(Duration::from_secs(60), node.stop()).await;
+        let told = stopped.expect("a stop waits for no room");
+        assert!(told.is_err_and(|fault| fault.is_passing()));
+    });
+    let clean = directory.path().join("data/.kafka_cleanshutdown");
+    assert!(clean.exists(), "all that is in the logs was closed");
+    runtime().block_on(async {
+        let node = start(&config).await;
+        let t = node.services().leader_of("t", 0).unwrap();
+        assert_eq!(t.view().end(), 3);
+        create(&node, "late").await;
+        node.stop().await.unwrap();
+    });
+}

@@ -342,7 +342,7 @@ impl Running {
     }
 
     /// A full disk is waited out: nothing was written, and there may be room again. Requests wait
-    /// as long; what they ask for is not refused, since it was decided.
+    /// as long; what they ask for is not refused, since it was decided. Only a stop does not wait.
     async fn append_with_patience(
         &mut self,
         batches: Vec<Bytes>,
@@ -356,7 +356,10 @@ impl Running {
                     if !std::mem::replace(&mut is_told, true) {
                         tracing::error!(%fault, "the metadata log waits for room");
                     }
-                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(FULL_DISK_PAUSE) => {}
+                        _ = self.stopping.wait_for(|is_stopping| *is_stopping) => return Err(fault),
+                    }
                 }
                 appended => return appended,
             }
