@@ -582,48 +582,56 @@ impl Directories {
         self.delete_logs(directory, vec![log], now_ms)
     }
 
-    /// The same for many logs of one directory.
+    /// The same for many logs of one directory. One that cannot be renamed holds up no other.
     pub fn delete_logs(
         &self,
         directory: &Directory,
         logs: Vec<Log>,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        let due: Vec<i64> = logs
-            .iter()
-            .map(|log| now_ms.saturating_add(log.config().file_delete_delay_ms))
-            .collect();
-        let paths = self.rename_logs(directory, logs, delete_directory)?;
-        let graves = paths.into_iter().zip(due);
-        let graves = graves.map(|(path, due_ms)| Grave { path, due_ms });
+        let mut first_fault = Ok(());
+        let mut graves = Vec::new();
+        let mut renamed = Vec::new();
+        for log in logs {
+            let partition = log.partition().clone();
+            let due_ms = now_ms.saturating_add(log.config().file_delete_delay_ms);
+            match self.rename_log(directory, log, delete_directory) {
+                Ok(path) => {
+                    graves.push(Grave { path, due_ms });
+                    renamed.push(partition);
+                }
+                Err(fault) => first_fault = first_fault.and(Err(fault)),
+            }
+        }
+        self.settle_renamed(directory, &renamed)?;
         self.graves.lock().extend(graves);
-        Ok(())
+        first_fault
     }
 
     /// Sets a log aside that metadata does not assign here. Nothing deletes it.
     pub fn set_aside(&self, directory: &Directory, log: Log) -> Result<(), Fault> {
-        self.rename_logs(directory, vec![log], stray_directory)
-            .map(drop)
+        let partition = log.partition().clone();
+        self.rename_log(directory, log, stray_directory)?;
+        self.settle_renamed(directory, &[partition])
     }
 
-    fn rename_logs(
+    fn rename_log(
         &self,
         directory: &Directory,
-        logs: Vec<Log>,
+        log: Log,
         name: fn(&TopicPartition, u128) -> String,
-    ) -> Result<Vec<PathBuf>, Fault> {
-        let (mut renamed, mut partitions) = (Vec::new(), Vec::new());
-        for log in logs {
-            let partition = log.partition().clone();
-            let target = directory.path().join(name(&partition, self.disk.unique()));
-            self.disk.rename(&log.release(), &target)?;
-            directory.count_logs(-1);
-            renamed.push(target);
-            partitions.push(partition);
-        }
+    ) -> Result<PathBuf, Fault> {
+        let name = name(log.partition(), self.disk.unique());
+        let target = directory.path().join(name);
+        self.disk.rename(&log.release(), &target)?;
+        directory.count_logs(-1);
+        Ok(target)
+    }
+
+    /// The new names are there after a crash, and the checkpoints know these logs no more.
+    fn settle_renamed(&self, directory: &Directory, logs: &[TopicPartition]) -> Result<(), Fault> {
         self.disk.sync_directory(directory.path())?;
-        directory.forget(partitions.iter())?;
-        Ok(renamed)
+        directory.forget(logs.iter())
     }
 
     /// Unlinks what was deleted long enough ago. Call it now and then, where it may block.

@@ -193,3 +193,32 @@ fn logs_that_are_deleted_together_are_unlinked_together() {
     directories.unlink_due(NOW + 60_000).unwrap();
     assert_eq!(n_left(), 0);
 }
+
+/// A disk on which one log keeps its name.
+struct KeepsName;
+
+impl DiskFaults for KeepsName {
+    fn before(&self, call: DiskCall, path: &Path, _: usize) -> DiskVerdict {
+        match call == DiskCall::Rename && path.ends_with("t-3") {
+            true => DiskVerdict::Fail(ErrorKind::PermissionDenied),
+            false => DiskVerdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_deleted_keeps_no_other_from_it() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("a");
+    let directories = directories(&path, Disk::breakable(Arc::new(KeepsName)));
+    let made = directories.create_logs(new(9), NOW);
+    let logs: Vec<_> = made.into_iter().map(|loaded| loaded.unwrap().log).collect();
+    let directory = Arc::clone(&directories.all()[0]);
+    assert!(directories.delete_logs(&directory, logs, NOW).is_err());
+    assert_eq!(directory.n_logs(), 1);
+    directories.unlink_due(NOW + 60_000).unwrap();
+    let entries = std::fs::read_dir(&path).unwrap().map(Result::unwrap);
+    let left: Vec<_> = entries.filter(|entry| entry.path().is_dir()).collect();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].file_name(), "t-3");
+}
