@@ -13,7 +13,9 @@ use ottla_metadata::config::Overrides;
 use ottla_metadata::image::{self, Image, Published, Resource, ResourceKind, directory};
 use ottla_protocol::{Refusal, TopicPartition, Uuid};
 use ottla_replication::Assignment;
-use ottla_storage::{Directories, Directory, Fault, Found, LoadedLog, LogConfig, NewLog, Offsets};
+use ottla_storage::{
+    Directories, Directory, Fault, Found, LoadedLog, Log, LogConfig, NewLog, Offsets,
+};
 use parking_lot::{Mutex, RwLock};
 
 use awaited::Awaited;
@@ -498,15 +500,18 @@ impl Partitions {
         let Some(partitions) = self.by_topic.write().remove(&topic.name) else {
             return;
         };
+        let mut logs_of: HashMap<PathBuf, Vec<Log>> = HashMap::new();
         for partition in partitions.values() {
+            // IMPORTANT: first. Until then a move may put the log into another directory, and a move
+            // that begins must find the log gone, or be found here.
+            let log = partition.retire();
             self.moves.abandon(partition.id());
+            let path = partition.directory().path().to_owned();
+            logs_of.entry(path).or_default().extend(log);
         }
         let now_ms = self.around.clock.wall_ms();
         for directory in self.directories.all() {
-            let here = partitions
-                .values()
-                .filter(|partition| partition.is_in(directory));
-            let logs: Vec<_> = here.filter_map(|partition| partition.retire()).collect();
+            let logs = logs_of.remove(directory.path()).unwrap_or_default();
             if logs.is_empty() {
                 continue;
             }
@@ -533,7 +538,7 @@ impl Partitions {
     }
 
     /// Takes every log away from its partition. For the end of the node's life.
-    pub(crate) fn retire_all(&self) -> Vec<(Arc<Partition>, ottla_storage::Log)> {
+    pub(crate) fn retire_all(&self) -> Vec<(Arc<Partition>, Log)> {
         let by_topic = std::mem::take(&mut *self.by_topic.write());
         let partitions = by_topic.into_values().flat_map(BTreeMap::into_values);
         partitions
