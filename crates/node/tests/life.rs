@@ -683,6 +683,7 @@ async fn fill(node: &Node, topic: &str) {
     acknowledged(&partition, end).await;
 }
 
+const MOVES: &str = "ottla_replica_moves";
 const RESERVED: &str = "ottla_preallocated_bytes";
 const RESERVATIONS: &str = "ottla_preallocation_duration_ms_count";
 
@@ -965,6 +966,53 @@ fn a_topic_is_deleted_where_a_move_has_just_put_its_log() {
         deleted.await.unwrap();
         let n_deleted = [&source, &target].map(|directory| names(directory, "-delete"));
         assert_eq!(n_deleted, [1, 1], "the log that was copied, and the copy");
+        node.stop().await.unwrap();
+    });
+}
+
+/// Before the files of a copy are made.
+fn begins_copy(call: DiskCall, path: &Path) -> bool {
+    call == DiskCall::MakeDirectory && is_copy(path)
+}
+
+#[test]
+fn who_asks_twice_for_a_move_gets_one() {
+    let place = tempfile::tempdir().unwrap();
+    let hold = Hold::new(begins_copy);
+    runtime().block_on(async {
+        let (node, source, target) = with_two_directories(place.path(), &hold).await;
+        let first = move_to(&node, &target);
+        assert!(comes(|| hold.n_came() == 1).await);
+        let second = move_to(&node, &target);
+        // It would be there by now.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        hold.release();
+        assert_eq!(first.await.unwrap(), Ok(()));
+        assert_eq!(second.await.unwrap(), Ok(()));
+        let t = node.services().leader_of("t", 0).unwrap();
+        assert!(comes(|| t.directory().path() == target).await);
+        assert!(becomes(&node, MOVES, |n| n == 0.0).await);
+        assert_eq!(hold.n_came(), 1);
+        let n_copies = [&source, &target].map(|directory| names(directory, "-future"));
+        assert_eq!(n_copies, [0, 0]);
+        node.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn a_move_that_is_begun_while_its_topic_is_deleted_ends() {
+    let place = tempfile::tempdir().unwrap();
+    let hold = Hold::new(begins_copy);
+    runtime().block_on(async {
+        let (node, source, target) = with_two_directories(place.path(), &hold).await;
+        let asked = move_to(&node, &target);
+        assert!(comes(|| hold.n_came() == 1).await);
+        delete(&node).await.unwrap();
+        hold.release();
+        assert_eq!(asked.await.unwrap(), Err(Refusal::ReplicaNotAvailable));
+        assert!(becomes(&node, MOVES, |n| n == 0.0).await, "it is over");
+        let n_copies = [&source, &target].map(|directory| names(directory, "-future"));
+        assert_eq!(n_copies, [0, 0]);
         node.stop().await.unwrap();
     });
 }

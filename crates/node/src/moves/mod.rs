@@ -49,6 +49,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 pub(crate) struct Moves {
     around: Around,
     n_threads: usize,
+    /// Held from the look at a move of a partition until there is another one, so that no partition has
+    /// two: a client may ask again while the first is being begun. Taken before any other lock.
+    asking: Mutex<()>,
     state: Mutex<State>,
     changed: Condvar,
     throttle: Mutex<Throttle>,
@@ -97,6 +100,7 @@ impl Moves {
         Arc::new(Self {
             n_threads: n_threads.unwrap_or(n_directories).clamp(1, THREADS_MAX),
             around,
+            asking: Mutex::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
             throttle: Mutex::new(Throttle::new(f64::MAX)),
@@ -127,6 +131,7 @@ impl Moves {
         target: Option<&Arc<Directory>>,
         is_cordoned: bool,
     ) -> Result<(), Refusal> {
+        let _alone = self.asking.lock();
         if let Some(over) = self.find(id).filter(|it| it.is_cancelled()) {
             // Its topic was deleted.
             self.cancel(&over);
@@ -192,6 +197,7 @@ impl Moves {
         }
     }
 
+    /// IMPORTANT: with `asking` held.
     fn begin(
         self: &Arc<Self>,
         partition: Arc<Partition>,
@@ -217,12 +223,11 @@ impl Moves {
                     to = %target.path().display(),
                     "the replica moves to another log directory"
                 );
-                self.add(Move::new(
-                    partition,
-                    target.clone(),
-                    Future::Open(Box::new(log)),
-                ));
-                Ok(())
+                let it = Move::new(partition, target.clone(), Future::Open(Box::new(log)));
+                match self.add(it) {
+                    true => Ok(()),
+                    false => Err(Refusal::ReplicaNotAvailable),
+                }
             }
             Err(fault) => {
                 partition.set_moving(false);
@@ -232,14 +237,23 @@ impl Moves {
         }
     }
 
-    fn add(self: &Arc<Self>, it: Move) {
+    /// Whether there is still a log to be moved.
+    fn add(self: &Arc<Self>, it: Move) -> bool {
         let it = Arc::new(it);
         let mut state = self.state.lock();
         state.moves.insert(it.partition.id().clone(), it.clone());
-        state.line.push_back((Duration::ZERO, it));
+        state.line.push_back((Duration::ZERO, it.clone()));
         self.start_threads(&mut state);
         drop(state);
         self.changed.notify_one();
+        // IMPORTANT: behind it. Who deletes a topic takes the logs away first and then abandons the
+        // moves that are there: either we find the log gone, or this move was found.
+        let has_log = it.partition.with_log(|_| Ok(())).is_some();
+        if !has_log {
+            it.set_cancelled();
+            self.wake(&it);
+        }
+        has_log
     }
 
     /// Threads are there only once there is something to do.
@@ -324,11 +338,13 @@ impl Moves {
         find: impl Fn(&TopicPartition) -> Option<Arc<Partition>>,
         image: &Image,
     ) {
+        let _alone = self.asking.lock();
         let found = std::mem::take(&mut self.state.lock().found);
         for (directory, how) in found {
             let id = how.partition.clone();
             match find(&id) {
-                Some(partition) if !partition.is_in(&directory) => {
+                // Who asked meanwhile has begun another one.
+                Some(partition) if !partition.is_in(&directory) && !self.has(&id) => {
                     partition.set_moving(true);
                     tracing::info!(partition = %id, to = %directory.path().display(), "the replica goes on moving");
                     self.add(Move::new(
