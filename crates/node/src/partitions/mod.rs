@@ -185,7 +185,7 @@ impl Partitions {
     /// These logs are there and about to be opened: nothing is made in their place.
     pub(crate) fn expect(&self, found: &Found, image: &Image) {
         let mut awaited = self.awaited.lock();
-        awaited.expect(found.logs());
+        awaited.expect(found.logs(), &image.topics);
         let mut all = self.directories.all().iter();
         if all.all(|directory| directory.is_online()) {
             return;
@@ -213,33 +213,38 @@ impl Partitions {
     ) -> Option<Arc<Partition>> {
         let mut awaited = self.awaited.lock();
         let (image, configured) = now();
-        let mut found = match opened {
-            Ok(found) => found,
+        let id = match &opened {
+            Ok(found) => found.log.partition().clone(),
+            Err(id) => id.clone(),
+        };
+        awaited.came(&id);
+        match opened {
+            Ok(mut found) => {
+                if let Some(topic) = self.topic_of(&found, &image) {
+                    let read = || log_settings(&topic.name, &image, &configured);
+                    found
+                        .log
+                        .set_config(awaited.settings_of(&topic.name, read).0);
+                    let flush = self.flushers.get(found.directory.path())?.clone();
+                    let around = self.around.clone();
+                    self.insert(Partition::new(
+                        found.log,
+                        topic.id,
+                        found.directory,
+                        flush,
+                        around,
+                    ));
+                } else {
+                    self.put_away(found, |topic| awaited.was_deleted(topic, &image.topics));
+                }
+            }
             // Its directory is offline, and says so.
-            Err(id) => {
+            Err(id) if awaited.is_missed(&id, &image.topics) => {
                 self.away.write().insert(id.clone());
                 awaited.failed(id);
                 return None;
             }
-        };
-        let id = found.log.partition().clone();
-        awaited.came(&id);
-        if let Some(topic) = self.topic_of(&found, &image) {
-            let read = || log_settings(&topic.name, &image, &configured);
-            found
-                .log
-                .set_config(awaited.settings_of(&topic.name, read).0);
-            let flush = self.flushers.get(found.directory.path())?.clone();
-            let around = self.around.clone();
-            self.insert(Partition::new(
-                found.log,
-                topic.id,
-                found.directory,
-                flush,
-                around,
-            ));
-        } else {
-            self.put_away(found, awaited.was_deleted());
+            Err(_) => {}
         }
         let topic = image.topics.find(&id.topic)?;
         let mut making = Vec::new();
@@ -268,11 +273,11 @@ impl Partitions {
 
     /// A log that belongs to no topic here: deleted if its topic was deleted while it was opened, or
     /// if a crash came while it was made; else it is a stray that somebody may want to see.
-    fn put_away(&self, found: LoadedLog, deleted: &HashSet<Uuid>) {
+    fn put_away(&self, found: LoadedLog, was_deleted: impl Fn(Uuid) -> bool) {
         let LoadedLog { log, directory } = found;
         let id = log.partition().clone();
         let is_deleted = match log.topic_id() {
-            Some(topic_id) => deleted.contains(&topic_id),
+            Some(topic_id) => was_deleted(topic_id),
             None => log.end() == 0,
         };
         if is_deleted {
@@ -320,7 +325,7 @@ impl Partitions {
         let mut awaited = self.awaited.lock();
         awaited.forget_settings();
         for topic in changes.deleted_topics.values() {
-            awaited.deleted(&topic.name, topic.id);
+            awaited.deleted(&topic.name);
             self.drop_topic(topic);
         }
         let mut making = Vec::new();
@@ -497,11 +502,12 @@ impl Partitions {
 
     fn drop_topic(&self, topic: &image::Topic) {
         self.away.write().retain(|id| id.topic != topic.name);
-        let Some(partitions) = self.by_topic.write().remove(&topic.name) else {
+        let (gone, is_all) = self.take_out(topic);
+        if gone.is_empty() {
             return;
-        };
+        }
         let mut logs_of: HashMap<PathBuf, Vec<Log>> = HashMap::new();
-        for partition in partitions.values() {
+        for partition in gone {
             // IMPORTANT: first. Until then a move may put the log into another directory, and a move
             // that begins must find the log gone, or be found here.
             let log = partition.retire();
@@ -520,8 +526,25 @@ impl Partitions {
             }
         }
         self.news().tell();
-        self.around.metrics.forget_topic(&topic.name);
+        if is_all {
+            self.around.metrics.forget_topic(&topic.name);
+        }
         tracing::info!(topic = %topic.name, id = %topic.id, "topic deleted");
+    }
+
+    /// The partitions of a topic, which are found no more; whether none is left under its name. A log
+    /// that is opened meets the newest metadata, so those of the next topic of that name may be here
+    /// before this one is dropped.
+    fn take_out(&self, topic: &image::Topic) -> (Vec<Arc<Partition>>, bool) {
+        let mut by_topic = self.by_topic.write();
+        let all = by_topic.remove(&topic.name).unwrap_or_default();
+        let is_of = |(_, partition): &(i32, Arc<Partition>)| partition.topic_id() == topic.id;
+        let (gone, others): (ByIndex, ByIndex) = all.into_iter().partition(is_of);
+        let is_all = others.is_empty();
+        if !is_all {
+            by_topic.insert(topic.name.clone(), others);
+        }
+        (gone.into_values().collect(), is_all)
     }
 
     fn configure(&self, topic: &image::Topic, image: &Image, configured: &Configured) {
