@@ -140,10 +140,11 @@ impl Room {
         self.is_short.store(true, Ordering::Relaxed);
         let mut given = 0;
         for partition in self.holding() {
+            // IMPORTANT: first. What the page thread reserves behind it puts the partition back.
+            self.release(&partition);
             if let Some(Ok(n_bytes)) = partition.with_log(|log| Ok(log.give_back_room())) {
                 given += n_bytes;
             }
-            self.release(&partition);
         }
         self.n_bytes_held.store(0, Ordering::Relaxed);
         given > 0
