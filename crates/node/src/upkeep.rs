@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_storage::{Directory, Offsets};
+use ottla_storage::{Collected, Offsets};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -26,6 +26,9 @@ const BACKLOG_BYTES: u64 = 256 << 20;
 const LOG_BACKLOG_BYTES: u64 = 64 << 10;
 /// Logs whose recovery points are moved together.
 const TOGETHER_MAX: usize = 256;
+/// How often lines for a checkpoint are collected anew because single ones were changed meanwhile. Then
+/// it is left to the next time: what the file says is older, and true.
+const COLLECTED_MAX: usize = 4;
 /// No interval of Kafka's is meant to be longer; a timer cannot be.
 const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -193,7 +196,7 @@ fn move_recovery_points(partitions: &Partitions, _: &Clock) {
             }
         }
     }
-    write(partitions, Directory::write_recovery_points, |partition| {
+    write(partitions, Collected::RecoveryPoints, |partition| {
         partition.with_log(|log| Ok(log.recovery_point()))?.ok()
     });
 }
@@ -202,27 +205,19 @@ fn write_log_starts(partitions: &Partitions, _: &Clock) {
     if !partitions.news().take(For::LogStarts) {
         return;
     }
-    write(
-        partitions,
-        Directory::write_log_starts,
-        Partition::start_inside,
-    );
+    write(partitions, Collected::LogStarts, Partition::start_inside);
 }
 
 fn write_high_watermarks(partitions: &Partitions, _: &Clock) {
     if !partitions.news().take(For::HighWatermarks) {
         return;
     }
-    write(partitions, Directory::write_high_watermarks, |partition| {
+    write(partitions, Collected::HighWatermarks, |partition| {
         Some(partition.checkpoint_high_watermark())
     });
 }
 
-fn write(
-    partitions: &Partitions,
-    write: fn(&Directory, &Offsets) -> Result<(), ottla_storage::Fault>,
-    offset_of: impl Fn(&Partition) -> Option<i64>,
-) {
+fn write(partitions: &Partitions, what: Collected, offset_of: impl Fn(&Partition) -> Option<i64>) {
     for directory in partitions.directories().all() {
         if !directory.is_online() {
             continue;
@@ -234,12 +229,22 @@ fn write(
         }
         // No log may change its directory between the collecting and the writing.
         let _whole = partitions.moves().checkpoints();
-        let all = partitions.all();
-        let here = all.iter().filter(|partition| partition.is_in(directory));
-        let offsets: Offsets = here
-            .filter_map(|partition| Some((partition.id().clone(), offset_of(partition)?)))
-            .collect();
-        if let Err(fault) = write(directory, &offsets) {
+        let attempt = || {
+            let n_changes = directory.n_checkpoint_changes();
+            let all = partitions.all();
+            let here = all.iter().filter(|partition| partition.is_in(directory));
+            let offsets: Offsets = here
+                .filter_map(|partition| Some((partition.id().clone(), offset_of(partition)?)))
+                .collect();
+            directory.write_collected(what, &offsets, n_changes)
+        };
+        let written = (0..COLLECTED_MAX)
+            .map(|_| attempt())
+            .find(|written| !matches!(written, Ok(false)));
+        if written.is_none() {
+            partitions.news().tell();
+        }
+        if let Some(Err(fault)) = written {
             partitions.news().tell();
             tracing::error!(directory = %directory.path().display(), %fault, "checkpoint not written");
             if !fault.is_passing() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use ottla_protocol::{NodeId, Offset, TopicPartition, Uuid};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::checkpoint::{Offsets, read_offsets, read_points, write_offsets, write_points};
 use crate::disk::{Disk, DiskFile};
@@ -14,6 +14,7 @@ use crate::error::Fault;
 use crate::file_names::{
     CLEAN_SHUTDOWN, CLEANED, HIGH_WATERMARKS, LOCK, LOG_STARTS, RECOVERY_POINTS,
 };
+use crate::file_system::FileSystem;
 use crate::log::Closed;
 use crate::meta_properties::MetaProperties;
 
@@ -23,9 +24,9 @@ pub struct Directory {
     path: PathBuf,
     disk: Disk,
     id: Uuid,
-    /// `None` if the directory was unreadable from the start. It is open as long as the directory is
-    /// in use, so syncing its file system through it misses no error.
+    /// `None` if the directory was unreadable from the start.
     lock: Option<DiskFile>,
+    file_system: FileSystem,
     offline: Mutex<Option<String>>,
     is_online: AtomicBool,
     /// Device and inode when it was locked.
@@ -54,6 +55,16 @@ pub(crate) struct Checkpoints {
     pub(crate) high_watermarks: Offsets,
     /// Where the part of each log begins that was never compacted.
     pub(crate) cleaned: Offsets,
+    /// How often single lines were changed, which who collects lines for all logs may not have seen.
+    n_changes: u64,
+}
+
+/// A file of offsets that has a line for each log, as `Directory::write_collected` writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Collected {
+    RecoveryPoints,
+    LogStarts,
+    HighWatermarks,
 }
 
 /// Takes the lock of a directory, which is made if it is not there.
@@ -71,6 +82,7 @@ impl Directory {
             disk: disk.clone(),
             id,
             lock: Some(lock),
+            file_system: FileSystem::of(path),
             identity: disk.identity(path).ok(),
             offline: Mutex::new(None),
             is_online: AtomicBool::new(true),
@@ -92,6 +104,7 @@ impl Directory {
             disk: disk.clone(),
             id: Uuid::ZERO,
             lock: None,
+            file_system: FileSystem::of(path),
             identity: None,
             offline: Mutex::new(Some(why.to_string())),
             is_online: AtomicBool::new(false),
@@ -147,13 +160,12 @@ impl Directory {
     /// Whether one call can sync all of its file system, and tells of errors. A disk that tests break
     /// is synced file by file, so that each of them can be broken.
     pub(crate) fn can_sync_all(&self) -> bool {
-        self.lock.is_some() && self.disk.can_sync_all()
+        self.lock.is_some() && self.disk.can_sync_all() && self.file_system.tells_errors()
     }
 
     /// The device that was synced.
     pub(crate) fn sync_file_system(&self) -> std::io::Result<u64> {
-        let lock = self.lock.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
-        lock.sync_file_system()
+        self.file_system.sync()
     }
 
     pub fn n_logs(&self) -> usize {
@@ -164,6 +176,42 @@ impl Directory {
         self.n_logs.fetch_add(more, Ordering::Relaxed);
     }
 
+    /// How often lines of single logs were changed: to be asked before lines are collected.
+    pub fn n_checkpoint_changes(&self) -> u64 {
+        self.checkpoints.lock().n_changes
+    }
+
+    /// Writes what was collected from all logs after the `n_changes`th change of single lines. Returns
+    /// `false`, and writes nothing, if there was another since: what was collected may be of a log that
+    /// is gone, or from before a deletion that was answered.
+    pub fn write_collected(
+        &self,
+        what: Collected,
+        offsets: &Offsets,
+        n_changes: u64,
+    ) -> Result<bool, Fault> {
+        let mut held = self.checkpoints.lock();
+        if held.n_changes != n_changes {
+            return Ok(false);
+        }
+        let held = &mut *held;
+        match what {
+            Collected::RecoveryPoints => self.write_points(held, offsets, true),
+            Collected::LogStarts => self.write(LOG_STARTS, &mut held.log_starts, offsets),
+            Collected::HighWatermarks => {
+                self.write(HIGH_WATERMARKS, &mut held.high_watermarks, offsets)
+            }
+        }
+        .map(|()| true)
+    }
+
+    /// The checkpoints, of which single lines are about to be changed.
+    fn change_lines(&self) -> MutexGuard<'_, Checkpoints> {
+        let mut held = self.checkpoints.lock();
+        held.n_changes += 1;
+        held
+    }
+
     /// `recovery-point-offset-checkpoint`, written whole: one line for each log in here.
     pub fn write_recovery_points(&self, offsets: &Offsets) -> Result<(), Fault> {
         self.write_points(&mut self.checkpoints.lock(), offsets, true)
@@ -172,7 +220,7 @@ impl Directory {
     /// The same file with these lines lowered: for logs that were truncated or came back shorter,
     /// before anything is appended to them. A crash leaves unread what lies below a point.
     pub fn lower_recovery_points(&self, points: &Offsets) -> Result<(), Fault> {
-        let mut held = self.checkpoints.lock();
+        let mut held = self.change_lines();
         let mut offsets = held.recovery_points.clone();
         for (partition, to) in points {
             if let Some(line) = offsets.get_mut(partition) {
@@ -185,7 +233,7 @@ impl Directory {
 
     /// The same file with these lines raised: before a log is compacted below its point.
     pub fn raise_recovery_points(&self, points: &Offsets) -> Result<(), Fault> {
-        let mut held = self.checkpoints.lock();
+        let mut held = self.change_lines();
         let offsets = raised(&held.recovery_points, points);
         let are_ours = held.are_points_ours;
         self.write_points(&mut held, &offsets, are_ours)
@@ -225,7 +273,7 @@ impl Directory {
         starts: &Offsets,
         high_watermarks: &Offsets,
     ) -> Result<(), Fault> {
-        let mut held = self.checkpoints.lock();
+        let mut held = self.change_lines();
         self.raise(HIGH_WATERMARKS, &mut held.high_watermarks, high_watermarks)?;
         self.raise(LOG_STARTS, &mut held.log_starts, starts)
     }
@@ -296,7 +344,7 @@ impl Directory {
         &self,
         partitions: impl Iterator<Item = &'a TopicPartition> + Clone,
     ) -> Result<(), Fault> {
-        let mut held = self.checkpoints.lock();
+        let mut held = self.change_lines();
         let mut points = held.recovery_points.clone();
         for partition in partitions.clone() {
             points.remove(partition);
@@ -315,13 +363,11 @@ impl Directory {
             (HIGH_WATERMARKS, high_watermarks),
         ];
         for (name, held) in files {
-            let n_held = held.len();
+            let mut offsets = held.clone();
             for partition in partitions.clone() {
-                held.remove(partition);
+                offsets.remove(partition);
             }
-            if held.len() < n_held {
-                write_offsets(&self.disk, &self.path.join(name), held)?;
-            }
+            self.write(name, held, &offsets)?;
         }
         Ok(())
     }
@@ -335,7 +381,7 @@ impl Directory {
         high_watermark: Offset,
         cleaned: Option<Offset>,
     ) -> Result<(), Fault> {
-        let mut held = self.checkpoints.lock();
+        let mut held = self.change_lines();
         let mut points = held.recovery_points.clone();
         points.insert(partition.clone(), recovery_point);
         let are_ours = held.are_points_ours || held.recovery_points.is_empty();
@@ -422,6 +468,7 @@ impl Directory {
             are_points_ours,
             log_starts: or_empty(LOG_STARTS),
             cleaned: or_empty(CLEANED),
+            n_changes: 0,
             high_watermarks: read_offsets(&self.disk, &self.path.join(HIGH_WATERMARKS))?,
         };
         self.checkpoints.lock().clone_from(&checkpoints);
@@ -576,6 +623,38 @@ mod tests {
         directory.write_cleaned(&log, 17).unwrap();
         directory.forget([&log].into_iter()).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "0\n0\n");
+    }
+
+    #[test]
+    fn what_was_collected_before_a_line_changed_is_not_written() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = directory(place.path());
+        let log = TopicPartition::new("t", 0);
+        let at = |offset| Offsets::from([(log.clone(), offset)]);
+        let read = |name| read_offsets(&Disk::new(), &place.path().join(name)).unwrap();
+        directory.write_log_starts(&at(5)).unwrap();
+        directory.write_recovery_points(&at(9)).unwrap();
+
+        // A deletion of records that was answered.
+        let before = directory.n_checkpoint_changes();
+        directory.raise_log_starts(&at(7), &at(8)).unwrap();
+        let write = |what, before| directory.write_collected(what, &at(5), before);
+        assert!(!write(Collected::LogStarts, before).unwrap());
+        assert_eq!(read(LOG_STARTS), at(7));
+
+        // A log that is gone.
+        let before = directory.n_checkpoint_changes();
+        directory.forget([&log].into_iter()).unwrap();
+        for (what, name) in [
+            (Collected::RecoveryPoints, RECOVERY_POINTS),
+            (Collected::LogStarts, LOG_STARTS),
+            (Collected::HighWatermarks, HIGH_WATERMARKS),
+        ] {
+            assert!(!write(what, before).unwrap());
+            assert!(read(name).is_empty(), "{name}");
+            assert!(write(what, directory.n_checkpoint_changes()).unwrap());
+            assert_eq!(read(name), at(5), "{name}");
+        }
     }
 
     #[test]

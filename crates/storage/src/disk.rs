@@ -347,6 +347,7 @@ impl Disk {
             file: Arc::new(file),
             path: path.into(),
             is_unsynced: AtomicBool::new(false),
+            syncing: Mutex::new(()),
             has_failed: AtomicBool::new(false),
         }))
     }
@@ -557,7 +558,9 @@ pub struct Opened {
     path: Arc<Path>,
     /// Something was written here since the last sync began.
     is_unsynced: AtomicBool,
-    /// A sync failed that nobody was told of who would do something about it.
+    /// Held while it is synced.
+    syncing: Mutex<()>,
+    /// A sync failed. That another one succeeds proves nothing of what was written before.
     has_failed: AtomicBool,
 }
 
@@ -796,11 +799,14 @@ impl Opened {
     ///
     /// A full disk is no passing trouble here: the bytes were accepted before, and may be lost.
     pub fn sync(&self) -> Result<(), Fault> {
+        // IMPORTANT: one after the other. Of two at once the kernel tells only one of a write that failed.
+        let _alone = self.syncing.lock();
         self.sync_begins()
             .and_then(|()| self.disk.ask(DiskCall::Sync, &self.path, 0))
             .and_then(|()| self.file.sync_data())
             .inspect(|()| self.disk.tell(DiskChange::Synced { file: &self.file }))
             .map_err(|source| {
+                self.has_failed.store(true, Ordering::SeqCst);
                 self.note_change();
                 self.disk.tell(DiskChange::SyncFailed { file: &self.file });
                 let path = self.path.to_path_buf();
@@ -825,20 +831,7 @@ impl Opened {
     pub(crate) fn sync_for_others(&self) {
         if let Err(fault) = self.sync() {
             tracing::error!("{fault}");
-            self.has_failed.store(true, Ordering::SeqCst);
         }
-    }
-
-    /// Makes everything on this file's file system survive a power cut; its device.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn sync_file_system(&self) -> io::Result<u64> {
-        rustix::fs::syncfs(&*self.file)?;
-        Ok(self.file.metadata()?.dev())
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn sync_file_system(&self) -> io::Result<u64> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Makes bytes and file attributes survive a power cut (`fsync`).

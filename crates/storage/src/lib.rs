@@ -56,6 +56,7 @@ mod disk;
 mod open_files;
 mod in_memory;
 mod file_names;
+mod file_system;
 mod events;
 mod error;
 
@@ -66,7 +67,7 @@ pub use directories::{
     Directories, Found, LoadedLog, LoadedLogs, NewLog, NotSwapped, OpenDirectories, Progress, Swap,
     new_id,
 };
-pub use directory::Directory;
+pub use directory::{Collected, Directory};
 pub use disk::{Disk, DiskCall, DiskChange, DiskFaults, DiskFile, DiskVerdict};
 pub use error::{Fault, NotDone};
 pub use events::{DeletedFor, LogEvents, NoEvents};

@@ -38,10 +38,13 @@ impl Directory {
         let mut outcomes = in_parallel(targets, N_PARALLEL, FlushTarget::prepare_epochs);
         self.sync_all(targets, &mut outcomes, FlushTarget::sync_files);
         if targets.iter().any(FlushTarget::has_epochs) {
-            let named = in_parallel(targets, N_PARALLEL, FlushTarget::name_epochs);
-            for (outcome, named) in outcomes.iter_mut().zip(named) {
-                *outcome = std::mem::replace(outcome, Ok(())).and(named);
-            }
+            // What could not be written whole takes no name.
+            let whole = (targets.iter().zip(&outcomes)).filter(|(_, outcome)| outcome.is_ok());
+            let whole: Vec<&FlushTarget> = whole.map(|(target, _)| target).collect();
+            let named = in_parallel(&whole, N_PARALLEL, |target| target.name_epochs());
+            let done = outcomes.iter_mut().filter(|outcome| outcome.is_ok());
+            done.zip(named)
+                .for_each(|(outcome, named)| *outcome = named);
             self.sync_all(targets, &mut outcomes, FlushTarget::sync_names);
         }
         outcomes

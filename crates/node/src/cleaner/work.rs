@@ -71,10 +71,11 @@ fn settle(partition: &Arc<Partition>) -> Result<(), Fault> {
     };
     let directory = partition.directory();
     directory.raise_recovery_points(&line(reached))?;
-    // Not under the log's lock, since that takes a sync: a truncation may have come between.
+    // Not under the log's lock, since that takes a sync: a truncation may have come between, or the log
+    // was deleted, and the line would be another one's of its name.
     match point().transpose()? {
-        Some(now) if now < reached => directory.lower_recovery_points(&line(now)),
-        _ => Ok(()),
+        Some(now) if now >= reached => Ok(()),
+        now => directory.lower_recovery_points(&line(now.unwrap_or(0))),
     }
 }
 

@@ -647,6 +647,10 @@ impl Partition {
         let Some(writer) = guard.as_mut() else { return };
         if let Err(fault) = outcome {
             let is_current = writer.log.is_of(target);
+            if is_current && !fault.is_passing() {
+                // IMPORTANT: before anybody appends: a later sync would vouch for what this one did not.
+                writer.log.poison(&fault);
+            }
             drop(guard);
             // The log that this was planned for has moved, and what was to be synced has other names.
             if !is_current {
