@@ -197,6 +197,16 @@ impl Services {
             .map(|topic| topic.name.clone())
     }
 
+    /// Does what may wait for a disk where it holds up nobody else. `None`: it panicked.
+    pub async fn where_it_may_wait<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Partitions) -> T + Send + 'static,
+    ) -> Option<T> {
+        let partitions = self.partitions.clone();
+        let done = tokio::task::spawn_blocking(move || work(&partitions));
+        done.await.ok()
+    }
+
     /// A partition that this node leads and whose disk works.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! A disk that stalls costs no group member its session, and no health check its answer.
+//! A disk that stalls costs no group member its session, no health check its answer, and no partition on
+//! another disk its threads.
 #![allow(clippy::disallowed_methods, reason = "a test waits for other threads")]
 
 mod stand;
@@ -15,7 +16,7 @@ use ottla_node::{Disk, DiskCall, DiskFaults, DiskVerdict};
 use ottla_protocol::messages::*;
 use ottla_protocol::{NONE, Refusal};
 
-use crate::stand::{Client, PATIENCE, Running, create, produce};
+use crate::stand::{Client, N_DATA_THREADS, PATIENCE, Running, create, produce};
 
 /// Longer than any session below, many times over.
 const STALL: Duration = Duration::from_secs(20);
@@ -23,6 +24,8 @@ const STALL: Duration = Duration::from_secs(20);
 /// Holds every write to a log while it is stalled.
 #[derive(Default)]
 struct Stall {
+    /// Of these partitions only, if any is named.
+    only: Option<&'static str>,
     is_stalled: AtomicBool,
     n_held: AtomicUsize,
 }
@@ -30,7 +33,9 @@ struct Stall {
 impl DiskFaults for Stall {
     fn before(&self, call: DiskCall, path: &Path, _: usize) -> DiskVerdict {
         let is_write = matches!(call, DiskCall::Write | DiskCall::Sync);
-        if is_write && path.extension().is_some_and(|extension| extension == "log") {
+        let is_meant = |only: &str| path.parent().is_some_and(|it| it.ends_with(only));
+        let is_log = path.extension().is_some_and(|extension| extension == "log");
+        if is_write && is_log && self.only.is_none_or(is_meant) {
             let mut is_counted = false;
             while self.is_stalled.load(Ordering::Acquire) {
                 if !is_counted {
@@ -197,5 +202,80 @@ fn members_and_health_checks_do_not_notice_a_stall() {
         NONE,
         "still in the same generation"
     );
+    running.stop();
+}
+
+#[test]
+fn who_asks_about_a_partition_whose_disk_stalls_holds_up_no_other_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let stall = Arc::new(Stall {
+        only: Some("t-0"),
+        ..Default::default()
+    });
+    let log_dirs = ["a", "b"].map(|name| directory.path().join(name).display().to_string());
+    let more = [("log.dirs", &*log_dirs.join(","))];
+    let running = Running::start(directory.path(), Disk::breakable(stall.clone()), &more);
+    let mut elsewhere = Client::connect(running.port);
+    create(&mut elsewhere, "t");
+    create(&mut elsewhere, "u");
+    let is_beside = |log_dir: &String| {
+        let has = |name| Path::new(log_dir).join(name).is_dir();
+        has("t-0") != has("u-0")
+    };
+    assert!(log_dirs.iter().all(is_beside), "two disks");
+    let answer = elsewhere.call(&produce("t", b"v"), 9);
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, NONE);
+
+    let _end = EndStall(stall.clone());
+    stall.is_stalled.store(true, Ordering::Release);
+    let mut producer = Client::connect(running.port);
+    producer.send(&produce("t", b"v"), 9);
+    let deadline = Instant::now() + PATIENCE;
+    while stall.n_held.load(Ordering::Acquire) == 0 {
+        assert!(Instant::now() < deadline, "the disk did not stall");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // More of each than there are threads that serve partitions.
+    let connect = |_| Client::connect(running.port);
+    let mut deleting: Vec<Client> = (0..2 * N_DATA_THREADS).map(connect).collect();
+    let delete = DeleteRecordsRequest {
+        topics: vec![DeleteRecordsTopic {
+            name: "t".into(),
+            partitions: vec![DeleteRecordsPartition {
+                partition_index: 0,
+                offset: 1,
+            }],
+        }],
+        timeout_ms: 60_000,
+    };
+    let mut describing: Vec<Client> = (0..2 * N_DATA_THREADS).map(connect).collect();
+    let describe = DescribeProducersRequest {
+        topics: vec![DescribeProducersTopicRequest {
+            name: "t".into(),
+            partition_indexes: vec![0],
+        }],
+    };
+    deleting.iter_mut().for_each(|it| it.send(&delete, 2));
+    describing.iter_mut().for_each(|it| it.send(&describe, 0));
+
+    for _ in 0..20 {
+        let asked = Instant::now();
+        let answer = elsewhere.call(&produce("u", b"v"), 9);
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, NONE);
+        assert!(asked.elapsed() < Duration::from_secs(3));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+
+    stall.is_stalled.store(false, Ordering::Release);
+    let answer = producer.receive::<ProduceRequest>(9);
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, NONE);
+    for client in &mut deleting {
+        let answer = client.receive::<DeleteRecordsRequest>(2);
+        assert_eq!(answer.topics[0].partitions[0].low_watermark, 1);
+    }
+    for client in &mut describing {
+        let answer = client.receive::<DescribeProducersRequest>(0);
+        assert_eq!(answer.topics[0].partitions[0].error_code, NONE);
+    }
     running.stop();
 }

@@ -278,7 +278,8 @@ impl Cleaner {
         }
     }
 
-    /// How many partitions of a directory were given up, and how many bytes wait in them.
+    /// How many partitions of a directory were given up, and how many bytes wait in them. Who asks does
+    /// not wait: a log that somebody is at work in counts with no bytes.
     pub(crate) fn uncleanable(&self, directory: &Path) -> (usize, u64) {
         let uncleanable = self.state.lock().uncleanable.clone();
         let Some(partitions) = self.partitions.upgrade() else {
@@ -293,6 +294,9 @@ impl Cleaner {
                 continue;
             }
             n += 1;
+            if partition.is_busy() {
+                continue;
+            }
             let picture = partition.with_log(|log| Ok(Picture::take(log)));
             if let Some(Ok(picture)) = picture
                 && let Ok(dirt) =

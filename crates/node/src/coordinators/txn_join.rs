@@ -272,12 +272,13 @@ fn begin(transaction: &JoiningProducer, joining: &Joining) -> Result<Option<Guar
     begun.map_err(|refused| refused.refusal)
 }
 
-/// As [`begin`], on the thread of the log directory if its disk is slow.
+/// As [`begin`], on the thread of the log directory if its disk is slow, or somebody is at work in the log:
+/// an append of a coordinator's, say, which is done where it may wait.
 async fn begin_anywhere(
     transaction: &JoiningProducer,
     joining: &Joining,
 ) -> Result<Option<Guard>, Refusal> {
-    if joining.partition.enter(&mut Turns::default()) {
+    if !joining.partition.is_busy() && joining.partition.enter(&mut Turns::default()) {
         return begin(transaction, joining);
     }
     let appends = joining.partition.appends();

@@ -730,6 +730,11 @@ impl Partition {
             .map(|writer| work(&mut writer.log))
     }
 
+    /// Whether somebody is at work in the log: who asks for it now waits as long as that takes.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.writer.is_locked()
+    }
+
     /// `cleanup.policy` contains `compact`.
     pub(crate) fn is_compacted(&self) -> bool {
         self.rules.read().is_compacted

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ottla_metadata::image::{Image, Resource};
-use ottla_node::{Partition, Services, is_internal_topic};
+use ottla_node::{Partition, Partitions, Services, is_internal_topic};
 use ottla_protocol::messages::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest,
     DeleteRecordsResponse, DeleteRecordsTopic, DeleteRecordsTopicResult,
@@ -25,20 +25,25 @@ pub(crate) async fn handle(
     call: &Call,
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
-    let mut changed = Vec::new();
-    let mut by_topic = ByTopic::default();
     let image = services.image();
-    for (topic, asked) in asked(&request.topics) {
-        let deleted = delete(services, &image, &topic, &asked).map(|(partition, start)| {
-            changed.push(partition);
-            start
-        });
-        by_topic.put(&topic, result(asked.partition_index, deleted));
+    let asked = asked(&request.topics).into_iter().map(|(topic, asked)| {
+        let checked = check(services, &image, &topic, &asked);
+        (topic, asked.partition_index, checked)
+    });
+    let asked: Vec<_> = asked.collect();
+    let names: Vec<(Text, i32)> = (asked.iter())
+        .map(|(topic, index, _)| (topic.clone(), *index))
+        .collect();
+    // Logs and checkpoints may be in use by somebody whose disk does not answer.
+    let deleted = services.where_it_may_wait(move |partitions| delete(partitions, asked));
+    let deleted = deleted
+        .await
+        .unwrap_or_else(|| vec![Err(Refusal::UnknownServerError); names.len()]);
+    let mut by_topic = ByTopic::default();
+    for ((topic, index), deleted) in names.into_iter().zip(deleted) {
+        by_topic.put(&topic, result(index, deleted));
     }
     let topics = by_topic.lay_out(|name, partitions| DeleteRecordsTopicResult { name, partitions });
-    if let Err(fault) = services.partitions().write_starts(&changed) {
-        tracing::error!(%fault, "the new starts are not written down; after a crash records may be back");
-    }
     let partitions = topics.iter().flat_map(|topic| &topic.partitions);
     count_errors(
         services,
@@ -68,13 +73,36 @@ fn result(partition_index: i32, deleted: Result<Offset, Refusal>) -> DeleteRecor
     }
 }
 
-/// The partition and its new start.
+/// A partition, and the new start that it was asked for; `None`: its high watermark.
+type Checked = Result<(Arc<Partition>, Option<Offset>), Refusal>;
+
+/// The new starts, one for each.
 fn delete(
+    partitions: &Partitions,
+    asked: Vec<(Text, i32, Checked)>,
+) -> Vec<Result<Offset, Refusal>> {
+    let mut changed = Vec::new();
+    let deleted = asked.into_iter().map(|(_, _, checked)| {
+        let (partition, to) = checked?;
+        let start = partition
+            .delete_records(to)
+            .map_err(|refused| refused.refusal)?;
+        changed.push(partition);
+        Ok(start)
+    });
+    let deleted = deleted.collect();
+    if let Err(fault) = partitions.write_starts(&changed) {
+        tracing::error!(%fault, "the new starts are not written down; after a crash records may be back");
+    }
+    deleted
+}
+
+fn check(
     services: &Services,
     image: &Image,
     topic: &str,
     asked: &DeleteRecordsPartition,
-) -> Result<(Arc<Partition>, Offset), Refusal> {
+) -> Checked {
     if image
         .topics
         .partition(topic, asked.partition_index)
@@ -89,14 +117,10 @@ fn delete(
     if is_only_compacted(services, image, topic) {
         return Err(Refusal::PolicyViolation);
     }
-    let to = match asked.offset {
-        HIGH_WATERMARK => None,
-        ..0 => return Err(Refusal::OffsetOutOfRange),
-        offset => Some(offset),
-    };
-    match partition.delete_records(to) {
-        Ok(start) => Ok((partition, start)),
-        Err(refused) => Err(refused.refusal),
+    match asked.offset {
+        HIGH_WATERMARK => Ok((partition, None)),
+        ..0 => Err(Refusal::OffsetOutOfRange),
+        offset => Ok((partition, Some(offset))),
     }
 }
 

@@ -21,16 +21,18 @@ pub(crate) async fn handle(
     let mut response = DescribeProducersResponse::default();
     for topic in request.topics {
         let checked = check_topic(&image, &topic.name);
-        let partitions = topic.partition_indexes.iter().map(|index| match &checked {
-            Ok(()) => producers(services, &topic.name, *index),
-            Err(refused) => DescribeProducersPartitionResponse {
-                partition_index: *index,
-                error_code: refused.code(),
-                error_message: Some(refused.words().into()),
-                ..Default::default()
-            },
-        });
-        let partitions = partitions.collect();
+        let mut partitions = Vec::new();
+        for index in topic.partition_indexes {
+            partitions.push(match &checked {
+                Ok(()) => producers(services, &topic.name, index).await,
+                Err(refused) => DescribeProducersPartitionResponse {
+                    partition_index: index,
+                    error_code: refused.code(),
+                    error_message: Some(refused.words().into()),
+                    ..Default::default()
+                },
+            });
+        }
         response.topics.push(DescribeProducersTopicResponse {
             name: topic.name,
             partitions,
@@ -55,11 +57,19 @@ fn check_topic(image: &Image, name: &str) -> Result<(), Refused> {
 }
 
 /// Any replica can tell; that a partition is not here is said without words, as in Kafka.
-fn producers(services: &Services, topic: &str, index: i32) -> DescribeProducersPartitionResponse {
-    let found = services
-        .replica_of(topic, index)
-        .and_then(|partition| partition.active_producers())
-        .map_err(Refused::from);
+async fn producers(
+    services: &Services,
+    topic: &str,
+    index: i32,
+) -> DescribeProducersPartitionResponse {
+    let found = match services.replica_of(topic, index) {
+        Ok(partition) => services
+            .where_it_may_wait(move |_| partition.active_producers())
+            .await
+            .unwrap_or(Err(Refusal::UnknownServerError)),
+        Err(refusal) => Err(refusal),
+    };
+    let found = found.map_err(Refused::from);
     DescribeProducersPartitionResponse {
         partition_index: index,
         error_code: code(&found),
