@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use crate::in_turn::in_turn;
+
 /// A disk is slow when its writes take longer than this on average: by then a hop to another thread
 /// and back, a twentieth of it, costs nothing.
 const SLOW: Duration = Duration::from_millis(2);
@@ -195,13 +197,7 @@ impl Appends {
         append: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         self.n_elsewhere.fetch_add(1, Ordering::Relaxed);
-        let turn = self.thread.clone().acquire_owned().await.ok()?;
-        // Whoever asked may leave: what has begun is finished in its turn.
-        let done = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            append()
-        });
-        done.await.ok()
+        in_turn(&self.thread, append).await
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
+use crate::in_turn::in_turn;
 use crate::metrics::Metrics;
 
 /// The blocking threads that one directory's cold reads may take up.
@@ -44,18 +45,12 @@ impl ColdReads {
     ) -> io::Result<T> {
         let _waiting = Waiting::among(&self.n_waiting);
         let started = Instant::now();
-        let turn = match self.threads.clone() {
-            Some(threads) => Some(threads.acquire_owned().await.map_err(io::Error::other)?),
-            None => None,
+        let done = match &self.threads {
+            Some(threads) => in_turn(threads, read).await,
+            None => tokio::task::spawn_blocking(read).await.ok(),
         };
-        // Whoever asked may leave; the turn is over when the disk has answered.
-        let done = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            read()
-        });
-        let done = done.await;
         self.metrics.cold_reads.observe(started.elapsed());
-        done.map_err(io::Error::other)
+        done.ok_or_else(|| io::Error::other("a read has panicked"))
     }
 }
 

@@ -50,6 +50,7 @@ mod samples;
 mod log_levels;
 mod clock;
 mod host;
+mod in_turn;
 
 pub use appends::Turns;
 pub use clock::Clock;

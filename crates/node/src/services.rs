@@ -140,7 +140,7 @@ impl Services {
         &self.markers
     }
 
-    pub fn producer_ids(&self) -> &ProducerIds {
+    pub fn producer_ids(&self) -> &Arc<ProducerIds> {
         &self.producer_ids
     }
 

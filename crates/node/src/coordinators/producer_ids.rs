@@ -1,9 +1,10 @@
 //! Ids for producers, a block at a time from the controller.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use ottla_metadata::controller::ProducerIdBlock;
-use ottla_protocol::{ProducerId, Refused};
+use ottla_protocol::{ProducerId, Refusal, Refused};
 use parking_lot::Mutex;
 
 use crate::services::Services;
@@ -24,7 +25,7 @@ impl ProducerIds {
     ///
     /// # Errors
     /// What the controller says about a new block.
-    pub async fn next(&self, services: &Services) -> Result<ProducerId, Refused> {
+    pub async fn next(self: &Arc<Self>, services: &Services) -> Result<ProducerId, Refused> {
         loop {
             if let Some(id) = self.lend(Option::take) {
                 return Ok(id);
@@ -37,7 +38,7 @@ impl ProducerIds {
     ///
     /// # Errors
     /// As [`Self::next`], if there is none at all.
-    pub async fn stock_up(&self, services: &Services) -> Result<(), Refused> {
+    pub async fn stock_up(self: &Arc<Self>, services: &Services) -> Result<(), Refused> {
         if self.n_left() >= LOW {
             return Ok(());
         }
@@ -68,18 +69,26 @@ impl ProducerIds {
         self.blocks.lock().iter().map(|block| block.len).sum()
     }
 
-    async fn fetch(&self, services: &Services, enough: i32) -> Result<(), Refused> {
-        let _fetching = self.fetching.lock().await;
-        if self.n_left() >= enough {
-            return Ok(());
-        }
+    /// IMPORTANT: on a task of its own. Who asks may not look for long, since its client does not read, and
+    /// would hold the lock meanwhile.
+    async fn fetch(self: &Arc<Self>, services: &Services, enough: i32) -> Result<(), Refused> {
+        let (ids, controller) = (self.clone(), services.controller().clone());
         let (node, epoch) = (services.node_id(), services.broker_epoch());
-        let decide = move |ledger: &ottla_metadata::controller::Controller, _| {
-            ledger.allocate_producer_ids(node, epoch)
-        };
-        let block = services.controller().decide(decide).await??;
-        self.blocks.lock().push_back(block);
-        Ok(())
+        let fetched = tokio::spawn(async move {
+            let _fetching = ids.fetching.lock().await;
+            if ids.n_left() >= enough {
+                return Ok(());
+            }
+            let decide = move |ledger: &ottla_metadata::controller::Controller, _| {
+                ledger.allocate_producer_ids(node, epoch)
+            };
+            let block = controller.decide(decide).await??;
+            ids.blocks.lock().push_back(block);
+            Ok(())
+        });
+        fetched
+            .await
+            .unwrap_or_else(|_| Err(Refusal::UnknownServerError.into()))
     }
 }
 
