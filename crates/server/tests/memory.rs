@@ -88,6 +88,40 @@ fn clients_that_stop_half_way_hold_up_neither_answers_nor_others() {
 }
 
 #[test]
+fn who_does_not_read_is_granted_no_memory_meanwhile() {
+    const WAIT: Duration = Duration::from_secs(1);
+    let running = Running::start(&SETTINGS);
+    let used = || running.metric("kafka_network_socketserver_memorypoolused");
+    // More than sockets take.
+    let mut other = Client::connect(running.port);
+    for _ in 0..40 {
+        let answer = other.call(&produce(0, batch(900_000, None)), PRODUCE);
+        assert_eq!(produced(&answer).0, NONE);
+    }
+    let slow: Vec<Client> = (0..3).map(|_| half_a_frame(&running)).collect();
+    wait_until("memory is short", || {
+        running.metric("ottla_connections_waiting_for_memory") > 0.0
+    });
+
+    // A large frame that must wait for memory, behind an answer that falls due and is not read.
+    let mut client = Client::connect(running.port);
+    let mut all = fetch(0, 0, WAIT);
+    all.min_bytes = i32::MAX;
+    all.max_bytes = i32::MAX;
+    all.topics[0].partitions[0].partition_max_bytes = i32::MAX;
+    client.send(&all, FETCH);
+    client.send(&produce(1, batch(500_000, None)), PRODUCE);
+    std::thread::sleep(2 * WAIT);
+    drop(slow);
+    wait_until("nobody holds memory", || used() == 0.0);
+    assert_eq!(running.end(1), 0, "the produce does wait");
+
+    assert_eq!(fetched(&client.receive::<FetchRequest>(FETCH)).0, NONE);
+    let answer = client.receive::<ProduceRequest>(PRODUCE);
+    assert_eq!(produced(&answer), (NONE, 0));
+}
+
+#[test]
 fn memory_is_given_back_when_the_bytes_are_in_the_file() {
     let running = Running::start(&SETTINGS);
     running.syncs.hold(true);

@@ -107,6 +107,9 @@ impl Connection {
 
     /// Waits until the client takes more; not for ever, and not with memory that others need.
     async fn writable(&mut self) -> Result<(), End> {
+        // IMPORTANT: what the next request waits for would be granted here, and looked at by nobody. It
+        // is asked for anew.
+        self.awaited = None;
         let patience = Instant::now() + self.shared.idle_max;
         loop {
             let look = patience.min(Instant::now() + STILL_MAX);
