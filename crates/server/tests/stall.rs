@@ -258,6 +258,24 @@ fn who_asks_about_a_partition_whose_disk_stalls_holds_up_no_other_disk() {
     deleting.iter_mut().for_each(|it| it.send(&delete, 2));
     describing.iter_mut().for_each(|it| it.send(&describe, 0));
 
+    // Nor does the controller wait for that partition.
+    let alter = IncrementalAlterConfigsRequest {
+        resources: vec![IncrementalAlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            configs: vec![IncrementalAlterableConfig {
+                name: "segment.bytes".into(),
+                config_operation: IncrementalAlterConfigsRequest::SET,
+                value: Some("2000000".into()),
+            }],
+        }],
+        validate_only: false,
+    };
+    let asked = Instant::now();
+    assert_eq!(elsewhere.call(&alter, 1).responses[0].error_code, NONE);
+    create(&mut elsewhere, "w");
+    assert!(asked.elapsed() < Duration::from_secs(3));
+
     for _ in 0..20 {
         let asked = Instant::now();
         let answer = elsewhere.call(&produce("u", b"v"), 9);

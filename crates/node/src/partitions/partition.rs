@@ -10,6 +10,7 @@ mod relocate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -22,7 +23,8 @@ use ottla_storage::validate::{self, Checked, RecordError, Rejected, Rules};
 use ottla_storage::{
     Directory, Fault, FlushTarget, LeaderAppend, Log, LogConfig, LogReader, LogView, NotDone,
 };
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use tokio::runtime::Handle;
 
 pub(crate) use self::reading::{ScanFailed, read_slice};
 pub(crate) use self::relocate::Swapped;
@@ -145,6 +147,8 @@ pub struct Partition {
     around: Surroundings,
     counters: Arc<TopicCounters>,
     rules: RwLock<Arc<Rules>>,
+    /// Settings that are not in force in the log yet, and `min.insync.replicas`.
+    wanted: Mutex<Option<(LogConfig, i32)>>,
     writer: Mutex<Option<Writer>>,
     reader: LogReader,
     /// Kept beside the lock, so that readers see it without waiting for an append.
@@ -158,6 +162,10 @@ pub struct Partition {
     awaits_room: AtomicBool,
     moved: Parking,
 }
+
+/// How long the metadata waits for a log to put settings in force: longer than any append but one whose
+/// disk stalls.
+const CONFIGURE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What `leader_epoch` holds while this node does not lead.
 const NOT_LEADING: i32 = -1;
@@ -180,6 +188,7 @@ impl Partition {
             turn: FlushTurn::default(),
             around,
             rules: RwLock::new(Arc::new(log.config().rules())),
+            wanted: Mutex::default(),
             reader: log.reader(),
             writer: Mutex::new(Some(Writer { log, leader: None })),
             leader_epoch: std::sync::atomic::AtomicI32::new(NOT_LEADING),
@@ -309,10 +318,33 @@ impl Partition {
         Ok(())
     }
 
+    /// Puts settings in force; where somebody is at work in the log for long, because its disk stalls, when
+    /// that is over: the metadata does not wait for it.
     pub(crate) fn configure(self: &Arc<Self>, config: LogConfig, min_in_sync: i32) {
         *self.rules.write() = Arc::new(config.rules());
-        let mut guard = self.writer.lock();
-        let Some(writer) = guard.as_mut() else { return };
+        let is_awaited = self.wanted.lock().replace((config, min_in_sync)).is_some();
+        let guard = match Handle::try_current() {
+            Ok(_) => self.writer.try_lock_for(CONFIGURE_PATIENCE),
+            Err(_) => Some(self.writer.lock()),
+        };
+        match guard {
+            Some(guard) => self.take_settings(guard),
+            // Who waits already takes these.
+            None if is_awaited => {}
+            None => {
+                let partition = self.clone();
+                tokio::task::spawn_blocking(move || {
+                    partition.take_settings(partition.writer.lock());
+                });
+            }
+        }
+    }
+
+    fn take_settings(self: &Arc<Self>, mut guard: MutexGuard<'_, Option<Writer>>) {
+        let wanted = self.wanted.lock().take();
+        let (Some(writer), Some((config, min_in_sync))) = (guard.as_mut(), wanted) else {
+            return;
+        };
         writer.log.set_config(config);
         if let Some(leader) = writer.leader.as_mut() {
             leader.handle_min_in_sync(min_in_sync);
@@ -584,7 +616,7 @@ impl Partition {
         self.awaits_room.store(false, Ordering::Release);
     }
 
-    pub(crate) fn reserving_took(&self, took: std::time::Duration) {
+    pub(crate) fn reserving_took(&self, took: Duration) {
         self.around.metrics.reservations.observe(took);
     }
 
@@ -610,7 +642,7 @@ impl Partition {
         }
     }
 
-    pub(crate) fn flush_took(&self, took: std::time::Duration) {
+    pub(crate) fn flush_took(&self, took: Duration) {
         self.around.metrics.flushes.observe(took);
     }
 
