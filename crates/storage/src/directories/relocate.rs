@@ -178,7 +178,8 @@ impl Directories {
         Ok(())
     }
 
-    /// Both renamings, or none. If it fails: whether it was the source's fault.
+    /// Both renamings, or none. If it fails: whether it was the source's fault. Another directory fails
+    /// here and now if it cannot be put back as it was.
     fn rename_both(
         &self,
         names: &Names,
@@ -186,24 +187,31 @@ impl Directories {
         target: &Directory,
     ) -> Result<(), (bool, Fault)> {
         let disk = &self.disk;
-        let back = |from: &Path, to: &Path| {
-            if let Err(fault) = disk.rename(from, to) {
+        // IMPORTANT: that must last, too. The source goes on and acknowledges, and with a power cut all
+        // of it would be in a directory of a deleted log.
+        let back = |from: &Path, to: &Path, directory: &Directory| {
+            let taken_back = disk
+                .rename(from, to)
+                .and_then(|()| disk.sync_directory(directory.path()));
+            if let Err(fault) = taken_back {
                 tracing::error!("{fault}; a move that failed could not be taken back");
+                self.fail(directory, &fault);
             }
         };
         disk.rename(&names.log, &names.grave)
             .map_err(|fault| (true, fault))?;
         if let Err(fault) = disk.sync_directory(source.path()) {
-            back(&names.grave, &names.log);
+            back(&names.grave, &names.log, source);
             return Err((true, fault));
         }
         if let Err(fault) = disk.rename(&names.copy, &names.home) {
-            back(&names.grave, &names.log);
+            back(&names.grave, &names.log, source);
             return Err((false, fault));
         }
         if let Err(fault) = disk.sync_directory(target.path()) {
-            back(&names.home, &names.copy);
-            back(&names.grave, &names.log);
+            // First this one, since a log in two directories is refused at the next start.
+            back(&names.home, &names.copy, target);
+            back(&names.grave, &names.log, source);
             return Err((false, fault));
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! A log moves to another directory of the node: copied in steps, swapped, finished after a crash.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,9 +12,9 @@ use ottla_protocol::compress::Codec;
 use ottla_protocol::{TopicPartition, Uuid};
 use ottla_storage::producer::Appender;
 use ottla_storage::{
-    Directories, Directory, Disk, DiskCall, DiskFaults, DiskVerdict, Isolation, LoadedLog, Log,
-    LogConfig, MetaProperties, NoEvents, NotSwapped, Offsets, OpenDirectories, OpenLog, Progress,
-    ReadFrom, Swap,
+    Directories, Directory, Disk, DiskCall, DiskChange, DiskFaults, DiskVerdict, Isolation,
+    LoadedLog, Log, LogConfig, MetaProperties, NoEvents, NotSwapped, Offsets, OpenDirectories,
+    OpenLog, Progress, ReadFrom, Swap,
 };
 
 use crate::stand::*;
@@ -425,16 +426,20 @@ fn a_corrupt_batch_is_not_copied() {
     assert!(future.end() > 0 && future.end() < 30);
 }
 
-/// Lets renames pass, and fails the one that is meant and all after it.
+/// Lets the steps of a swap pass, and fails one and all after it, or some.
 #[derive(Default)]
 struct Renames {
     fails_from: AtomicU32,
+    fails: Mutex<Vec<u32>>,
     n_seen: AtomicU32,
+    /// Where a rename is that a power cut may take back.
+    unsynced: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl DiskFaults for Renames {
     fn before(&self, call: DiskCall, path: &Path, _: usize) -> DiskVerdict {
         let from = self.fails_from.load(Ordering::Relaxed);
+        let some = self.fails.lock().unwrap();
         let is_step = match call {
             DiskCall::Rename => path.file_name().is_some_and(|name| {
                 let name = name.to_string_lossy();
@@ -443,10 +448,27 @@ impl DiskFaults for Renames {
             DiskCall::SyncDirectory => path.file_name().is_some_and(|n| n == "a" || n == "b"),
             _ => false,
         };
-        if from > 0 && is_step && self.n_seen.fetch_add(1, Ordering::Relaxed) + 1 >= from {
+        if (from == 0 && some.is_empty()) || !is_step {
+            return DiskVerdict::Proceed;
+        }
+        let step = self.n_seen.fetch_add(1, Ordering::Relaxed) + 1;
+        if (from > 0 && step >= from) || some.contains(&step) {
             return DiskVerdict::Fail(std::io::ErrorKind::Other);
         }
         DiskVerdict::Proceed
+    }
+
+    fn after(&self, change: DiskChange<'_>) {
+        let mut unsynced = self.unsynced.lock().unwrap();
+        match change {
+            DiskChange::Renamed { target, .. } => {
+                unsynced.extend(target.parent().map(Path::to_owned));
+            }
+            DiskChange::DirectorySynced { path } => {
+                unsynced.remove(path);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -490,6 +512,63 @@ fn a_swap_that_is_cut_short_at_any_step_loses_nothing() {
             place.names(1)
         );
         assert_holds(&found.logs[0].log, 0, 90);
+    }
+}
+
+/// The log goes on where it was only if that outlives a power cut; else its directory fails.
+#[test]
+fn a_swap_that_comes_to_nothing_is_taken_back_for_good_or_the_directory_fails() {
+    // Steps that fail, and whether the two directories go on without the caller's blame.
+    let cases: &[(&[u32], [bool; 2])] = &[
+        (&[2], [true, true]),
+        (&[2, 4], [false, true]),
+        (&[3], [true, true]),
+        (&[3, 4], [false, true]),
+        (&[3, 5], [false, true]),
+        (&[4], [true, true]),
+        (&[4, 6], [true, false]),
+        (&[4, 8], [false, true]),
+    ];
+    for (failing, go_on) in cases {
+        let faults = Arc::new(Renames::default());
+        let mut place = Place::over(Disk::breakable(faults.clone()));
+        let mut log = place.create(0, small());
+        fill(&mut log, 90);
+        log.set_high_watermark(90);
+        log.flush().unwrap();
+        let mut future = place.future(1, small());
+        copy_all(&log, &mut future);
+        settle(&mut future);
+        let (source, target) = (place.directory(0), place.directory(1));
+        place
+            .directories
+            .prepare_swap(&target, &future, None)
+            .unwrap();
+        *faults.fails.lock().unwrap() = failing.to_vec();
+        let swap = Swap {
+            current: &mut log,
+            source: &source,
+            future,
+            target: &target,
+        };
+        let not = place.directories.swap(swap, NOW).unwrap_err();
+        faults.fails.lock().unwrap().clear();
+        assert_eq!(Arc::ptr_eq(&not.failed, &source), failing[0] <= 2);
+        let online = [source.is_online(), target.is_online()];
+        assert_eq!(online, *go_on, "{failing:?}");
+        let unsynced = faults.unsynced.lock().unwrap().clone();
+        for (path, goes_on) in place.paths.iter().zip(go_on) {
+            assert!(!(*goes_on && unsynced.contains(path)), "{failing:?}");
+        }
+        if !go_on[0] {
+            continue;
+        }
+        fill(&mut log, 120);
+        log.flush().unwrap();
+        drop((log, not, source, target));
+        place.restart();
+        let found = place.directories.load(&|_| small(), 1, NOW).unwrap();
+        assert_holds(&found.logs[0].log, 0, 120);
     }
 }
 
