@@ -218,9 +218,15 @@ impl Directories {
     }
 
     /// After a swap: nothing that is checkpointed of the log that was here may be taken for another.
+    /// Where a full disk is in the way, lines of it stay: they go with the next checkpoint that is written,
+    /// or at the latest before another log of that name is made here, and until then nobody asks.
     pub fn forget_moved(&self, source: &Directory, partition: &TopicPartition) {
-        if let Err(fault) = source.forget(std::iter::once(partition)) {
-            self.fail(source, &fault);
+        match source.forget(std::iter::once(partition)) {
+            Ok(()) => {}
+            Err(fault) if fault.is_passing() => {
+                tracing::warn!("{fault}; what it says of {partition} is of no use any more");
+            }
+            Err(fault) => self.fail(source, &fault),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ottla_protocol::batch::batches;
@@ -570,6 +570,69 @@ fn a_swap_that_comes_to_nothing_is_taken_back_for_good_or_the_directory_fails() 
         let found = place.directories.load(&|_| small(), 1, NOW).unwrap();
         assert_holds(&found.logs[0].log, 0, 120);
     }
+}
+
+/// A disk that is full, as far as one directory's checkpoints are concerned.
+#[derive(Default)]
+struct Full(AtomicBool);
+
+impl DiskFaults for Full {
+    fn before(&self, call: DiskCall, path: &Path, _: usize) -> DiskVerdict {
+        let is_checkpoint = path
+            .to_string_lossy()
+            .ends_with("a/recovery-point-offset-checkpoint.tmp");
+        match call == DiskCall::Write && is_checkpoint && self.0.load(Ordering::Relaxed) {
+            true => DiskVerdict::Fail(std::io::ErrorKind::StorageFull),
+            false => DiskVerdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_a_replica_leaves_because_it_is_full_stays_online() {
+    let faults = Arc::new(Full::default());
+    let mut place = Place::over(Disk::breakable(faults.clone()));
+    let mut log = place.create(0, small());
+    fill(&mut log, 90);
+    log.set_high_watermark(90);
+    log.raise_start(50).unwrap();
+    log.flush().unwrap();
+    let at = |offset| Offsets::from([(id(), offset)]);
+    let source = place.directory(0);
+    source.write_recovery_points(&at(90)).unwrap();
+    source.write_log_starts(&at(50)).unwrap();
+    source.write_high_watermarks(&at(90)).unwrap();
+    source.write_cleaned(&id(), 40).unwrap();
+    let mut future = place.future(1, small());
+    copy_all(&log, &mut future);
+    faults.0.store(true, Ordering::Relaxed);
+    let swapped = place.swap(&mut log, future);
+    swapped.map_err(|not| not.fault).unwrap();
+    assert!(source.is_online());
+    fill(&mut log, 120);
+    let files = [
+        "recovery-point-offset-checkpoint",
+        "log-start-offset-checkpoint",
+        "replication-offset-checkpoint",
+        "cleaner-offset-checkpoint",
+    ];
+    let stale = |place: &Place| files.map(|name| line(&place.paths[0], name));
+    assert_eq!(stale(&place), [90, 50, 90, 40].map(Some));
+
+    // The lines that stay say nothing of the log where it is now, nor of another one that comes.
+    faults.0.store(false, Ordering::Relaxed);
+    log.flush().unwrap();
+    drop((log, source));
+    place.restart();
+    let loaded = place.directories.load(&|_| small(), 1, NOW).unwrap();
+    assert_holds(&loaded.logs[0].log, 50, 120);
+    let source = place.directory(0);
+    source.write_recovery_points(&Offsets::new()).unwrap();
+    source.write_log_starts(&Offsets::new()).unwrap();
+    source.write_high_watermarks(&Offsets::new()).unwrap();
+    assert_eq!(stale(&place), [None, None, None, Some(40)]);
+    let copy = place.future(0, small());
+    assert_eq!((copy.start(), stale(&place)), (0, [None; 4]));
 }
 
 #[test]
