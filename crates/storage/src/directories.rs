@@ -582,56 +582,55 @@ impl Directories {
         self.delete_logs(directory, vec![log], now_ms)
     }
 
-    /// The same for many logs of one directory. One that cannot be renamed holds up no other.
+    /// The same for many logs of one directory. One that cannot be renamed holds up no other; a fault
+    /// that comes behind the renaming (a full disk keeps checkpoints from being written) leaves no log
+    /// in service, and their room is freed all the same.
     pub fn delete_logs(
         &self,
         directory: &Directory,
         logs: Vec<Log>,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        let mut first_fault = Ok(());
-        let mut graves = Vec::new();
-        let mut renamed = Vec::new();
-        for log in logs {
-            let partition = log.partition().clone();
-            let due_ms = now_ms.saturating_add(log.config().file_delete_delay_ms);
-            match self.rename_log(directory, log, delete_directory) {
-                Ok(path) => {
-                    graves.push(Grave { path, due_ms });
-                    renamed.push(partition);
-                }
-                Err(fault) => first_fault = first_fault.and(Err(fault)),
-            }
-        }
-        self.settle_renamed(directory, &renamed)?;
-        self.graves.lock().extend(graves);
-        first_fault
+        let buried = |path, delay_ms| {
+            let due_ms = now_ms.saturating_add(delay_ms);
+            self.graves.lock().push(Grave { path, due_ms });
+        };
+        self.rename_logs(directory, logs, delete_directory, buried)
     }
 
     /// Sets a log aside that metadata does not assign here. Nothing deletes it.
     pub fn set_aside(&self, directory: &Directory, log: Log) -> Result<(), Fault> {
-        let partition = log.partition().clone();
-        self.rename_log(directory, log, stray_directory)?;
-        self.settle_renamed(directory, &[partition])
+        self.rename_logs(directory, vec![log], stray_directory, |_, _| {})
     }
 
-    fn rename_log(
+    /// `renamed` is told the new name of each and its `file.delete.delay.ms`, whatever fails later.
+    /// Returns the first fault.
+    fn rename_logs(
         &self,
         directory: &Directory,
-        log: Log,
+        logs: Vec<Log>,
         name: fn(&TopicPartition, u128) -> String,
-    ) -> Result<PathBuf, Fault> {
-        let name = name(log.partition(), self.disk.unique());
-        let target = directory.path().join(name);
-        self.disk.rename(&log.release(), &target)?;
-        directory.count_logs(-1);
-        Ok(target)
-    }
-
-    /// The new names are there after a crash, and the checkpoints know these logs no more.
-    fn settle_renamed(&self, directory: &Directory, logs: &[TopicPartition]) -> Result<(), Fault> {
-        self.disk.sync_directory(directory.path())?;
-        directory.forget(logs.iter())
+        renamed: impl Fn(PathBuf, i64),
+    ) -> Result<(), Fault> {
+        let mut first_fault = Ok(());
+        let mut partitions = Vec::new();
+        for log in logs {
+            let partition = log.partition().clone();
+            let delay_ms = log.config().file_delete_delay_ms;
+            let target = directory.path().join(name(&partition, self.disk.unique()));
+            if let Err(fault) = self.disk.rename(&log.release(), &target) {
+                first_fault = first_fault.and(Err(fault));
+                continue;
+            }
+            directory.count_logs(-1);
+            renamed(target, delay_ms);
+            partitions.push(partition);
+        }
+        let forgotten = self
+            .disk
+            .sync_directory(directory.path())
+            .and_then(|()| directory.forget(partitions.iter()));
+        first_fault.and(forgotten)
     }
 
     /// Unlinks what was deleted long enough ago. Call it now and then, where it may block.

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_protocol::{TopicPartition, Uuid};
 use ottla_storage::{
     Directories, Directory, Disk, DiskCall, DiskFaults, DiskVerdict, Fault, LogConfig,
-    MetaProperties, NoEvents, OpenDirectories,
+    MetaProperties, NoEvents, Offsets, OpenDirectories,
 };
 
 use crate::stand::*;
@@ -181,13 +182,13 @@ fn a_deleted_log_is_renamed_and_later_unlinked() {
 }
 
 /// The first removal fails.
-struct OneFault(std::sync::atomic::AtomicBool);
+struct OneFault(AtomicBool);
 
 impl DiskFaults for OneFault {
     fn before(&self, call: DiskCall, path: &Path, _n_bytes: usize) -> DiskVerdict {
         let is_grave = path.to_string_lossy().ends_with("-delete");
         let is_removal = matches!(call, DiskCall::Remove) && is_grave;
-        match is_removal && self.0.swap(false, std::sync::atomic::Ordering::Relaxed) {
+        match is_removal && self.0.swap(false, Ordering::Relaxed) {
             true => DiskVerdict::Fail(std::io::ErrorKind::Other),
             false => DiskVerdict::Proceed,
         }
@@ -216,6 +217,68 @@ fn a_fault_of_one_removal_holds_up_no_other_and_is_tried_again() {
     assert_eq!(n_graves(), 1, "the others are gone");
     directories.unlink_due(NOW + 60_000).unwrap();
     assert_eq!(n_graves(), 0);
+}
+
+/// Fails calls of one kind about files whose name ends so, from when it is told to.
+struct FailsNamed {
+    call: DiskCall,
+    ending: &'static str,
+    kind: std::io::ErrorKind,
+    is_on: AtomicBool,
+}
+
+impl DiskFaults for FailsNamed {
+    fn before(&self, call: DiskCall, path: &Path, _n_bytes: usize) -> DiskVerdict {
+        let is_meant = call == self.call && path.to_string_lossy().ends_with(self.ending);
+        match is_meant && self.is_on.load(Ordering::Relaxed) {
+            true => DiskVerdict::Fail(self.kind),
+            false => DiskVerdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn logs_that_were_deleted_free_their_room_whatever_else_fails() {
+    use std::io::ErrorKind::{Other, StorageFull};
+    // What fails, how, and how many logs keep their name.
+    let point = "recovery-point-offset-checkpoint.tmp";
+    for (call, ending, kind, n_left) in [
+        (DiskCall::Write, point, StorageFull, 0),
+        (DiskCall::Rename, "t-1", Other, 1),
+        (DiskCall::SyncDirectory, "a", Other, 0),
+    ] {
+        let (_place, paths) = two();
+        let faults = Arc::new(FailsNamed {
+            call,
+            ending,
+            kind,
+            is_on: false.into(),
+        });
+        let disk = Disk::breakable(faults.clone());
+        let directories = Directories::open(how(&paths, disk)).unwrap();
+        let place = &directories.all()[0];
+        let mut points = Offsets::new();
+        let logs = (0..3).map(|index| {
+            let partition = TopicPartition::new("t", index);
+            points.insert(partition.clone(), 0);
+            directories
+                .create_log(place, partition, Uuid::from_u128(1000), small(), NOW)
+                .unwrap()
+        });
+        let logs = logs.collect();
+        place.write_recovery_points(&points).unwrap();
+        faults.is_on.store(true, Ordering::Relaxed);
+        let fault = directories.delete_logs(place, logs, NOW).unwrap_err();
+        assert_eq!(fault.is_passing(), kind == StorageFull, "{fault}");
+        assert_eq!(place.n_logs(), n_left);
+        let n_there = || {
+            let entries = fs::read_dir(place.path()).unwrap().map(Result::unwrap);
+            entries.filter(|e| e.path().is_dir()).count()
+        };
+        assert_eq!(n_there(), 3);
+        directories.unlink_due(NOW + 60_000).unwrap();
+        assert_eq!(n_there(), n_left, "{fault}");
+    }
 }
 
 #[test]
