@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile, Opened};
 use crate::error::Fault;
+use crate::in_memory;
 use crate::together::in_parallel;
 
 /// Files looked at for each that is opened where there is no room: an opening is cheap, too.
@@ -322,6 +323,11 @@ impl LazyFile {
             return Ok(file.into());
         }
         self.check_name()?;
+        // Making room may take syncs, and who may not wait for a read may not wait for those.
+        if in_memory::is_required() {
+            let path = self.path().to_owned();
+            return Err(Fault::NotInMemory { path });
+        }
         slot.disk.open_files().make_room();
         let opened = open(&slot.disk, &slot.path)?.into_opened();
         if slot.is_unguessed {
@@ -517,6 +523,23 @@ mod tests {
         assert_eq!(n_open(&files), 100, "none of them may be closed");
         let fails = |file: &&LazyFile| file.get().unwrap().sync().is_err();
         assert!(files.iter().filter(fails).count() > 0);
+    }
+
+    #[test]
+    fn who_wants_only_what_is_in_memory_waits_for_no_sync() {
+        let syncs = Arc::new(Syncs::default());
+        let place = Place::new(Disk::breakable_at_most(syncs.clone(), 16));
+        let files = place.files(100);
+        let held: Vec<DiskFile> = files[1..].iter().map(|file| file.get().unwrap()).collect();
+        for file in &held {
+            file.write_all_at(b"new", 0).unwrap();
+        }
+        drop(held);
+        let got = in_memory::in_memory_only(|| files[0].get());
+        assert!(matches!(got, Err(Fault::NotInMemory { .. })));
+        assert_eq!(syncs.n.load(Ordering::Relaxed), 0);
+        files[0].get().unwrap();
+        assert!(syncs.n.load(Ordering::Relaxed) > 0, "there was no room");
     }
 
     #[test]
