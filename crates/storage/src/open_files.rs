@@ -17,6 +17,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -35,6 +36,8 @@ const N_CLOSED: usize = 4;
 const N_SYNCED: usize = 256;
 /// Syncs of them under way at once.
 const N_PARALLEL: usize = 8;
+/// How long who opens a file waits for others' syncs: some times what they take on a disk that works.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The files that are open. See the head of this file.
 pub struct OpenFiles {
@@ -43,6 +46,8 @@ pub struct OpenFiles {
     n_closed: AtomicU64,
     /// Those that may be closed, and some that are no more.
     clock: Mutex<VecDeque<Weak<Slot>>>,
+    /// The turn to sync files so that they may be closed.
+    syncing: Mutex<()>,
 }
 
 impl OpenFiles {
@@ -53,6 +58,7 @@ impl OpenFiles {
             n_open: AtomicUsize::new(0),
             n_closed: AtomicU64::new(0),
             clock: Mutex::default(),
+            syncing: Mutex::default(),
         }
     }
 
@@ -100,14 +106,26 @@ impl OpenFiles {
 
     /// One is about to be opened.
     fn make_room(&self) {
-        let (n_open, n_max) = (self.n_open(), self.n_max());
-        if n_open < n_max {
+        if self.n_open() < self.n_max() {
             return;
         }
-        if self.close_idle(N_LOOKS, N_CLOSED) == 0 && n_open > n_max + n_max / 8 {
+        if self.close_idle(N_LOOKS, N_CLOSED) > 0 || !self.is_overfull() {
+            return;
+        }
+        // Who opens faster than the disk syncs is held up, and by a disk that stalls not for long.
+        let Some(_turn) = self.syncing.try_lock_for(PATIENCE) else {
+            return;
+        };
+        // Who had the turn before may have made room enough.
+        if self.is_overfull() {
             self.sync_some();
             self.close_idle(usize::MAX, N_SYNCED);
         }
+    }
+
+    fn is_overfull(&self) -> bool {
+        let n_max = self.n_max();
+        self.n_open() > n_max.saturating_add(n_max / 8)
     }
 
     fn close_idle(&self, n_looks: usize, n_wanted: usize) -> usize {
@@ -131,9 +149,17 @@ impl OpenFiles {
         closed.len()
     }
 
-    /// Everything that rests is waiting to be synced: does that for some. With the clock stopped, so
-    /// that nobody takes such a file away meanwhile.
+    /// Everything that rests is waiting to be synced: does that for some. The clock goes on meanwhile,
+    /// since a disk that stalls is no matter of those who open files elsewhere.
     fn sync_some(&self) {
+        // IMPORTANT: held until the sync is over and what failed is noted. A file counts as synced from
+        // the sync's beginning on, and is not closed only because somebody has it.
+        let files = self.some_unsynced();
+        // What fails is told to whoever flushes the file.
+        in_parallel(&files, N_PARALLEL, |file: &DiskFile| file.sync_for_others());
+    }
+
+    fn some_unsynced(&self) -> Vec<DiskFile> {
         let mut clock = self.clock.lock();
         let mut files = Vec::new();
         for _ in 0..clock.len() {
@@ -147,8 +173,7 @@ impl OpenFiles {
                 break;
             }
         }
-        // What fails is told to whoever flushes the file.
-        in_parallel(&files, N_PARALLEL, |file: &DiskFile| file.sync_for_others());
+        files
     }
 
     fn watch(&self, slot: &Arc<Slot>) {
@@ -523,6 +548,58 @@ mod tests {
         assert_eq!(n_open(&files), 100, "none of them may be closed");
         let fails = |file: &&LazyFile| file.get().unwrap().sync().is_err();
         assert!(files.iter().filter(fails).count() > 0);
+    }
+
+    /// Syncs do not come back while this is locked.
+    #[derive(Default)]
+    struct Stalls {
+        gate: Mutex<()>,
+        n: AtomicUsize,
+    }
+
+    impl DiskFaults for Stalls {
+        fn before(&self, call: DiskCall, _: &Path, _: usize) -> DiskVerdict {
+            if call == DiskCall::Sync {
+                self.n.fetch_add(1, Ordering::SeqCst);
+                drop(self.gate.lock());
+            }
+            DiskVerdict::Proceed
+        }
+    }
+
+    #[test]
+    fn a_disk_that_stalls_holds_up_no_opening_elsewhere_and_nothing_is_closed_too_early() {
+        let stalls = Arc::new(Stalls::default());
+        let place = Place::new(Disk::breakable_at_most(stalls.clone(), 16));
+        let (files, others) = (place.files(100), place.files(100));
+        let held: Vec<DiskFile> = files[..50].iter().map(|file| file.get().unwrap()).collect();
+        for file in &held {
+            file.write_all_at(b"new", 0).unwrap();
+        }
+        drop(held);
+        let gate = stalls.gate.lock();
+        std::thread::scope(|scope| {
+            scope.spawn(|| files[50].get().unwrap());
+            while stalls.n.load(Ordering::SeqCst) < N_PARALLEL {
+                std::thread::yield_now();
+            }
+            let (tell, told) = std::sync::mpsc::channel();
+            let others = &others;
+            scope.spawn(move || {
+                others[..10].iter().for_each(|file| drop(file.get()));
+                tell.send(()).ok();
+            });
+            let is_done = told.recv_timeout(Duration::from_secs(20)).is_ok();
+            if is_done {
+                place.disk.open_files().trim();
+            }
+            let n_left = n_open(&files[..50]);
+            drop(gate);
+            assert!(is_done, "it waits for the stalled disk");
+            assert_eq!(n_left, 50, "what is being synced is open");
+        });
+        place.disk.open_files().trim();
+        assert!(place.disk.open_files().n_open() <= 16);
     }
 
     #[test]
