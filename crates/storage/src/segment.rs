@@ -634,7 +634,7 @@ impl Segment {
     ) -> Result<Option<(u32, Offset)>, Fault> {
         let (Some(n_offsets), Some(n_times), true) = (
             self.offsets.n_sane_below(point, self.size())?,
-            self.times.n_sane_below(point)?,
+            self.times.n_sane_below(point, self.size())?,
             self.txns.is_sound()?,
         ) else {
             return Ok(None);

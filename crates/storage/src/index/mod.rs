@@ -31,6 +31,8 @@ const TAIL_ENTRIES_MAX: usize = 1024;
 const UNWRITTEN_MAX: u32 = 32;
 /// Below this many candidates the rest is read at once: one page or two.
 const BLOCK_ENTRIES: u32 = 512;
+/// A message of magic 0 with neither key nor value. No batch is smaller.
+const BATCH_BYTES_MIN: u32 = 26;
 
 type Entry<const WIDTH: usize> = [u8; WIDTH];
 
@@ -225,6 +227,36 @@ impl<const WIDTH: usize> IndexFile<WIDTH> {
         }
         let block = self.entries(low, high)?;
         Ok(low + block.partition_point(before) as u32)
+    }
+
+    /// How many entries from the start are `below`, of an index of a segment of `n_bytes`. `None`: they
+    /// cannot be right: there are more than the segment can have batches, or `below` says `None` of one,
+    /// or the file has become shorter. IMPORTANT: a damaged file may be of any length, and is not read at
+    /// once.
+    pub(crate) fn n_sane(
+        &self,
+        n_bytes: u32,
+        mut below: impl FnMut(&Entry<WIDTH>) -> Option<bool>,
+    ) -> Result<Option<u32>, Fault> {
+        let n_entries = self.n_entries();
+        if n_entries > n_bytes / BATCH_BYTES_MIN {
+            return Ok(None);
+        }
+        let mut at = 0;
+        while at < n_entries {
+            let block = self.entries(at, n_entries.min(at + BLOCK_ENTRIES))?;
+            if block.is_empty() {
+                return Ok(None);
+            }
+            for entry in &block {
+                match below(entry) {
+                    Some(true) => at += 1,
+                    Some(false) => return Ok(Some(at)),
+                    None => return Ok(None),
+                }
+            }
+        }
+        Ok(Some(n_entries))
     }
 
     /// The entries in `[start, end)`, as far as the file has them. Those in memory alone are not among

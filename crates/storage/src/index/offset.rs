@@ -137,24 +137,16 @@ impl OffsetIndex {
     /// How many entries are below `offset`, if each of them can be right behind the one before and
     /// lies in a segment of `n_bytes`.
     pub(crate) fn n_sane_below(&self, offset: Offset, n_bytes: u32) -> Result<Option<u32>, Fault> {
-        let n_entries = self.n_entries();
-        let entries = self.entries.entries(0, n_entries)?;
-        if entries.len() != n_entries as usize {
-            return Ok(None);
-        }
         let mut before = self.start();
-        for (n, entry) in (0..).zip(&entries) {
+        self.entries.n_sane(n_bytes, |entry| {
             let entry = self.decode(entry);
             if entry.offset >= offset {
-                return Ok(Some(n));
+                return Some(false);
             }
             let follows = entry.offset > before.offset && entry.position > before.position;
-            if !follows || entry.position >= n_bytes {
-                return Ok(None);
-            }
             before = entry;
-        }
-        Ok(Some(n_entries))
+            (follows && entry.position < n_bytes).then_some(true)
+        })
     }
 
     /// Drops entries at or above `offset`.
@@ -204,7 +196,13 @@ impl OffsetIndex {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::disk::{DiskCall, DiskFaults, DiskVerdict};
 
     #[test]
     fn what_is_behind_a_position_is_what_kafka_says() {
@@ -229,5 +227,49 @@ mod tests {
         ] {
             assert_eq!(index.first_at_or_behind(position).unwrap(), offset);
         }
+    }
+
+    #[test]
+    fn an_index_with_more_entries_than_a_segment_can_have_batches_is_not_sane() {
+        let place = tempfile::tempdir().unwrap();
+        let index = OffsetIndex::new(&Disk::new(), place.path().join("x"), 100, 0);
+        index.create().unwrap();
+        for n in 1..=10 {
+            index.append(100 + i64::from(n), n * 26).unwrap();
+        }
+        index.write_out().unwrap();
+        // Ten batches that have entries, and the first one, which has none.
+        assert_eq!(index.n_sane_below(1000, 11 * 26).unwrap(), Some(10));
+        assert_eq!(index.n_sane_below(105, 11 * 26).unwrap(), Some(4));
+        assert_eq!(index.n_sane_below(105, 10 * 26 - 1).unwrap(), None);
+    }
+
+    /// The most that was read at once.
+    #[derive(Default)]
+    struct Reads(AtomicUsize);
+
+    impl DiskFaults for Reads {
+        fn before(&self, call: DiskCall, _: &Path, n_bytes: usize) -> DiskVerdict {
+            if call == DiskCall::Read {
+                self.0.fetch_max(n_bytes, Ordering::Relaxed);
+            }
+            DiskVerdict::Proceed
+        }
+    }
+
+    #[test]
+    fn a_long_file_of_nothing_is_not_read_into_memory() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x");
+        let n_bytes = 64 << 20;
+        File::create(&path).unwrap().set_len(n_bytes).unwrap();
+        let reads = Arc::new(Reads::default());
+        let disk = Disk::breakable(reads.clone());
+        for n_bytes_of_segment in [1 << 20, u32::MAX] {
+            let index = OffsetIndex::new(&disk, path.clone(), 100, n_bytes);
+            let n_sane = index.n_sane_below(1000, n_bytes_of_segment).unwrap();
+            assert_eq!(n_sane, None);
+        }
+        assert!(reads.0.load(Ordering::Relaxed) <= 1 << 16);
     }
 }

@@ -116,28 +116,21 @@ impl TimeIndex {
     }
 
     /// How many entries are of batches that end below `offset`, if each of them can be right behind
-    /// the one before.
-    pub(crate) fn n_sane_below(&self, offset: Offset) -> Result<Option<u32>, Fault> {
-        let n_entries = self.n_entries();
-        let entries = self.entries.entries(0, n_entries)?;
-        if entries.len() != n_entries as usize {
-            return Ok(None);
-        }
+    /// the one before, in a segment of `n_bytes`.
+    pub(crate) fn n_sane_below(&self, offset: Offset, n_bytes: u32) -> Result<Option<u32>, Fault> {
         let mut before = TimestampOffset {
             timestamp: -1,
             offset: self.base,
         };
-        for (n, entry) in (0..).zip(&entries) {
+        self.entries.n_sane(n_bytes, |entry| {
             let entry = self.decode(entry);
             if entry.offset >= offset {
-                return Ok(Some(n));
+                return Some(false);
             }
-            if entry.timestamp <= before.timestamp || entry.offset < before.offset {
-                return Ok(None);
-            }
+            let follows = entry.timestamp > before.timestamp && entry.offset >= before.offset;
             before = entry;
-        }
-        Ok(Some(n_entries))
+            follows.then_some(true)
+        })
     }
 
     /// Drops entries at or above `offset`.
