@@ -183,7 +183,9 @@ impl Log {
         );
         self.producers = source.producers.clone();
         self.producers.set_end_offset(end);
-        // One that was taken here before knows less.
+        // One that was taken here before knows less. IMPORTANT: a recovery point here stood on that, and
+        // must be made anew: `recovery_plan`.
+        self.recovery_point.moved_back_to((end - 1).max(0));
         self.producer_files.delete(end)
     }
 

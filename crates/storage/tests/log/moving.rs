@@ -290,6 +290,42 @@ fn producers_and_open_transactions_are_the_same_after_the_move() {
     assert_eq!(known(log), expected);
 }
 
+/// The log's start moves, and no record comes, between the copy's getting ready and the swap.
+#[test]
+fn producers_whose_records_are_gone_are_known_after_a_move_and_a_crash() {
+    for n_left in [60, 0] {
+        let mut place = Place::new();
+        let mut log = place.create(0, small());
+        append(&mut log, &of_producer(5, 0, false)).unwrap();
+        log.roll(NOW).unwrap();
+        fill_by(&mut log, n_left);
+        log.set_high_watermark(log.end());
+        log.raise_start(1).unwrap();
+        log.retain(NOW).unwrap();
+        let mut future = place.future(1, small());
+        copy_all(&log, &mut future);
+        future.take_producers(&log).unwrap();
+        settle(&mut future);
+        log.raise_start(log.end().min(10)).unwrap();
+        copy_all(&log, &mut future);
+        future.take_producers(&log).unwrap();
+        let swapped = place.swap(&mut log, future);
+        swapped.map_err(|not| not.fault).unwrap();
+        let known = |log: &Log| log.producers().iter().map(|p| p.id()).collect::<Vec<_>>();
+        assert_eq!(known(&log), [5]);
+        drop(log);
+        place.restart();
+        let loaded = place.directories.load(&|_| small(), 1, NOW).unwrap();
+        assert_eq!(known(&loaded.logs[0].log), [5], "{n_left} records");
+    }
+}
+
+fn fill_by(log: &mut Log, n: i64) {
+    for at in 0..n / 3 {
+        append(log, &records(1 + 3 * at, 3)).unwrap();
+    }
+}
+
 #[test]
 fn a_copy_is_cut_where_its_log_lost_a_tail_and_went_on() {
     let place = Place::new();
