@@ -12,7 +12,7 @@ use crate::in_turn::in_turn;
 
 /// A disk is slow when its writes take longer than this on average: by then a hop to another thread
 /// and back, a twentieth of it, costs nothing.
-const SLOW: Duration = Duration::from_millis(2);
+pub(crate) const SLOW: Duration = Duration::from_millis(2);
 /// And fast again when they take less than this.
 const FAST_AGAIN: Duration = Duration::from_millis(1);
 /// The average is over about so many appends.

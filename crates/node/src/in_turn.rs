@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinSet, spawn_blocking};
 
 /// Does `work` when a thread is free. `None`: it panicked. Who leaves before it has begun gives up its
 /// turn; what has begun is finished in it.
@@ -30,26 +30,13 @@ pub(crate) async fn in_turn<T: Send + 'static>(
     }
     // IMPORTANT: waited for on a task of its own. Who asks may not look for long, since its client does
     // not read, and would keep a turn that it was given from everybody behind it.
-    let waiting = tokio::spawn(async move {
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move {
         let turn: Result<OwnedSemaphorePermit, AcquireError> = asked.await;
         begin(turn.ok()?).await.ok()
     });
-    LeftWithUs(waiting).done().await
-}
-
-/// A task that waits for nobody else.
-struct LeftWithUs<T>(JoinHandle<Option<T>>);
-
-impl<T> LeftWithUs<T> {
-    async fn done(mut self) -> Option<T> {
-        (&mut self.0).await.ok().flatten()
-    }
-}
-
-impl<T> Drop for LeftWithUs<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    // With the set the task goes, too.
+    waiting.join_next().await?.ok()?
 }
 
 #[cfg(test)]

@@ -160,11 +160,11 @@ impl Directory {
     /// Whether one call can sync all of its file system, and tells of errors. A disk that tests break
     /// is synced file by file, so that each of them can be broken.
     pub(crate) fn can_sync_all(&self) -> bool {
-        self.lock.is_some() && self.disk.can_sync_all() && self.file_system.tells_errors()
+        self.lock.is_some() && !self.disk.is_breakable() && self.file_system.tells_errors()
     }
 
-    /// The device that was synced.
-    pub(crate) fn sync_file_system(&self) -> std::io::Result<u64> {
+    /// The device that was synced; `None`: nobody could be asked.
+    pub(crate) fn sync_file_system(&self) -> std::io::Result<Option<u64>> {
         self.file_system.sync()
     }
 
@@ -194,7 +194,15 @@ impl Directory {
         if held.n_changes != n_changes {
             return Ok(false);
         }
-        let held = &mut *held;
+        self.write_whole(&mut held, what, offsets).map(|()| true)
+    }
+
+    fn write_whole(
+        &self,
+        held: &mut Checkpoints,
+        what: Collected,
+        offsets: &Offsets,
+    ) -> Result<(), Fault> {
         match what {
             Collected::RecoveryPoints => self.write_points(held, offsets, true),
             Collected::LogStarts => self.write(LOG_STARTS, &mut held.log_starts, offsets),
@@ -202,7 +210,6 @@ impl Directory {
                 self.write(HIGH_WATERMARKS, &mut held.high_watermarks, offsets)
             }
         }
-        .map(|()| true)
     }
 
     /// The checkpoints, of which single lines are about to be changed.
@@ -214,7 +221,11 @@ impl Directory {
 
     /// `recovery-point-offset-checkpoint`, written whole: one line for each log in here.
     pub fn write_recovery_points(&self, offsets: &Offsets) -> Result<(), Fault> {
-        self.write_points(&mut self.checkpoints.lock(), offsets, true)
+        self.write_whole(
+            &mut self.checkpoints.lock(),
+            Collected::RecoveryPoints,
+            offsets,
+        )
     }
 
     /// The same file with these lines lowered: for logs that were truncated or came back shorter,
@@ -263,7 +274,7 @@ impl Directory {
 
     /// `log-start-offset-checkpoint`: only logs whose start is inside a segment.
     pub fn write_log_starts(&self, offsets: &Offsets) -> Result<(), Fault> {
-        self.write(LOG_STARTS, &mut self.checkpoints.lock().log_starts, offsets)
+        self.write_whole(&mut self.checkpoints.lock(), Collected::LogStarts, offsets)
     }
 
     /// The same file with these starts raised, so that a deletion that was answered outlives a crash.
@@ -285,9 +296,9 @@ impl Directory {
 
     /// `replication-offset-checkpoint`.
     pub fn write_high_watermarks(&self, offsets: &Offsets) -> Result<(), Fault> {
-        self.write(
-            HIGH_WATERMARKS,
-            &mut self.checkpoints.lock().high_watermarks,
+        self.write_whole(
+            &mut self.checkpoints.lock(),
+            Collected::HighWatermarks,
             offsets,
         )
     }

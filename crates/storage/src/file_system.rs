@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -30,21 +31,21 @@ impl FileSystem {
             path: path.to_owned(),
             rested: Mutex::new(first.into_iter().collect()),
             has_failed: AtomicBool::new(false),
-            tells_errors: is_known(path),
+            tells_errors: *TELLS_ERRORS && is_known(path),
         }
     }
 
-    /// Makes everything on it survive a power cut; its device.
-    pub(crate) fn sync(&self) -> io::Result<u64> {
+    /// Makes everything on it survive a power cut; its device. `None`: there is no descriptor to ask with,
+    /// and nothing is known.
+    pub(crate) fn sync(&self) -> io::Result<Option<u64>> {
         self.ask(sync_all_of)
     }
 
-    fn ask<T>(&self, sync: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+    fn ask<T>(&self, sync: impl FnOnce(&File) -> io::Result<T>) -> io::Result<Option<T>> {
         let rested = self.rested.lock().pop();
         // A new one is told of what nobody was told of yet; of the rest `has_failed` knows.
-        let file = match rested {
-            Some(file) => file,
-            None => File::open(&self.path)?,
+        let Some(file) = rested.or_else(|| File::open(&self.path).ok()) else {
+            return Ok(None);
         };
         let outcome = sync(&file);
         if outcome.is_err() {
@@ -54,12 +55,11 @@ impl FileSystem {
         self.rested.lock().push(file);
         match self.has_failed.load(Ordering::SeqCst) {
             true => outcome.and_then(|_| Err(io::Error::other("an earlier sync has failed"))),
-            false => outcome,
+            false => outcome.map(Some),
         }
     }
 
-    /// Whether `sync` tells of every write that failed. Of a file system that lies upon others (overlayfs,
-    /// FUSE) that is not known.
+    /// Whether `sync` tells of every write that failed.
     pub(crate) fn tells_errors(&self) -> bool {
         self.tells_errors
     }
@@ -77,6 +77,22 @@ fn sync_all_of(_: &File) -> io::Result<u64> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Linux does from 5.8 on; elsewhere it proves nothing.
+static TELLS_ERRORS: LazyLock<bool> = LazyLock::new(|| {
+    let name = rustix::system::uname();
+    let release = name.release().to_str().unwrap_or_default();
+    cfg!(target_os = "linux") && version_of(release) >= (5, 8)
+});
+
+/// The first two numbers of a kernel's version.
+fn version_of(release: &str) -> (u32, u32) {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Of a file system that lies upon others (overlayfs, FUSE) nothing is known.
 #[cfg(target_os = "linux")]
 fn is_known(path: &Path) -> bool {
     /// What statfs(2) says of ext2 to ext4, XFS and Btrfs.
@@ -100,7 +116,7 @@ mod tests {
         let system = FileSystem::of(place.path());
         let outer = system.ask(|file| {
             let inner = system.ask(|file| Ok(file.as_raw_fd())).unwrap();
-            assert_ne!(inner, file.as_raw_fd());
+            assert_ne!(inner.unwrap(), file.as_raw_fd());
             Ok(())
         });
         outer.unwrap();
@@ -128,7 +144,25 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let place = tempfile::tempdir().unwrap();
         let device = place.path().metadata().unwrap().dev();
-        assert_eq!(FileSystem::of(place.path()).sync().unwrap(), device);
+        assert_eq!(FileSystem::of(place.path()).sync().unwrap(), Some(device));
         assert!(!FileSystem::of(Path::new("/proc")).tells_errors());
+    }
+
+    #[test]
+    fn without_a_descriptor_nothing_is_said_and_nothing_has_failed() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x");
+        let system = FileSystem::of(&path);
+        assert_eq!(system.ask(|_| Ok(())).unwrap(), None);
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(system.ask(|_| Ok(())).unwrap(), Some(()));
+    }
+
+    #[test]
+    fn versions_of_kernels() {
+        assert_eq!(version_of("6.18.44-fc-v669"), (6, 18));
+        assert_eq!(version_of("5.8"), (5, 8));
+        assert_eq!(version_of("4.19.0-27-amd64"), (4, 19));
+        assert_eq!(version_of(""), (0, 0));
     }
 }

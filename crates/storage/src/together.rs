@@ -70,7 +70,7 @@ impl Directory {
                 continue;
             }
             *outcome = match &device {
-                Ok(device) if begun && target.is_on(*device) => Ok(()),
+                Ok(Some(device)) if begun && target.is_on(*device) => Ok(()),
                 Ok(_) => alone(target),
                 Err(error) => Err(Fault::Io {
                     doing: "sync the file system of",

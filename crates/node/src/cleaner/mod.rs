@@ -294,7 +294,7 @@ impl Cleaner {
                 continue;
             }
             n += 1;
-            if partition.is_busy() {
+            if !partition.is_free_within(Duration::ZERO) {
                 continue;
             }
             let picture = partition.with_log(|log| Ok(Picture::take(log)));

@@ -380,9 +380,11 @@ impl<L: Ledger> Host<L> {
     }
 }
 
-/// Says who is seated for a partition, given who was. IMPORTANT: `choose` looks at the partition while
-/// nobody else settles its chair. The thread that opens logs does so beside the one that takes in the
-/// metadata, and what one of them saw before the other had its turn would throw out who sits there now.
+/// Says who is seated for a partition, given who was.
+///
+/// IMPORTANT: `choose` looks at the partition while nobody else settles its chair. The thread that opens
+/// logs does so beside the one that takes in the metadata: what one saw before the other's turn would
+/// throw out who sits there now.
 fn settle<T>(
     seats: &RwLock<HashMap<i32, T>>,
     index: i32,

@@ -13,7 +13,7 @@ use ottla_storage::producer::{Guard, Verified};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::appends::Turns;
+use crate::appends::{SLOW, Turns};
 use crate::partitions::Partition;
 use crate::services::Services;
 
@@ -272,13 +272,14 @@ fn begin(transaction: &JoiningProducer, joining: &Joining) -> Result<Option<Guar
     begun.map_err(|refused| refused.refusal)
 }
 
-/// As [`begin`], on the thread of the log directory if its disk is slow, or somebody is at work in the log:
-/// an append of a coordinator's, say, which is done where it may wait.
+/// As [`begin`], on the thread of the log directory if its disk is slow. That can be seen in the log first:
+/// an append of a coordinator's is done where it may wait, and hangs unnoticed.
 async fn begin_anywhere(
     transaction: &JoiningProducer,
     joining: &Joining,
 ) -> Result<Option<Guard>, Refusal> {
-    if !joining.partition.is_busy() && joining.partition.enter(&mut Turns::default()) {
+    let is_free = joining.partition.is_free_within(SLOW);
+    if is_free && joining.partition.enter(&mut Turns::default()) {
         return begin(transaction, joining);
     }
     let appends = joining.partition.appends();

@@ -24,7 +24,6 @@ use ottla_storage::{
     Directory, Fault, FlushTarget, LeaderAppend, Log, LogConfig, LogReader, LogView, NotDone,
 };
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use tokio::runtime::Handle;
 
 pub(crate) use self::reading::{ScanFailed, read_slice};
 pub(crate) use self::relocate::Swapped;
@@ -323,11 +322,7 @@ impl Partition {
     pub(crate) fn configure(self: &Arc<Self>, config: LogConfig, min_in_sync: i32) {
         *self.rules.write() = Arc::new(config.rules());
         let is_awaited = self.wanted.lock().replace((config, min_in_sync)).is_some();
-        let guard = match Handle::try_current() {
-            Ok(_) => self.writer.try_lock_for(CONFIGURE_PATIENCE),
-            Err(_) => Some(self.writer.lock()),
-        };
-        match guard {
+        match self.writer.try_lock_for(CONFIGURE_PATIENCE) {
             Some(guard) => self.take_settings(guard),
             // Who waits already takes these.
             None if is_awaited => {}
@@ -762,9 +757,10 @@ impl Partition {
             .map(|writer| work(&mut writer.log))
     }
 
-    /// Whether somebody is at work in the log: who asks for it now waits as long as that takes.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.writer.is_locked()
+    /// Whether nobody is at work in the log any more before so long: where its disk stalls, who asks for
+    /// it waits until that is over.
+    pub(crate) fn is_free_within(&self, patience: Duration) -> bool {
+        self.writer.try_lock_for(patience).is_some()
     }
 
     /// `cleanup.policy` contains `compact`.

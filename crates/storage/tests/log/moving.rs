@@ -508,25 +508,32 @@ impl DiskFaults for Renames {
     }
 }
 
+/// A log of 90 records, and its copy, which may take its place.
+fn about_to_swap(faults: &Arc<Renames>) -> (Place, Log, Log) {
+    let place = Place::over(Disk::breakable(faults.clone()));
+    let mut log = place.create(0, small());
+    fill(&mut log, 90);
+    log.set_high_watermark(90);
+    log.flush().unwrap();
+    let mut future = place.future(1, small());
+    copy_all(&log, &mut future);
+    settle(&mut future);
+    let target = place.directory(1);
+    place
+        .directories
+        .prepare_swap(&target, &future, None)
+        .unwrap();
+    (place, log, future)
+}
+
 /// A process that dies at any step of the swap leaves a directory from which the next start takes
 /// the whole log; renames that failed once are the same as a process that died.
 #[test]
 fn a_swap_that_is_cut_short_at_any_step_loses_nothing() {
     for step in 1..=5 {
         let faults = Arc::new(Renames::default());
-        let mut place = Place::over(Disk::breakable(faults.clone()));
-        let mut log = place.create(0, small());
-        fill(&mut log, 90);
-        log.set_high_watermark(90);
-        log.flush().unwrap();
-        let mut future = place.future(1, small());
-        copy_all(&log, &mut future);
-        settle(&mut future);
+        let (mut place, mut log, future) = about_to_swap(&faults);
         let (source, target) = (place.directory(0), place.directory(1));
-        place
-            .directories
-            .prepare_swap(&target, &future, None)
-            .unwrap();
         faults.fails_from.store(step, Ordering::Relaxed);
         let swap = Swap {
             current: &mut log,
@@ -567,19 +574,8 @@ fn a_swap_that_comes_to_nothing_is_taken_back_for_good_or_the_directory_fails() 
     ];
     for (failing, go_on) in cases {
         let faults = Arc::new(Renames::default());
-        let mut place = Place::over(Disk::breakable(faults.clone()));
-        let mut log = place.create(0, small());
-        fill(&mut log, 90);
-        log.set_high_watermark(90);
-        log.flush().unwrap();
-        let mut future = place.future(1, small());
-        copy_all(&log, &mut future);
-        settle(&mut future);
+        let (mut place, mut log, future) = about_to_swap(&faults);
         let (source, target) = (place.directory(0), place.directory(1));
-        place
-            .directories
-            .prepare_swap(&target, &future, None)
-            .unwrap();
         *faults.fails.lock().unwrap() = failing.to_vec();
         let swap = Swap {
             current: &mut log,
