@@ -175,6 +175,52 @@ fn garbage_after_a_handshake_ends_the_connection() {
     assert_unharmed(&node);
 }
 
+fn text(bytes: &[u8]) -> Vec<u8> {
+    let mut text = i16::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
+    text.extend(bytes);
+    text
+}
+
+/// AlterClientQuotas, version 0, of one limit of one client id.
+fn limit(client_id: &[u8], limit: &[u8]) -> Vec<u8> {
+    let one = 1i32.to_be_bytes().to_vec();
+    let entity = [one.clone(), text(b"client-id"), text(client_id)].concat();
+    let value = 1f64.to_be_bytes().to_vec();
+    let ops = [one.clone(), text(limit), value, vec![0]].concat();
+    request(49, 0, &[one, entity, ops, vec![0]].concat())
+}
+
+/// JoinGroup, version 2, of one member that knows one protocol.
+fn join(group: &[u8]) -> Vec<u8> {
+    let times = [10_000i32.to_be_bytes(); 2].concat();
+    let protocols = [vec![0, 0, 0, 1], text(b"range"), vec![0; 4]].concat();
+    let member = [text(b""), text(b"consumer"), protocols].concat();
+    request(11, 2, &[text(group), times, member].concat())
+}
+
+#[test]
+fn names_that_are_too_long_for_a_record_are_kept_nowhere() {
+    let node = Node::start(&[]);
+    // Each byte that is not UTF-8 becomes three.
+    let outgrows = [0xff; 10_923];
+    let longest = [b'a'; i16::MAX as usize];
+    for (refused, taken) in [
+        (
+            limit(&outgrows, b"producer_byte_rate"),
+            limit(b"x", &longest),
+        ),
+        (join(&outgrows), join(&longest)),
+    ] {
+        assert_eq!(sent(&node, &refused), None);
+        // With its words, where there are any, the name is longer than an answer may say.
+        let _ = sent(&node, &taken);
+        assert_unharmed(&node);
+    }
+    let fits = limit(&outgrows[1..], b"producer_byte_rate");
+    assert!(sent(&node, &fits).is_some());
+    assert_unharmed(&node);
+}
+
 #[test]
 fn a_client_that_never_reads_and_thousands_that_never_speak_cost_little() {
     let node = Node::start(&["max.connections=20000"]);

@@ -247,12 +247,17 @@ impl Running {
     fn take(&mut self, run: Run) -> Result<(), Fault> {
         let next_offset = self.host.quorum.next_offset();
         let (batches, deliver) = run(&self.host.controller, next_offset);
-        let batches = encoded(batches)?;
-        // Whoever asks says how much that is: it must not come to what the log cannot take.
-        let fits = batches.iter().all(|(_, values)| fits_a_batch(values));
-        let (last, done) = match fits {
-            true => (self.append(batches)?, Ok(())),
-            false => (None, Err(Refusal::RecordListTooLarge)),
+        let (last, done) = match encoded(batches) {
+            // Whoever asks says how much that is: it must not come to what the log cannot take.
+            Ok(batches) if batches.iter().all(|(_, values)| fits_a_batch(values)) => {
+                (self.append(batches)?, Ok(()))
+            }
+            Ok(_) => (None, Err(Refusal::RecordListTooLarge)),
+            // Nothing has come of it yet: one who asks for what no record holds ends nobody else's node.
+            Err(fault) => {
+                tracing::error!(%fault, "a request is refused");
+                (None, Err(Refusal::UnknownServerError))
+            }
         };
         // A reply without records waits for all that it may have seen.
         let after = last.unwrap_or_else(|| self.host.quorum.next_offset() - 1);

@@ -855,3 +855,24 @@ fn a_node_stops_though_there_is_no_room_for_metadata() {
         node.stop().await.unwrap();
     });
 }
+
+#[test]
+fn a_request_for_what_no_record_holds_is_refused_and_ends_nothing() {
+    use ottla_metadata::controller::QuotaAlteration;
+    let place = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let node = start(&config(place.path(), &[])).await;
+        let name = "n".repeat(i16::MAX as usize + 1);
+        let alteration = QuotaAlteration {
+            entity: vec![("client-id".into(), Some(name.into()))],
+            limits: vec![("producer_byte_rate".to_owned(), Some(1.0))],
+        };
+        let altered = node
+            .services()
+            .controller()
+            .decide(move |ledger, _| ledger.alter_client_quotas(&[alteration], false, &|_| true));
+        assert_eq!(altered.await.unwrap_err(), Refusal::UnknownServerError);
+        create(&node, "t").await;
+        node.stop().await.unwrap();
+    });
+}

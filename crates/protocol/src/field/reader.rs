@@ -8,6 +8,8 @@ use crate::names::Text;
 
 /// What U+FFFD takes in the place of one byte.
 const REPLACEMENT_LEN: usize = 3;
+/// Of a text, whose length has 16 bits.
+const TEXT_LEN_MAX: usize = i16::MAX as usize;
 
 /// A position in a message, and the memory that its arrays may still take.
 ///
@@ -125,7 +127,7 @@ impl Reader {
 
     /// The next `n` bytes as a text that shares them. Where they are not UTF-8, a copy with U+FFFD in the
     /// place of what is not, as Kafka reads them: a name in another encoding belongs to nobody, and the
-    /// client is told so.
+    /// client is told so. A copy that becomes longer than a text may be could be written nowhere.
     pub fn text(&mut self, n: usize, field: &'static str) -> Result<Text, Malformed> {
         let start = self.position;
         if let Ok(text) = Text::try_from(self.slice(n, field)?) {
@@ -133,7 +135,11 @@ impl Reader {
         }
         self.spend(n.saturating_mul(REPLACEMENT_LEN), field)?;
         let bytes = self.bytes.get(start..self.position).unwrap_or_default();
-        Ok(String::from_utf8_lossy(bytes).into_owned().into())
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        if text.len() > TEXT_LEN_MAX {
+            return Err(Malformed::new(field, Why::TooLong));
+        }
+        Ok(text.into())
     }
 
     /// A length whose fixed form has 16 bits; `None` is null. Kafka holds the compact form to the
@@ -147,7 +153,7 @@ impl Reader {
             return self.i16(field).map(length);
         }
         match self.compact_length(field)? {
-            Some(length) if length > i16::MAX as usize => Err(Malformed::new(field, Why::TooLong)),
+            Some(length) if length > TEXT_LEN_MAX => Err(Malformed::new(field, Why::TooLong)),
             length => Ok(length),
         }
     }
@@ -282,6 +288,13 @@ mod tests {
         let mut poor = reader(b"\xff");
         poor.budget = 2;
         assert_eq!(poor.text(1, "x").unwrap_err().why, Why::OverBudget);
+    }
+
+    #[test]
+    fn what_is_replaced_is_no_longer_than_a_text_may_be() {
+        let text = |bytes: &'static [u8]| reader(bytes).text(bytes.len(), "x");
+        assert_eq!(text(&[0xff; 10_922]).unwrap().len(), 32_766);
+        assert_eq!(text(&[0xff; 10_923]).unwrap_err().why, Why::TooLong);
     }
 
     #[test]
