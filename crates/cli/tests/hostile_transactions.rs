@@ -58,22 +58,34 @@ impl Stranger {
     }
 
     fn add(&mut self, id: &str, producer: (i64, i16), partitions: Vec<i32>) -> Vec<&'static str> {
-        let topic = AddPartitionsToTxnTopic {
-            name: Text::from_static("t"),
+        self.add_topics(id, producer, vec![("t", partitions)])
+    }
+
+    fn add_topics(
+        &mut self,
+        id: &str,
+        producer: (i64, i16),
+        topics: Vec<(&'static str, Vec<i32>)>,
+    ) -> Vec<&'static str> {
+        let topic = |(name, partitions)| AddPartitionsToTxnTopic {
+            name: Text::from_static(name),
             partitions,
         };
         let request = AddPartitionsToTxnRequest {
             v3_and_below_transactional_id: id.into(),
             v3_and_below_producer_id: producer.0,
             v3_and_below_producer_epoch: producer.1,
-            v3_and_below_topics: vec![topic],
+            v3_and_below_topics: topics.into_iter().map(topic).collect(),
             ..Default::default()
         };
         let response = self.ask(&request, 3);
         let topics = response.results_by_topic_v3_and_below.iter();
         let mut codes: Vec<_> = topics
-            .flat_map(|topic| &topic.results_by_partition)
-            .map(|it| (it.partition_index, name(it.partition_error_code)))
+            .flat_map(|topic| {
+                let results = topic.results_by_partition.iter();
+                results.map(|it| ((topic.name.clone(), it.partition_index), it))
+            })
+            .map(|(place, it)| (place, name(it.partition_error_code)))
             .collect();
         codes.sort_unstable();
         codes.into_iter().map(|(_, name)| name).collect()
@@ -209,6 +221,7 @@ add, other producer: INVALID_PRODUCER_ID_MAPPING
 offsets, other producer: INVALID_PRODUCER_ID_MAPPING
 add, no such partition: OPERATION_NOT_ATTEMPTED UNKNOWN_TOPIC_OR_PARTITION
 add, nothing at all: 
+add, topics of coordinators: TOPIC_AUTHORIZATION_FAILED TOPIC_AUTHORIZATION_FAILED OPERATION_NOT_ATTEMPTED
 offsets, empty group: NONE
 add: NONE NONE
 init while open, too: PRODUCER_FENCED
@@ -277,6 +290,12 @@ fn strangers_get_kafkas_answers() {
         &it.add("id", me, vec![0, 9]).join(" "),
     );
     note("add, nothing at all", &it.add("id", me, vec![]).join(" "));
+    let topics = ["__consumer_offsets", "__transaction_state", "t"];
+    let topics = topics.map(|topic| (topic, vec![0])).to_vec();
+    note(
+        "add, topics of coordinators",
+        &it.add_topics("id", me, topics).join(" "),
+    );
     note("offsets, empty group", it.add_offsets("id", me, ""));
     note("add", &it.add("id", me, vec![0, 1]).join(" "));
     note(

@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 
 use ottla_metadata::image::Image;
-use ottla_node::{Services, add_partitions_response, add_partitions_result, single_transaction};
+use ottla_node::{
+    Services, add_partitions_response, add_partitions_result, is_internal_topic, single_transaction,
+};
 use ottla_protocol::Refusal;
 use ottla_protocol::messages::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, AddPartitionsToTxnResult,
@@ -48,7 +50,7 @@ async fn add(
     transaction: AddPartitionsToTxnTransaction,
 ) -> AddPartitionsToTxnResult {
     let image = services.image();
-    if let Some(refused) = refuse_unknown(&image, &transaction) {
+    if let Some(refused) = refuse_some(&image, &transaction, call.version) {
         return refused;
     }
     let asked = transaction.clone();
@@ -89,25 +91,30 @@ fn as_asked(
     }
 }
 
-/// If one partition does not exist, none joins.
-fn refuse_unknown(
+/// If one partition may not join, none does. To the coordinators' own topics nobody writes but them: a
+/// marker among the records of `__transaction_state` is one that Kafka's coordinator cannot load.
+fn refuse_some(
     image: &Image,
     transaction: &AddPartitionsToTxnTransaction,
+    version: i16,
 ) -> Option<AddPartitionsToTxnResult> {
-    let exists = |topic: &str, partition| image.topics.partition(topic, partition).is_some();
+    let is_client = version < SEVERAL_SINCE;
+    let refusal = |topic: &str, partition| match image.topics.partition(topic, partition) {
+        _ if is_client && is_internal_topic(topic) => Some(Refusal::TopicAuthorizationFailed),
+        Some(_) => None,
+        None => Some(Refusal::UnknownTopicOrPartition),
+    };
     let mut asked = transaction.topics.iter().flat_map(|topic| {
         let partitions = topic.partitions.iter();
         partitions.map(move |partition| (&*topic.name, *partition))
     });
-    if asked.all(|(topic, partition)| exists(topic, partition)) {
+    if asked.all(|(topic, partition)| refusal(topic, partition).is_none()) {
         return None;
     }
     Some(add_partitions_result(transaction, |topic, partition| {
-        let refusal = match exists(topic, partition) {
-            true => Refusal::OperationNotAttempted,
-            false => Refusal::UnknownTopicOrPartition,
-        };
-        refusal.code()
+        refusal(topic, partition)
+            .unwrap_or(Refusal::OperationNotAttempted)
+            .code()
     }))
 }
 
