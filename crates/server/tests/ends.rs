@@ -290,3 +290,32 @@ fn a_disk_that_does_not_answer_holds_up_no_transaction_elsewhere() {
     assert_eq!(answer.error_code, NONE);
     running.stop();
 }
+
+#[test]
+fn a_controller_that_does_not_answer_holds_up_no_transaction_that_needs_no_producer_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let trap = Arc::new(Trap::default());
+    let running = start(directory.path(), &trap);
+    create(running.port, "t", 1);
+    let mut it = Transactional::begin(running.port, "it");
+    // Ids come by the thousand, and few of them are left.
+    let idempotent = InitProducerIdRequest {
+        transactional_id: None,
+        ..it.init()
+    };
+    let mut last = it.producer.0;
+    while last % 1000 < 950 {
+        let answer = it.client.call(&idempotent, 4);
+        assert_eq!(answer.error_code, NONE);
+        last = answer.producer_id;
+    }
+    let release = Release(trap.clone());
+    it.add("t", 1);
+    trap.set("__cluster_metadata-0", What::Hangs);
+    it.commit();
+    it.completes();
+    assert_eq!(it.again(), NONE);
+    assert_eq!(trap.n_held(), 1, "it was asked for ids");
+    drop(release);
+    running.stop();
+}

@@ -34,14 +34,6 @@ pub fn init_idempotent(
 }
 
 impl TxnLedger {
-    /// Whether `init` would take a fresh producer id now. A hint: an `init` that needs one and has
-    /// none is refused, and the client comes back.
-    pub fn init_wants_fresh_id(&self, transactional_id: &str) -> bool {
-        self.saved
-            .get(transactional_id)
-            .is_none_or(|transaction| is_exhausted(transaction.epoch))
-    }
-
     /// InitProducerId with a transactional id. If a transaction is open, it is aborted and the
     /// client told to come back (`CONCURRENT_TRANSACTIONS`).
     pub fn init(

@@ -64,13 +64,6 @@ impl TxnLedger {
             }
         }
     }
-
-    /// Whether `end` by a client of version 5 or later would take a fresh producer id now.
-    pub fn end_wants_fresh_id(&self, transactional_id: &str) -> bool {
-        self.saved.get(transactional_id).is_some_and(|transaction| {
-            is_exhausted(transaction.epoch) && !transaction.state.is_prepared()
-        })
-    }
 }
 
 fn check_end(

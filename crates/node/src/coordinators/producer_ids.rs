@@ -2,15 +2,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_metadata::controller::ProducerIdBlock;
 use ottla_protocol::{ProducerId, Refusal, Refused};
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use crate::services::Services;
 
 /// A new block is fetched when fewer are left: who takes an id within a decision cannot wait.
 const LOW: i32 = 100;
+/// How long one who finds some waits for more, which usually come within milliseconds: many who ask at
+/// once would use up the last ones, and be sent away.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What is left of the current block, and the next one.
 #[derive(Debug, Default)]
@@ -34,7 +39,8 @@ impl ProducerIds {
         }
     }
 
-    /// Sees to it that some are at hand for [`Self::lend`].
+    /// Sees to it that some are at hand for [`Self::lend`]. While there are, a controller that does not
+    /// answer is not waited for: most of those who may want one do without.
     ///
     /// # Errors
     /// As [`Self::next`], if there is none at all.
@@ -42,7 +48,13 @@ impl ProducerIds {
         if self.n_left() >= LOW {
             return Ok(());
         }
-        match self.fetch(services, LOW).await {
+        let fetched = match self.n_left() {
+            0 => self.fetch(services, LOW).await,
+            _ => timeout(PATIENCE, self.fetch(services, LOW))
+                .await
+                .unwrap_or(Ok(())),
+        };
+        match fetched {
             Err(refused) if self.n_left() == 0 => Err(refused),
             _ => Ok(()),
         }
