@@ -1,7 +1,7 @@
 //! The transaction ledger in its host's hands: what it is lent, and what it is asked.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use ottla_coordinators::txn::{Counts, Sizes, TransactionState, TxnRecord};
@@ -53,6 +53,21 @@ pub struct Transactions {
     ledger: TxnLedger,
     around: TxnAround,
     awaited: AwaitedEnds,
+    /// What our demands hold on to.
+    is_read: Arc<()>,
+}
+
+/// What a ledger demands, while that is the ledger of its partition.
+pub(crate) struct TxnErrand {
+    pub(super) demand: Markers,
+    of: Weak<()>,
+}
+
+impl TxnErrand {
+    /// Another one has read the log since, and demands what is left of this anew.
+    pub(super) fn is_void(&self) -> bool {
+        self.of.strong_count() == 0
+    }
 }
 
 /// The transaction coordinators of this node.
@@ -253,7 +268,7 @@ impl Ledger for Transactions {
     type Reply = TxnReply;
     type Settings = TxnSettings;
     type Around = TxnAround;
-    type Errand = Markers;
+    type Errand = TxnErrand;
     type Counts = TxnCounts;
 
     const WHAT: &'static str = "transactions";
@@ -270,6 +285,7 @@ impl Ledger for Transactions {
             ledger: TxnLedger::new(settings, epoch),
             around: around.clone(),
             awaited: AwaitedEnds::default(),
+            is_read: Arc::new(()),
         }
     }
 
@@ -322,8 +338,10 @@ impl Ledger for Transactions {
         self.ledger.awaits_commit()
     }
 
-    fn next_errand(&mut self) -> Option<Markers> {
-        self.ledger.next_markers()
+    fn next_errand(&mut self) -> Option<TxnErrand> {
+        let demand = self.ledger.next_markers()?;
+        let of = Arc::downgrade(&self.is_read);
+        Some(TxnErrand { demand, of })
     }
 
     fn next_timeout(&self) -> Option<Deadline> {

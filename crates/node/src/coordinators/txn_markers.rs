@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::groups::GroupHost;
 use super::internal_topics::GROUP_METADATA_TOPIC;
-use super::transactions::TxnHost;
+use super::transactions::{TxnErrand, TxnHost};
 use crate::appends::{Appends, Turns};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -332,17 +332,18 @@ impl Carrier {
         let _ = self.host.set(Arc::downgrade(host));
     }
 
-    pub(crate) fn carry(self: &Arc<Self>, demand: Markers) {
+    pub(crate) fn carry(self: &Arc<Self>, errand: TxnErrand) {
         let carrier = self.clone();
         self.runtime.spawn(async move {
-            if let Err(refusal) = carrier.run(demand).await {
+            if let Err(refusal) = carrier.run(&errand).await {
                 // The ledger is gone, and whoever loads its log next has the demand again.
                 tracing::debug!(refusal = refusal.name(), "markers are carried no further");
             }
         });
     }
 
-    async fn run(&self, demand: Markers) -> Result<(), Refusal> {
+    async fn run(&self, errand: &TxnErrand) -> Result<(), Refusal> {
+        let demand = &errand.demand;
         let host = || {
             let host = self.host.get().and_then(Weak::upgrade);
             host.ok_or(Refusal::NotCoordinator)
@@ -353,7 +354,7 @@ impl Carrier {
         let mut left = demand.partitions.clone();
         let decided = Instant::now();
         loop {
-            let (done, refused) = self.attempt(&demand, &left).await;
+            let (done, refused) = self.attempt(demand, &left).await;
             if !done.is_empty() {
                 for (topic, partition) in done.iter() {
                     left.remove(topic, partition);
@@ -367,14 +368,16 @@ impl Carrier {
                     refusal = refusal.name(),
                     "a partition refuses the end of a transaction: another has gone on with its producer"
                 );
-                return host()?.markers_refused(index, demand).await;
+                return host()?.markers_refused(index, demand.clone()).await;
             }
             if left.is_empty() {
                 self.metrics.markers.observe(decided.elapsed());
                 return Ok(());
             }
             tokio::time::sleep(RETRY_PAUSE).await;
-            if !host()?.is_seated(&demand.transactional_id) {
+            // IMPORTANT: what another demand for this transaction has ended, this one would end again, and
+            // with it the next transaction of its producer.
+            if errand.is_void() || !host()?.is_seated(&demand.transactional_id) {
                 return Err(Refusal::NotCoordinator);
             }
         }
