@@ -74,7 +74,8 @@ pub use metrics::{
 pub use moves::FutureReplica;
 pub use node::{Node, Start, StartFailed};
 pub use ottla_coordinators::group::{
-    offset_fetch_groups, offset_fetch_refused, offset_fetch_response, txn_offset_commit_response,
+    GroupFilter, offset_fetch_groups, offset_fetch_refused, offset_fetch_response,
+    txn_offset_commit_response,
 };
 pub use ottla_coordinators::txn::{
     TransactionFilter, add_partitions_response, add_partitions_result, single_transaction,

@@ -1,5 +1,7 @@
 //! Looking at groups from outside: ListGroups, DescribeGroups, DeleteGroups.
 
+use std::collections::HashSet;
+
 use ottla_protocol::messages::{
     DeletableGroupResult, DescribedGroup, DescribedGroupMember, ListGroupsRequest, ListedGroup,
 };
@@ -19,15 +21,37 @@ const GROUP_ID_NOT_FOUND_FROM: i16 = 6;
 /// What answers call a group that is not there.
 const DEAD: &str = "Dead";
 
-impl GroupLedger {
-    /// ListGroups: the groups of this partition that pass the filters. Filters do not mind case.
-    pub fn list_groups(&self, request: &ListGroupsRequest) -> Read<Vec<ListedGroup>> {
-        let passes = |group: &ListedGroup| {
-            let state = |asked: &Text| asked.trim().eq_ignore_ascii_case(&group.group_state);
-            let kind = |asked: &Text| asked.eq_ignore_ascii_case(&group.group_type);
-            (request.states_filter.is_empty() || request.states_filter.iter().any(state))
-                && (request.types_filter.is_empty() || request.types_filter.iter().any(kind))
+/// What a ListGroups asks for, ready to be held against every group. It does not mind case.
+#[derive(Debug, Clone, Default)]
+pub struct GroupFilter {
+    /// Empty lets all states pass.
+    states: HashSet<String>,
+    /// Empty lets all types pass.
+    types: HashSet<String>,
+}
+
+impl GroupFilter {
+    /// Reads the request.
+    pub fn new(request: &ListGroupsRequest) -> Self {
+        let states = request.states_filter.iter();
+        let types = request.types_filter.iter();
+        Self {
+            states: states.map(|it| it.trim().to_ascii_lowercase()).collect(),
+            types: types.map(|it| it.to_ascii_lowercase()).collect(),
+        }
+    }
+
+    fn lets_pass(&self, group: &ListedGroup) -> bool {
+        let has = |asked: &HashSet<String>, is: &str| {
+            asked.is_empty() || asked.contains(&is.to_ascii_lowercase())
         };
+        has(&self.states, &group.group_state) && has(&self.types, &group.group_type)
+    }
+}
+
+impl GroupLedger {
+    /// ListGroups: the groups of this partition that pass the filter.
+    pub fn list_groups(&self, filter: &GroupFilter) -> Read<Vec<ListedGroup>> {
         let classic = self.live.iter().map(|(id, group)| ListedGroup {
             group_id: Text::from(&**id),
             protocol_type: Text::from(group.protocol_type().unwrap_or_default()),
@@ -47,7 +71,7 @@ impl GroupLedger {
             group_type: Text::from_static(other.kind.type_name()),
         });
         let reply = classic.chain(consumers).chain(others);
-        let reply = reply.filter(passes).collect();
+        let reply = reply.filter(|group| filter.lets_pass(group)).collect();
         Read {
             reply,
             when: self.uncommitted.when_all(),
@@ -158,5 +182,48 @@ fn described_member(member: &Member, protocol: Option<&str>) -> DescribedGroupMe
             .map(|name| member.metadata(Some(name)))
             .unwrap_or_default(),
         member_assignment: member.assignment.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(states: Vec<Text>, types: Vec<Text>) -> GroupFilter {
+        GroupFilter::new(&ListGroupsRequest {
+            states_filter: states,
+            types_filter: types,
+        })
+    }
+
+    fn stable() -> ListedGroup {
+        ListedGroup {
+            group_state: Text::from_static("Stable"),
+            group_type: Text::from_static("classic"),
+            ..ListedGroup::default()
+        }
+    }
+
+    #[test]
+    fn filters_do_not_mind_case() {
+        let passes = |states: &[&'static str], types: &[&'static str]| {
+            let texts = |all: &[&'static str]| all.iter().map(|it| Text::from_static(it)).collect();
+            filter(texts(states), texts(types)).lets_pass(&stable())
+        };
+        assert!(passes(&[], &[]));
+        assert!(passes(&["Empty", " sTABLE "], &["Classic"]));
+        assert!(!passes(&["Empty"], &[]));
+        assert!(!passes(&[""], &[]));
+        assert!(!passes(&["stable"], &["consumer"]));
+        assert!(!passes(&[], &[" classic"]));
+    }
+
+    #[test]
+    fn a_great_many_filters_meet_a_great_many_groups() {
+        let odd = |kind| (0..100_000).map(move |n| Text::from(format!("{kind}{n:05}")));
+        let states = odd("s").chain([Text::from_static("stable")]);
+        let filter = filter(states.collect(), odd("cl").collect());
+        let mut groups = std::iter::repeat_with(stable).take(100_000);
+        assert!(!groups.any(|group| filter.lets_pass(&group)));
     }
 }

@@ -34,6 +34,7 @@ pub use assign::Assignor;
 pub use classic::ClassicState;
 pub use consumer::{ConsumerState, PatternErrand, ResolvedPatterns};
 pub use counts::{Counts, Sizes};
+pub use describe::GroupFilter;
 pub use offsets::{
     offset_fetch_groups, offset_fetch_refused, offset_fetch_response, txn_offset_commit_response,
 };

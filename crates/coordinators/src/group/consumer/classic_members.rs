@@ -126,14 +126,8 @@ impl ConsumerGroup {
 
     /// Whether one of the protocols is spoken by all that speak the classic protocol.
     fn has_in_common(&self, request: &JoinGroupRequest) -> bool {
-        let speaks = |classic: &ClassicMemberMetadata, name: &str| {
-            let protocols = classic.supported_protocols.iter();
-            protocols.into_iter().any(|it| *it.name == *name)
-        };
-        request.protocols.iter().any(|asked| {
-            let mut classic = self.members.values().filter_map(|it| it.classic.as_ref());
-            classic.all(|member| speaks(member, &asked.name))
-        })
+        let mut asked = request.protocols.iter();
+        asked.any(|protocol| self.support.is_by_all(&protocol.name))
     }
 
     /// The member as it is, or as it starts. Whoever names an id is believed, as in Kafka: it may be

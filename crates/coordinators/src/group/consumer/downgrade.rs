@@ -1,7 +1,7 @@
 //! A group of the consumer protocol becomes a classic one while members are in: the last that spoke
 //! the consumer protocol goes, or its static place is taken by one that does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{ConsumerGroup, Member};
 use crate::group::TopicImage;
@@ -20,18 +20,18 @@ pub(super) struct Change<'a> {
 }
 
 impl ConsumerGroup {
-    /// Whether those who stay when some leave make a classic group.
+    /// Whether those who stay when some leave, each of them named once, make a classic group.
     pub(super) fn may_downgrade_without(
         &self,
         leaving: &[&Member],
         settings: &GroupSettings,
     ) -> bool {
-        let stays = |member: &&Member| !leaving.iter().any(|it| it.id == member.id);
-        let mut staying = self.members.values().filter(stays).peekable();
-        staying.peek().is_some()
-            && staying.all(Member::speaks_classic)
+        let leaving_classic = leaving.iter().filter(|member| member.speaks_classic());
+        let n_staying = self.members.len() - leaving.len();
+        n_staying > 0
+            && self.support.n_members() - leaving_classic.count() == n_staying
             && settings.consumer.migration.downgrades()
-            && self.members.len() - leaving.len() <= settings.max_size
+            && n_staying <= settings.max_size
     }
 
     /// Whether the group is classic once a member that speaks the classic protocol has taken the
@@ -74,9 +74,14 @@ impl ConsumerGroup {
     }
 
     fn heirs<'a>(&'a self, change: &Change<'a>) -> Vec<Heir<'a>> {
-        let leaves = |member: &Member| change.leaving.iter().any(|it| it.id == member.id);
+        let leaving = change.leaving.iter();
+        let leaving: HashSet<&str> = leaving.map(|member| &*member.id).collect();
         let mut heirs: BTreeMap<&str, Heir<'a>> = BTreeMap::new();
-        for member in self.members.values().filter(|member| !leaves(member)) {
+        for member in self
+            .members
+            .values()
+            .filter(|it| !leaving.contains(&*it.id))
+        {
             let member = match change.replaced {
                 Some((old, new)) if old.id == member.id => new,
                 _ => member,
@@ -106,5 +111,54 @@ impl ConsumerGroup {
         ] {
             turn.timers.cancel(&timer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::records::consumer::ClassicMemberMetadata;
+
+    fn member(id: String, speaks_classic: bool) -> Member {
+        Member {
+            classic: speaks_classic.then(|| ClassicMemberMetadata {
+                session_timeout_ms: 1,
+                supported_protocols: Vec::new(),
+            }),
+            ..Member::new(id.into())
+        }
+    }
+
+    #[test]
+    fn the_group_is_classic_when_all_who_stay_are() {
+        let mut group = ConsumerGroup::new("g".into());
+        for (id, speaks_classic) in [("a", true), ("b", false), ("c", true)] {
+            group.put(member(id.into(), speaks_classic));
+        }
+        let settings = GroupSettings::default();
+        let may = |leaving: &[&str]| {
+            let leaving: Vec<&Member> = leaving.iter().map(|id| &group.members[*id]).collect();
+            group.may_downgrade_without(&leaving, &settings)
+        };
+        assert!(may(&["b"]) && may(&["a", "b"]));
+        assert!(!may(&["a"]) && !may(&["a", "c"]) && !may(&["a", "b", "c"]));
+    }
+
+    #[test]
+    fn a_great_many_members_stay_when_as_many_leave() {
+        const N: usize = 50_000;
+        let mut group = ConsumerGroup::new("g".into());
+        for n in 0..2 * N {
+            group.put(member(format!("m{n:06}"), n >= N));
+        }
+        let leaving: Vec<&Member> = group.members.values().take(N).collect();
+        assert!(group.may_downgrade_without(&leaving, &GroupSettings::default()));
+        let change = Change {
+            leaving: &leaving,
+            replaced: None,
+            rebalances: true,
+        };
+        let heirs = group.heirs(&change);
+        assert_eq!((heirs.len(), heirs[0].id), (N, &"m050000".into()));
     }
 }

@@ -14,10 +14,11 @@
 //! | who may commit and fetch | `commit` |
 //! | who goes: by request, by silence, by being slow | `leave` |
 //! | patterns of topics | `pattern` |
-//! | who owns a partition, in a group of many | `owners` |
+//! | who owns a partition, and who supports a protocol, in a group of many | `owners`, `support` |
 
 mod member;
 mod owners;
+mod support;
 mod replay;
 mod former;
 mod check;
@@ -45,6 +46,7 @@ pub(super) use member::{Member, MemberState};
 use owners::Owners;
 pub use pattern::{PatternErrand, ResolvedPatterns};
 use subscribe::SubscriptionCount;
+use support::ProtocolSupport;
 
 use super::assign::Partitions;
 
@@ -100,8 +102,8 @@ pub(crate) struct Resolved {
 
 /// One group of the consumer protocol.
 ///
-/// * `statics`, `subscribed`, `patterns` and `owners` say of `members` and `resolved` what these
-///   say themselves, the other way round
+/// * `statics`, `subscribed`, `patterns`, `owners` and `support` say of `members` and `resolved`
+///   what these say themselves, the other way round
 #[derive(Debug)]
 pub(crate) struct ConsumerGroup {
     id: Arc<str>,
@@ -124,6 +126,8 @@ pub(crate) struct ConsumerGroup {
     /// How many members are subscribed to each pattern.
     patterns: BTreeMap<Arc<str>, usize>,
     owners: Owners,
+    /// Of those who speak the classic protocol.
+    support: ProtocolSupport,
     // Soft.
     /// The topics that the hash was last compared with, and the group epoch of then.
     looked_at: Option<LookedAt>,
@@ -152,6 +156,7 @@ impl ConsumerGroup {
             subscribed: BTreeMap::new(),
             patterns: BTreeMap::new(),
             owners: Owners::default(),
+            support: ProtocolSupport::default(),
             looked_at: None,
         }
     }
@@ -230,6 +235,7 @@ impl ConsumerGroup {
         assert_eq!(self.patterns, again.patterns);
         assert_eq!(self.statics, again.statics);
         assert_eq!(self.owners, again.owners);
+        assert_eq!(self.support, again.support);
         self.owners.validate();
         assert!(
             self.target.keys().all(|id| self.members.contains_key(id)),

@@ -94,7 +94,7 @@ impl ConsumerGroup {
         let mut is_new = false;
         if before.pattern != after.pattern {
             change = PatternChange::Changed;
-            if let Some(old) = old.filter(|old| self.patterns.get(*old) == Some(&1)) {
+            if let Some(old) = old.filter(|old| self.has_one_subscriber(old)) {
                 turn.write(self.pattern_record(old, None));
             }
             match new {
@@ -107,22 +107,32 @@ impl ConsumerGroup {
                 _ => {}
             }
         }
-        let subscribed = self.patterns_after(old, new);
+        // Counted first: there may be many, and hardly ever is it time to look at them.
+        let n_subscribed = self.n_patterns_after(old, new);
         let is_due = !around.is_resolving
-            && !subscribed.is_empty()
-            && self.is_resolving_due(is_new, subscribed.len(), around.topics, turn);
+            && n_subscribed > 0
+            && self.is_resolving_due(is_new, n_subscribed, around.topics, turn);
         let errand = is_due.then(|| PatternErrand {
             group: self.id.clone(),
-            patterns: subscribed.into_iter().collect(),
+            patterns: self.patterns_after(old, new).into_iter().collect(),
         });
         Ok((change, errand))
     }
 
     fn patterns_after(&self, old: Option<&Arc<str>>, new: Option<&Arc<str>>) -> BTreeSet<Arc<str>> {
-        let is_last =
-            |pattern: &Arc<str>| Some(pattern) == old && self.patterns.get(pattern) == Some(&1);
-        let stay = self.patterns.keys().filter(|pattern| !is_last(pattern));
+        let goes = |pattern: &Arc<str>| Some(pattern) == old && self.has_one_subscriber(pattern);
+        let stay = self.patterns.keys().filter(|pattern| !goes(pattern));
         stay.chain(new).cloned().collect()
+    }
+
+    fn n_patterns_after(&self, old: Option<&Arc<str>>, new: Option<&Arc<str>>) -> usize {
+        let goes = old != new && old.is_some_and(|old| self.has_one_subscriber(old));
+        let comes = new.is_some_and(|new| !self.patterns.contains_key(new));
+        self.patterns.len() + usize::from(comes) - usize::from(goes)
+    }
+
+    fn has_one_subscriber(&self, pattern: &str) -> bool {
+        self.patterns.get(pattern) == Some(&1)
     }
 
     fn is_resolving_due(
@@ -192,7 +202,115 @@ fn check_pattern(pattern: &str) -> Result<(), UnfitRequest> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use ottla_protocol::{Text, Uuid};
+
     use super::*;
+    use crate::group::settings::GroupSettings;
+    use crate::group::timers::Timers;
+    use crate::group::{TopicImage, Topics};
+    use crate::ledger::{Now, When};
+
+    struct NoTopics;
+
+    impl Topics for NoTopics {
+        fn id(&self, _: &str) -> Option<Uuid> {
+            None
+        }
+
+        fn name(&self, _: Uuid) -> Option<Text> {
+            None
+        }
+
+        fn has_partition(&self, _: &str, _: i32) -> bool {
+            false
+        }
+    }
+
+    impl TopicImage for NoTopics {
+        fn n_partitions(&self, _: &str) -> i32 {
+            0
+        }
+
+        fn racks(&self, _: &str, _: i32) -> Vec<Text> {
+            Vec::new()
+        }
+
+        fn topics_version(&self) -> i64 {
+            1
+        }
+
+        fn created_version(&self) -> i64 {
+            1
+        }
+    }
+
+    const RESOLVED_AT_MS: i64 = 1_000_000;
+
+    /// Each member has the pattern of its place; all are resolved.
+    fn group(patterns: impl Iterator<Item = String>) -> ConsumerGroup {
+        let mut group = ConsumerGroup::new("g".into());
+        for (n, pattern) in patterns.enumerate() {
+            let found = Resolved {
+                topics: BTreeSet::new(),
+                version: 1,
+                at_ms: RESOLVED_AT_MS,
+            };
+            group.resolve(&pattern, Some(found));
+            let mut member = Member::new(format!("m{n}").into());
+            member.pattern = Some(pattern.into());
+            group.put(member);
+        }
+        group
+    }
+
+    /// What a member's heartbeat gives out to be resolved, so long after all were resolved.
+    fn errand(group: &ConsumerGroup, member: &str, after_ms: i64) -> Option<PatternErrand> {
+        let (settings, mut timers, mut tickets) = (GroupSettings::default(), Timers::default(), 0);
+        let now = Now {
+            monotonic: Duration::ZERO,
+            wall_ms: RESOLVED_AT_MS + after_ms,
+        };
+        let mut turn = Turn::new(now, &settings, &mut timers, &mut tickets, When::AtOnce);
+        let around = Around {
+            topics: &NoTopics,
+            hashes: &mut TopicHashes::default(),
+            is_resolving: false,
+        };
+        let member = &group.members[member];
+        let changed = group.change_pattern(member, member, &around, &mut turn);
+        changed.unwrap().1
+    }
+
+    #[test]
+    fn heartbeats_in_a_group_of_a_great_many_patterns() {
+        let group = group((0..100_000).map(|n| format!("p{n}")));
+        for n in 0..100_000 {
+            assert_eq!(errand(&group, &format!("m{n}"), REST_MS), None);
+        }
+        let refresh_ms = GroupSettings::default().consumer.regex_refresh_interval_ms;
+        let all = errand(&group, "m7", i64::from(refresh_ms) + 1).unwrap();
+        assert_eq!(all.patterns.len(), 100_000);
+    }
+
+    #[test]
+    fn patterns_that_come_and_go_are_counted() {
+        let mut group = group(["a", "b", "b"].into_iter().map(Into::into));
+        let patterns = [None, Some("a"), Some("b"), Some("c")];
+        let patterns = patterns.map(|it| it.map(Arc::<str>::from));
+        let check = |group: &ConsumerGroup| {
+            for old in patterns.iter().map(Option::as_ref) {
+                for new in patterns.iter().map(Option::as_ref) {
+                    let after = group.patterns_after(old, new).len();
+                    assert_eq!(group.n_patterns_after(old, new), after, "{old:?} {new:?}");
+                }
+            }
+        };
+        check(&group);
+        group.take("m0");
+        check(&group);
+    }
 
     #[test]
     fn every_pattern_is_answered_and_topics_match_as_a_whole() {

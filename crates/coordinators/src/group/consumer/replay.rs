@@ -75,6 +75,9 @@ impl ConsumerGroup {
     pub(super) fn take(&mut self, member_id: &str) -> Option<Member> {
         let member = self.members.remove(member_id)?;
         self.owners.remove(member.held());
+        if let Some(classic) = &member.classic {
+            self.support.remove(classic);
+        }
         for topic in member.topics.iter() {
             SubscriptionCount::change(&mut self.subscribed, topic, |count| count.by_name -= 1);
         }
@@ -101,6 +104,9 @@ impl ConsumerGroup {
             member.topics = other.topics.clone();
         }
         self.owners.add(member.held());
+        if let Some(classic) = &member.classic {
+            self.support.add(classic);
+        }
         for topic in member.topics.iter() {
             SubscriptionCount::change(&mut self.subscribed, topic, |count| count.by_name += 1);
         }

@@ -1,5 +1,6 @@
 //! The consumer protocol's requests and timers, up to the group they are about.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ottla_protocol::messages::{
@@ -256,21 +257,7 @@ impl GroupLedger {
         now: Now,
     ) -> (Vec<MemberResponse>, Outcome) {
         self.on_consumer_group(group_id, now, |group, turn, hashes| {
-            let mut fenced: Vec<&Member> = Vec::new();
-            let responses = leaving.iter().map(|identity| {
-                let found = group.identified(identity);
-                if let Ok(member) = found
-                    && !fenced.iter().any(|known| known.id == member.id)
-                {
-                    fenced.push(member);
-                }
-                MemberResponse {
-                    member_id: identity.member_id.clone(),
-                    group_instance_id: identity.group_instance_id.clone(),
-                    error_code: found.map_or_else(Refusal::code, |_| NONE),
-                }
-            });
-            let responses = responses.collect();
+            let (fenced, responses) = group.leavers(leaving);
             if !fenced.is_empty() {
                 group.fence(&fenced, topics, hashes, turn);
             }
@@ -393,6 +380,26 @@ impl GroupLedger {
 }
 
 impl ConsumerGroup {
+    /// Who is named, each once, and what is answered of each name.
+    fn leavers(&self, leaving: &[MemberIdentity]) -> (Vec<&Member>, Vec<MemberResponse>) {
+        let (mut seen, mut fenced) = (HashSet::new(), Vec::new());
+        let responses = leaving.iter().map(|identity| {
+            let found = self.identified(identity);
+            if let Ok(member) = found
+                && seen.insert(&*member.id)
+            {
+                fenced.push(member);
+            }
+            MemberResponse {
+                member_id: identity.member_id.clone(),
+                group_instance_id: identity.group_instance_id.clone(),
+                error_code: found.map_or_else(Refusal::code, |_| NONE),
+            }
+        });
+        let responses = responses.collect();
+        (fenced, responses)
+    }
+
     /// An administrator may name a static member by its instance alone.
     fn identified(&self, identity: &MemberIdentity) -> Result<&Member, Refusal> {
         let found = match identity.group_instance_id.as_deref() {
@@ -413,4 +420,26 @@ fn refused(unfit: UnfitRequest) -> GroupReply {
         error_message: Some(unfit.why.into()),
         ..ConsumerGroupHeartbeatResponse::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_great_many_members_leave_each_once() {
+        const N: usize = 100_000;
+        let mut group = ConsumerGroup::new("g".into());
+        for n in 0..N {
+            group.put(Member::new(format!("m{n}").into()));
+        }
+        let twice = (0..N).chain(0..N);
+        let identities = twice.map(|n| MemberIdentity {
+            member_id: format!("m{n}").into(),
+            ..MemberIdentity::default()
+        });
+        let (fenced, responses) = group.leavers(&identities.collect::<Vec<_>>());
+        assert_eq!((fenced.len(), responses.len()), (N, 2 * N));
+        assert!(responses.iter().all(|response| response.error_code == NONE));
+    }
 }

@@ -2,8 +2,8 @@
 
 use expect_test::expect;
 use ottla_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, DeletableGroupResult, LeaveGroupRequest, ListGroupsRequest,
-    MemberIdentity, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+    ConsumerGroupHeartbeatRequest, DeletableGroupResult, LeaveGroupRequest, MemberIdentity,
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
     OffsetFetchRequestGroup,
 };
 use ottla_protocol::{NONE, Refusal, Text, Uuid};
@@ -11,7 +11,7 @@ use ottla_protocol::{NONE, Refusal, Text, Uuid};
 use super::consumers::{Consumer, Crowd, GROUP};
 use super::host::{Step, To};
 use crate::group::records::{ConsumerRecord, GroupRecord};
-use crate::group::{GroupReply, GroupSettings, OwnSettings};
+use crate::group::{GroupFilter, GroupReply, GroupSettings, OwnSettings};
 
 fn crowd(names: &[&str]) -> Crowd {
     let consumers = names.iter().map(|name| Consumer::new(name, &["t1"]));
@@ -510,11 +510,7 @@ fn administrators_see_and_remove() {
     let mut crowd = crowd(&["a", "b"]);
     crowd.consumers[1].instance = Some(Text::from_static("i"));
     crowd.settle(4);
-    let listed = crowd
-        .host
-        .ledger
-        .list_groups(&ListGroupsRequest::default())
-        .reply;
+    let listed = crowd.host.ledger.list_groups(&GroupFilter::default()).reply;
     assert_eq!(listed.len(), 1);
     let all = (
         &*listed[0].protocol_type,

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use expect_test::{Expect, expect};
 use ottla_protocol::batch::batches;
-use ottla_protocol::messages::{ListGroupsRequest, OffsetFetchRequestGroup};
+use ottla_protocol::messages::OffsetFetchRequestGroup;
 use ottla_protocol::{Offset, Text};
 
 use super::host::SomeTopics;
 use crate::group::records::{Corrupt, GroupRecord, RecordKind};
-use crate::group::{GroupLedger, GroupSettings};
+use crate::group::{GroupFilter, GroupLedger, GroupSettings};
 use crate::ledger::{Now, Origin};
 
 /// Far above any batch in the test data.
@@ -196,7 +196,7 @@ fn versions_nobody_knows_make_the_load_fail_and_types_nobody_knows_do_not() {
 fn check(partition: i32, expected: Expect) {
     let ledger = load(partition);
     let mut told = String::new();
-    for group in ledger.list_groups(&ListGroupsRequest::default()).reply {
+    for group in ledger.list_groups(&GroupFilter::default()).reply {
         told += &format!(
             "{} {} {} {}\n",
             &*group.group_id, &*group.group_type, &*group.protocol_type, &*group.group_state

@@ -24,7 +24,7 @@ use super::mixed::{
     Reads, assignment, beat_shown, given, given_shown, reads, record_shown, subscription,
 };
 use crate::group::records::GroupRecord;
-use crate::group::{Client, GroupReply, GroupSettings};
+use crate::group::{Client, GroupFilter, GroupReply, GroupSettings};
 use crate::ledger::Ticket;
 use crate::story::Args;
 
@@ -431,7 +431,11 @@ impl Story {
             states_filter: list(args.take("states")),
             types_filter: list(args.take("types")),
         };
-        let listed = self.host.ledger.list_groups(&request).reply;
+        let listed = self
+            .host
+            .ledger
+            .list_groups(&GroupFilter::new(&request))
+            .reply;
         let line = |group: &ottla_protocol::messages::ListedGroup| {
             format!(
                 "{} {} {} {:?}\n",

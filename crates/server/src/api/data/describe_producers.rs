@@ -1,8 +1,10 @@
 //! DescribeProducers (key 61, version 0): the producers that partitions remember (KIP-664).
 
+use std::sync::Arc;
+
 use ottla_metadata::controller::check_topic_name;
 use ottla_metadata::image::Image;
-use ottla_node::{ActiveProducer, Services};
+use ottla_node::{ActiveProducer, Partition, Services};
 use ottla_protocol::messages::{
     DescribeProducersPartitionResponse, DescribeProducersProducerState, DescribeProducersRequest,
     DescribeProducersResponse, DescribeProducersTopicResponse,
@@ -12,19 +14,30 @@ use ottla_protocol::{Refusal, Refused};
 use crate::api::{code, count_errors};
 use crate::session::Call;
 
+/// What a partition remembers.
+type Found = Result<Vec<ActiveProducer>, Refusal>;
+/// Where in the answer a partition stands: which topic, and which of its partitions.
+type Place = (usize, usize);
+
 pub(crate) async fn handle(
     services: &Services,
     call: &Call,
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let image = services.image();
-    let mut response = DescribeProducersResponse::default();
+    let (mut topics, mut here) = (Vec::new(), Vec::new());
     for topic in request.topics {
         let checked = check_topic(&image, &topic.name);
-        let mut partitions = Vec::new();
+        let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
         for index in topic.partition_indexes {
             partitions.push(match &checked {
-                Ok(()) => producers(services, &topic.name, index).await,
+                Ok(()) => match services.replica_of(&topic.name, index) {
+                    Ok(partition) => {
+                        here.push(((topics.len(), partitions.len()), partition));
+                        described(index, Ok(Vec::new()))
+                    }
+                    Err(refusal) => described(index, Err(refusal)),
+                },
                 Err(refused) => DescribeProducersPartitionResponse {
                     partition_index: index,
                     error_code: refused.code(),
@@ -33,18 +46,23 @@ pub(crate) async fn handle(
                 },
             });
         }
-        response.topics.push(DescribeProducersTopicResponse {
+        topics.push(DescribeProducersTopicResponse {
             name: topic.name,
             partitions,
         });
     }
-    let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+    let (places, here): (Vec<Place>, Vec<Arc<Partition>>) = here.into_iter().unzip();
+    fill(&mut topics, &places, producers(services, here).await);
+    let partitions = topics.iter().flat_map(|topic| &topic.partitions);
     count_errors(
         services,
         call,
         partitions.map(|partition| partition.error_code),
     );
-    response
+    DescribeProducersResponse {
+        topics,
+        ..Default::default()
+    }
 }
 
 fn check_topic(image: &Image, name: &str) -> Result<(), Refused> {
@@ -56,19 +74,27 @@ fn check_topic(image: &Image, name: &str) -> Result<(), Refused> {
         .ok_or_else(|| Refusal::UnknownTopicOrPartition.into())
 }
 
+/// Of each of these. All are asked in one go: their logs may be in use by somebody whose disk does
+/// not answer.
+async fn producers(services: &Services, partitions: Vec<Arc<Partition>>) -> Vec<Found> {
+    let n_partitions = partitions.len();
+    let all = move || partitions.iter().map(|it| it.active_producers()).collect();
+    let found = services.where_it_may_wait(move |_| all()).await;
+    found.unwrap_or_else(|| vec![Err(Refusal::UnknownServerError); n_partitions])
+}
+
+/// Puts what was found into its places.
+fn fill(topics: &mut [DescribeProducersTopicResponse], places: &[Place], found: Vec<Found>) {
+    for ((topic, at), found) in places.iter().zip(found) {
+        let topic = topics.get_mut(*topic);
+        if let Some(partition) = topic.and_then(|topic| topic.partitions.get_mut(*at)) {
+            *partition = described(partition.partition_index, found);
+        }
+    }
+}
+
 /// Any replica can tell; that a partition is not here is said without words, as in Kafka.
-async fn producers(
-    services: &Services,
-    topic: &str,
-    index: i32,
-) -> DescribeProducersPartitionResponse {
-    let found = match services.replica_of(topic, index) {
-        Ok(partition) => services
-            .where_it_may_wait(move |_| partition.active_producers())
-            .await
-            .unwrap_or(Err(Refusal::UnknownServerError)),
-        Err(refusal) => Err(refusal),
-    };
+fn described(index: i32, found: Found) -> DescribeProducersPartitionResponse {
     let found = found.map_err(Refused::from);
     DescribeProducersPartitionResponse {
         partition_index: index,
@@ -87,5 +113,37 @@ fn state(producer: ActiveProducer) -> DescribeProducersProducerState {
         last_timestamp: producer.last_timestamp,
         coordinator_epoch: producer.coordinator_epoch,
         current_txn_start_offset: producer.transaction_start.unwrap_or(NO_TRANSACTION),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_is_told_in_its_place() {
+        let topic = |indexes: &[i32]| DescribeProducersTopicResponse {
+            partitions: indexes
+                .iter()
+                .map(|it| described(*it, Ok(vec![])))
+                .collect(),
+            ..Default::default()
+        };
+        let mut topics = [topic(&[5, 3]), topic(&[]), topic(&[5])];
+        let producer = ActiveProducer {
+            id: 7,
+            epoch: 1,
+            last_sequence: 2,
+            last_timestamp: 3,
+            coordinator_epoch: 4,
+            transaction_start: None,
+        };
+        let found = vec![Ok(vec![producer]), Err(Refusal::KafkaStorageError)];
+        fill(&mut topics, &[(0, 1), (2, 0)], found);
+        let told = topics.iter().flat_map(|topic| &topic.partitions);
+        let told: Vec<_> = told
+            .map(|it| (it.partition_index, it.error_code, it.active_producers.len()))
+            .collect();
+        assert_eq!(told, [(5, 0, 0), (3, 0, 1), (5, 56, 0)]);
     }
 }

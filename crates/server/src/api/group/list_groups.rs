@@ -1,7 +1,9 @@
 //! ListGroups (key 16, versions 0-5): the groups that this broker coordinates.
 //! v3 flexible · v4 filter by state · v5 filter by type.
 
-use ottla_node::Services;
+use std::sync::Arc;
+
+use ottla_node::{GroupFilter, Services};
 use ottla_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
 
 use crate::api::count_errors;
@@ -12,9 +14,10 @@ pub(crate) async fn handle(
     call: &Call,
     request: ListGroupsRequest,
 ) -> ListGroupsResponse {
+    let filter = Arc::new(GroupFilter::new(&request));
     let found = services
         .groups()
-        .look_everywhere(move |ledger, _| ledger.list_groups(&request))
+        .look_everywhere(move |ledger, _| ledger.list_groups(&filter))
         .await;
     let response = match found {
         Ok(groups) => ListGroupsResponse {

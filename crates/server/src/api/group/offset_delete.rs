@@ -1,12 +1,14 @@
 //! OffsetDelete (key 47, version 0): forget committed offsets of a group (KIP-496).
 //! Topics and partitions that do not exist are refused here; an error of the group replaces all.
 
+use std::collections::HashMap;
+
 use ottla_node::{GroupTopics, Pace, Services};
-use ottla_protocol::Refusal;
 use ottla_protocol::messages::{
     OffsetDeleteRequest, OffsetDeleteRequestTopic, OffsetDeleteResponse,
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
+use ottla_protocol::{Refusal, Text};
 
 use crate::api::count_errors;
 use crate::session::Call;
@@ -91,15 +93,75 @@ fn merge(
     if response.error_code != 0 {
         return response;
     }
+    let mut places: HashMap<Text, usize> = HashMap::new();
+    for (place, topic) in response.topics.iter().enumerate() {
+        places.entry(topic.name.clone()).or_insert(place);
+    }
     for topic in missing {
-        match response
-            .topics
-            .iter_mut()
-            .find(|known| known.name == topic.name)
-        {
+        let next = response.topics.len();
+        let place = *places.entry(topic.name.clone()).or_insert(next);
+        match response.topics.get_mut(place) {
             Some(known) => known.partitions.extend(topic.partitions),
             None => response.topics.push(topic),
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(name: String, indexes: &[i32]) -> OffsetDeleteResponseTopic {
+        let partition = |index: &i32| OffsetDeleteResponsePartition {
+            partition_index: *index,
+            error_code: 0,
+        };
+        OffsetDeleteResponseTopic {
+            name: name.into(),
+            partitions: indexes.iter().map(partition).collect(),
+        }
+    }
+
+    fn merged(
+        known: Vec<OffsetDeleteResponseTopic>,
+        missing: Vec<OffsetDeleteResponseTopic>,
+    ) -> Vec<(String, Vec<i32>)> {
+        let response = OffsetDeleteResponse {
+            topics: known,
+            ..Default::default()
+        };
+        let topics = merge(response, missing).topics.into_iter();
+        topics
+            .map(|topic| {
+                let partitions = topic.partitions.iter();
+                let indexes = partitions.map(|it| it.partition_index).collect();
+                (topic.name.to_string(), indexes)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_missing_of_a_topic_is_told_with_what_is_there() {
+        let known = ["a", "b", "a"].map(|name| topic(name.into(), &[0])).into();
+        let missing = [("c", 5), ("a", 6), ("c", 7)];
+        let missing = missing.map(|(name, index)| topic(name.into(), &[index]));
+        let told = [
+            ("a".to_owned(), vec![0, 6]),
+            ("b".to_owned(), vec![0]),
+            ("a".to_owned(), vec![0]),
+            ("c".to_owned(), vec![5, 7]),
+        ];
+        assert_eq!(merged(known, missing.into()), told);
+    }
+
+    #[test]
+    fn a_great_many_topics_may_be_missing() {
+        const N: usize = 100_000;
+        let topics = |kind: &str| {
+            let names = (0..N).map(|n| format!("{kind}{n:06}"));
+            names.map(|name| topic(name, &[0])).collect::<Vec<_>>()
+        };
+        assert_eq!(merged(topics("known"), topics("other")).len(), 2 * N);
+    }
 }

@@ -3,6 +3,7 @@
 //! Every marker is answered for every partition it was sent for: Kafka's coordinator ends its
 //! process where one is missing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ottla_node::{Marked, Marker, Services};
@@ -73,16 +74,18 @@ fn places(asked: &WritableTxnMarker) -> Vec<(Arc<str>, i32)> {
 }
 
 fn result(asked: &WritableTxnMarker, marked: &[Marked]) -> WritableTxnMarkerResult {
+    let outcomes = marked.iter();
+    let outcomes: HashMap<(&str, i32), _> = outcomes
+        .map(|((name, index), outcome)| ((&**name, *index), outcome))
+        .collect();
     let with_partitions = asked.topics.iter();
     let with_partitions = with_partitions.filter(|topic| !topic.partition_indexes.is_empty());
     let topics = with_partitions.map(|topic| {
         let partitions = topic.partition_indexes.iter().map(|index| {
-            let found = marked
-                .iter()
-                .find(|((name, partition), _)| partition == index && **name == *topic.name);
+            let found = outcomes.get(&(&*topic.name, *index));
             WritableTxnMarkerPartitionResult {
                 partition_index: *index,
-                error_code: found.map_or(NONE, |(_, outcome)| code_of(outcome)),
+                error_code: found.map_or(NONE, |outcome| code_of(outcome)),
             }
         });
         WritableTxnMarkerTopicResult {
@@ -171,5 +174,22 @@ mod tests {
             .map(|it| (it.partition_index, it.error_code))
             .collect();
         assert_eq!(codes, [(2, 0), (0, 0), (2, 0), (0, 3)]);
+    }
+
+    #[test]
+    fn a_marker_may_go_to_a_great_many_partitions() {
+        let asked = WritableTxnMarker {
+            topics: vec![WritableTxnMarkerTopic {
+                name: Text::from_static("a"),
+                partition_indexes: (0..100_000).collect(),
+            }],
+            ..Default::default()
+        };
+        let result = result(&asked, &refused(&asked));
+        let partitions = result.topics[0].partitions.iter();
+        assert_eq!(
+            partitions.filter(|it| it.error_code != NONE).count(),
+            100_000
+        );
     }
 }
