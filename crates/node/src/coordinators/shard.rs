@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::Pace;
 use super::gathered::Gathered;
+use super::heard::Heard;
 use super::ledger::{Errands, Ledger};
 use super::readings::Readings;
 use super::txn_markers::Marker;
@@ -207,6 +208,7 @@ pub(super) struct Shard<L: Ledger> {
     ledger: L,
     incoming: mpsc::Receiver<Op<L>>,
     line: VecDeque<Op<L>>,
+    heard: Heard,
     owed: HashMap<Ticket, oneshot::Sender<L::Reply>>,
     parked: Vec<Parked>,
     in_flight: Option<InFlight<L>>,
@@ -235,6 +237,7 @@ impl<L: Ledger> Shard<L> {
             ledger,
             incoming,
             line: VecDeque::new(),
+            heard: Heard::default(),
             owed: HashMap::new(),
             parked: Vec::new(),
             in_flight: None,
@@ -334,7 +337,11 @@ impl<L: Ledger> Shard<L> {
     /// Takes what is in the queue, this one first.
     fn take_all(&mut self, op: Op<L>) {
         self.take(op);
-        for _ in 1..TAKEN_MAX {
+        self.take_queued(TAKEN_MAX - 1);
+    }
+
+    fn take_queued(&mut self, max: usize) {
+        for _ in 0..max {
             match self.incoming.try_recv() {
                 Ok(op) => self.take(op),
                 Err(_) => return,
@@ -376,6 +383,7 @@ impl<L: Ledger> Shard<L> {
             let Some(op) = self.line.pop_front() else {
                 break;
             };
+            self.heard.one();
             match op {
                 Op::Decide {
                     run,
@@ -672,7 +680,7 @@ impl<L: Ledger> Shard<L> {
     /// Decides what is due, up to the first thing that is to be written elsewhere.
     fn fire_timers(&mut self) {
         for _ in 0..TIMED_OUT_MAX {
-            if self.in_flight.is_some() {
+            if self.in_flight.is_some() || !self.may_fire() {
                 return;
             }
             match self.ledger.handle_timeout(self.with.clock.now()) {
@@ -680,6 +688,20 @@ impl<L: Ledger> Shard<L> {
                 None => return,
             }
         }
+    }
+
+    /// Whether a timer is due, and all that came before is decided.
+    fn may_fire(&mut self) -> bool {
+        let (Some(due), now) = (self.ledger.next_timeout(), self.with.clock.monotonic()) else {
+            return false;
+        };
+        if due.0 > now {
+            return false;
+        }
+        // A heartbeat that is still in the queue came before, too, and may move the timer.
+        self.take_queued(self.incoming.len());
+        let due = self.ledger.next_timeout();
+        due.is_some_and(|due| self.heard.lets_fire(due, self.line.len(), now))
     }
 
     fn publish_counts(&mut self) {
