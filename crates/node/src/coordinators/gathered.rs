@@ -151,6 +151,7 @@ mod tests {
         const WHAT: &'static str = "numbers";
         const TOPIC: &'static str = "numbers";
         const CHECKS_SUMS: bool = false;
+        const UNAVAILABLE: Refusal = Refusal::NotCoordinator;
 
         fn foresee(&mut self, decision: &Decision<u8, ()>) -> bool {
             let below = decision.records().all(|it| *it < self.foresees_below);

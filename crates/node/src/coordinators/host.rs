@@ -321,7 +321,7 @@ impl<L: Ledger> Host<L> {
         let mut found = Vec::with_capacity(indexes.len());
         for index in indexes {
             match self.look_at(index, look.clone()).await {
-                // It has gone to another node since, which is asked as well.
+                // It has gone to another node since, which is asked as well, or it cannot be read.
                 Err(Refusal::NotCoordinator) => {}
                 looked => found.push(looked?),
             }
@@ -350,9 +350,10 @@ impl<L: Ledger> Host<L> {
         answer: oneshot::Receiver<T>,
     ) -> Result<T, Refusal> {
         let queue = self.active(index, pace)?;
-        queue
-            .try_send(op)
-            .map_err(|_| Refusal::CoordinatorNotAvailable)?;
+        queue.try_send(op).map_err(|unsent| match unsent {
+            TrySendError::Full(_) => Refusal::CoordinatorNotAvailable,
+            TrySendError::Closed(_) => L::UNAVAILABLE,
+        })?;
         answer.await.map_err(|_| Refusal::NotCoordinator)
     }
 

@@ -30,6 +30,8 @@ pub(crate) trait Ledger: Sized + Send + 'static {
     const TOPIC: &'static str;
     /// Whether a batch whose checksum is wrong makes its log unreadable, though it parses.
     const CHECKS_SUMS: bool;
+    /// What is said about a partition whose log cannot be read, or is to be read again.
+    const UNAVAILABLE: Refusal;
 
     /// Lets others be decided about the same key before this one is written, as if it were. `false`
     /// if that cannot be. What is foreseen is replayed, or taken back.

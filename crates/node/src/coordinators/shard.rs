@@ -145,7 +145,7 @@ impl<L: Ledger> ShardState<L> {
         match self.stage.load(Ordering::Acquire) {
             LOADING => Some(Refusal::CoordinatorLoadInProgress),
             ACTIVE => None,
-            _ => Some(Refusal::CoordinatorNotAvailable),
+            _ => Some(L::UNAVAILABLE),
         }
     }
 
