@@ -16,7 +16,7 @@ pub(super) type Errands<L> = Arc<dyn Fn(<L as Ledger>::Errand) + Send + Sync>;
 /// A decision about one key rests on no records of another.
 pub(crate) trait Ledger: Sized + Send + 'static {
     type Record: Send + 'static;
-    type Reply: Clone + Send + 'static;
+    type Reply: Send + 'static;
     type Settings: Clone + PartialEq + Send + Sync + 'static;
     /// What the ledger is lent by its host.
     type Around: Clone + Send + Sync + 'static;
