@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ottla_node::{Disk, DiskCall, DiskFaults, DiskVerdict};
 use ottla_protocol::messages::*;
-use ottla_protocol::{NONE, Refusal};
+use ottla_protocol::{NONE, Refusal, Text};
 
 use crate::stand::{Client, N_DATA_THREADS, PATIENCE, Running, create, produce};
 
@@ -28,6 +28,25 @@ struct Stall {
     only: Option<&'static str>,
     is_stalled: AtomicBool,
     n_held: AtomicUsize,
+}
+
+impl Stall {
+    /// Of the only partition that coordinates groups.
+    fn of_groups() -> Arc<Self> {
+        Arc::new(Self {
+            only: Some("__consumer_offsets-0"),
+            ..Self::default()
+        })
+    }
+
+    /// Waits until somebody hangs.
+    fn is_noticed(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.n_held.load(Ordering::Acquire) == 0 {
+            assert!(Instant::now() < deadline, "the disk did not stall");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 impl DiskFaults for Stall {
@@ -58,8 +77,8 @@ impl Drop for EndStall {
     }
 }
 
-/// Joins as the only member and takes an assignment: member id and generation.
-fn join(client: &mut Client) -> (String, i32) {
+/// Waits until there is a coordinator.
+fn find(client: &mut Client) {
     let find = FindCoordinatorRequest {
         coordinator_keys: vec!["g".into()],
         ..Default::default()
@@ -68,6 +87,12 @@ fn join(client: &mut Client) -> (String, i32) {
     while client.call(&find, 4).coordinators[0].error_code != NONE {
         assert!(Instant::now() < deadline, "no coordinator");
     }
+}
+
+/// Joins as the only member and takes an assignment: member id and generation.
+fn join(client: &mut Client) -> (String, i32) {
+    find(client);
+    let deadline = Instant::now() + Duration::from_secs(20);
     let mut request = JoinGroupRequest {
         group_id: "g".into(),
         session_timeout_ms: 6000,
@@ -230,11 +255,7 @@ fn who_asks_about_a_partition_whose_disk_stalls_holds_up_no_other_disk() {
     stall.is_stalled.store(true, Ordering::Release);
     let mut producer = Client::connect(running.port);
     producer.send(&produce("t", b"v"), 9);
-    let deadline = Instant::now() + PATIENCE;
-    while stall.n_held.load(Ordering::Acquire) == 0 {
-        assert!(Instant::now() < deadline, "the disk did not stall");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    stall.is_noticed();
     // More of each than there are threads that serve partitions.
     let connect = |_| Client::connect(running.port);
     let mut deleting: Vec<Client> = (0..2 * N_DATA_THREADS).map(connect).collect();
@@ -295,5 +316,150 @@ fn who_asks_about_a_partition_whose_disk_stalls_holds_up_no_other_disk() {
         let answer = client.receive::<DescribeProducersRequest>(0);
         assert_eq!(answer.topics[0].partitions[0].error_code, NONE);
     }
+    running.stop();
+}
+
+/// Longer than the sessions and rebalances of those who wait behind it in line.
+const STALL_OF_LINE: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_heartbeat_that_waits_behind_a_write_is_in_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let stall = Stall::of_groups();
+    let short = [
+        ("group.consumer.min.session.timeout.ms", "2000"),
+        ("group.consumer.session.timeout.ms", "2000"),
+        ("group.consumer.min.heartbeat.interval.ms", "500"),
+        ("group.consumer.heartbeat.interval.ms", "500"),
+    ];
+    let running = Running::start(directory.path(), Disk::breakable(stall.clone()), &short);
+    let (mut member, mut other) = (Client::connect(running.port), Client::connect(running.port));
+    create(&mut member, "t");
+    find(&mut member);
+    let mut heartbeat = ConsumerGroupHeartbeatRequest {
+        group_id: "g".into(),
+        member_id: "m".into(),
+        rebalance_timeout_ms: 60_000,
+        subscribed_topic_names: Some(vec!["t".into()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let joined = loop {
+        let joined = member.call(&heartbeat, 1);
+        if joined.error_code == NONE {
+            break joined;
+        }
+        assert!(Instant::now() < deadline, "{joined:?}");
+    };
+    heartbeat = ConsumerGroupHeartbeatRequest {
+        group_id: "g".into(),
+        member_id: "m".into(),
+        member_epoch: joined.member_epoch,
+        rebalance_timeout_ms: -1,
+        ..Default::default()
+    };
+    let commit = OffsetCommitRequest {
+        group_id: "another".into(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![OffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: vec![OffsetCommitRequestPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+
+    let _end = EndStall(stall.clone());
+    stall.is_stalled.store(true, Ordering::Release);
+    other.send(&commit, 8);
+    stall.is_noticed();
+    member.send(&heartbeat, 1);
+    std::thread::sleep(STALL_OF_LINE);
+    stall.is_stalled.store(false, Ordering::Release);
+    let answer = member.receive::<ConsumerGroupHeartbeatRequest>(1);
+    let told = (answer.error_code, answer.member_epoch);
+    assert_eq!(told, (NONE, joined.member_epoch), "{answer:?}");
+    let answer = other.receive::<OffsetCommitRequest>(8);
+    assert_eq!(answer.topics[0].partitions[0].error_code, NONE);
+
+    // Who is silent is gone then.
+    std::thread::sleep(STALL_OF_LINE);
+    let answer = member.call(&heartbeat, 1);
+    let refusal = Refusal::from_code(answer.error_code);
+    assert_eq!(refusal, Some(Refusal::UnknownMemberId));
+    running.stop();
+}
+
+#[test]
+fn who_syncs_behind_a_leader_whose_assignment_is_being_written_is_in_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let stall = Stall::of_groups();
+    let running = Running::start(directory.path(), Disk::breakable(stall.clone()), &[]);
+    let connect = || Client::connect(running.port);
+    let (mut leader, mut follower) = (connect(), connect());
+    find(&mut leader);
+    let mut join = JoinGroupRequest {
+        group_id: "g".into(),
+        session_timeout_ms: 20_000,
+        rebalance_timeout_ms: 3000,
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: "range".into(),
+            metadata: Bytes::new(),
+        }],
+        ..Default::default()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let first = loop {
+        let first = leader.call(&join, 3);
+        if first.error_code == NONE {
+            break first;
+        }
+        assert!(Instant::now() < deadline, "{first:?}");
+    };
+    follower.send(&join, 3);
+    join.member_id = first.member_id;
+    let second = loop {
+        let second = leader.call(&join, 3);
+        assert_eq!(second.error_code, NONE);
+        if second.members.len() == 2 {
+            break second;
+        }
+    };
+    let followed = follower.receive::<JoinGroupRequest>(3);
+    assert_eq!(followed.generation_id, second.generation_id);
+    let sync = |member_id: &Text, of: &[&Text]| SyncGroupRequest {
+        group_id: "g".into(),
+        generation_id: second.generation_id,
+        member_id: member_id.clone(),
+        assignments: of
+            .iter()
+            .map(|&member_id| SyncGroupRequestAssignment {
+                member_id: member_id.clone(),
+                assignment: Bytes::from_static(b"a"),
+            })
+            .collect(),
+        ..Default::default()
+    };
+
+    let _end = EndStall(stall.clone());
+    stall.is_stalled.store(true, Ordering::Release);
+    let all = [&second.member_id, &followed.member_id];
+    leader.send(&sync(&second.member_id, &all), 2);
+    stall.is_noticed();
+    follower.send(&sync(&followed.member_id, &[]), 2);
+    std::thread::sleep(STALL_OF_LINE);
+    stall.is_stalled.store(false, Ordering::Release);
+    assert_eq!(leader.receive::<SyncGroupRequest>(2).error_code, NONE);
+    let synced = follower.receive::<SyncGroupRequest>(2);
+    assert_eq!((synced.error_code, &*synced.assignment), (NONE, &b"a"[..]));
+    let heartbeat = HeartbeatRequest {
+        group_id: "g".into(),
+        generation_id: second.generation_id,
+        member_id: followed.member_id,
+        ..Default::default()
+    };
+    assert_eq!(follower.call(&heartbeat, 3).error_code, NONE);
     running.stop();
 }

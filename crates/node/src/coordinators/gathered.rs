@@ -151,6 +151,7 @@ mod tests {
         const WHAT: &'static str = "numbers";
         const TOPIC: &'static str = "numbers";
         const CHECKS_SUMS: bool = false;
+        const UNAVAILABLE: Refusal = Refusal::NotCoordinator;
 
         fn foresee(&mut self, decision: &Decision<u8, ()>) -> bool {
             let below = decision.records().all(|it| *it < self.foresees_below);
@@ -299,7 +300,7 @@ mod tests {
     fn what_may_rest_on_records_that_are_not_written_waits() {
         let mut ledger = Numbers::new((), &(), 0);
         let mut gathered = gathered();
-        let look = Op::look(|_: &Numbers, _| (When::AtOnce, Box::new(|| ())));
+        let look = Op::look(|_: &Numbers, _| (When::AtOnce, Box::new(|_| ())));
         let (one, other, all) = (op(Some("a")), op(Some("b")), op(None));
         for first in [&one, &all, &look] {
             let takes = gathered.takes(Some(first), &mut ledger);

@@ -157,6 +157,8 @@ impl Ledger for Groups {
     const TOPIC: &'static str = GROUP_METADATA_TOPIC;
     /// As in Kafka: one group's offset is no reason to refuse all.
     const CHECKS_SUMS: bool = false;
+    /// As in Kafka: what is neither loaded nor being loaded counts as if it were elsewhere.
+    const UNAVAILABLE: Refusal = Refusal::NotCoordinator;
 
     fn partition_for(key: &str, n_partitions: i32) -> i32 {
         partition_for_group(key, n_partitions)

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ledger::{Errands, Ledger};
-use super::shard::{Op, RELOAD_PAUSE, Shard, ShardState, Surroundings};
+use super::shard::{Op, Outcome, RELOAD_PAUSE, Shard, ShardState, Surroundings};
 use super::txn_markers::Marker;
 use crate::partitions::Partition;
 
@@ -308,7 +308,8 @@ impl<L: Ledger> Host<L> {
     /// Looks at every partition led here.
     ///
     /// # Errors
-    /// `COORDINATOR_LOAD_IN_PROGRESS` if one of them is not loaded yet.
+    /// `COORDINATOR_LOAD_IN_PROGRESS` if one of them is not loaded yet, `COORDINATOR_NOT_AVAILABLE`
+    /// if one does not answer in time.
     pub async fn look_everywhere<T: Send + 'static>(
         &self,
         look: impl Fn(&L, Now) -> Read<T> + Clone + Send + 'static,
@@ -321,8 +322,10 @@ impl<L: Ledger> Host<L> {
         let mut found = Vec::with_capacity(indexes.len());
         for index in indexes {
             match self.look_at(index, look.clone()).await {
-                // It has gone to another node since, which is asked as well.
-                Err(Refusal::NotCoordinator) => {}
+                // It has gone to another node since, which is asked as well, or it cannot be read.
+                Err(Refusal::NotCoordinator) if !self.is_served(index) => {}
+                // It is to be read again.
+                Err(Refusal::NotCoordinator) => return Err(Refusal::CoordinatorNotAvailable),
                 looked => found.push(looked?),
             }
         }
@@ -337,9 +340,15 @@ impl<L: Ledger> Host<L> {
         let (sender, answer) = oneshot::channel();
         let op = Op::look(move |ledger, now| {
             let Read { reply, when } = look(ledger, now);
-            (when, Box::new(move || drop(sender.send(reply))))
+            let deliver = move |outcome| {
+                let _ = sender.send(match outcome {
+                    Outcome::Committed => Ok(reply),
+                    Outcome::TimedOut => Err(Refusal::CoordinatorNotAvailable),
+                });
+            };
+            (when, Box::new(deliver))
         });
-        self.ask(index, Pace::InLine, op, answer).await
+        self.ask(index, Pace::InLine, op, answer).await?
     }
 
     async fn ask<T>(
@@ -350,10 +359,19 @@ impl<L: Ledger> Host<L> {
         answer: oneshot::Receiver<T>,
     ) -> Result<T, Refusal> {
         let queue = self.active(index, pace)?;
-        queue
-            .try_send(op)
-            .map_err(|_| Refusal::CoordinatorNotAvailable)?;
+        queue.try_send(op).map_err(|unsent| match unsent {
+            TrySendError::Full(_) => Refusal::CoordinatorNotAvailable,
+            TrySendError::Closed(_) => L::UNAVAILABLE,
+        })?;
         answer.await.map_err(|_| Refusal::NotCoordinator)
+    }
+
+    /// Whether somebody sits there who can answer, or soon will.
+    fn is_served(&self, index: i32) -> bool {
+        let shards = self.shards.read();
+        shards
+            .get(&index)
+            .is_some_and(|seat| !seat.state.has_failed())
     }
 
     fn active(&self, index: i32, pace: Pace) -> Result<mpsc::Sender<Op<L>>, Refusal> {

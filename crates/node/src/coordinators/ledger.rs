@@ -16,7 +16,7 @@ pub(super) type Errands<L> = Arc<dyn Fn(<L as Ledger>::Errand) + Send + Sync>;
 /// A decision about one key rests on no records of another.
 pub(crate) trait Ledger: Sized + Send + 'static {
     type Record: Send + 'static;
-    type Reply: Clone + Send + 'static;
+    type Reply: Send + 'static;
     type Settings: Clone + PartialEq + Send + Sync + 'static;
     /// What the ledger is lent by its host.
     type Around: Clone + Send + Sync + 'static;
@@ -30,6 +30,8 @@ pub(crate) trait Ledger: Sized + Send + 'static {
     const TOPIC: &'static str;
     /// Whether a batch whose checksum is wrong makes its log unreadable, though it parses.
     const CHECKS_SUMS: bool;
+    /// What is said about a partition whose log cannot be read, or is to be read again.
+    const UNAVAILABLE: Refusal;
 
     /// Lets others be decided about the same key before this one is written, as if it were. `false`
     /// if that cannot be. What is foreseen is replayed, or taken back.

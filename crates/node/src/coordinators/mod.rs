@@ -11,7 +11,7 @@
 //!
 //! | to know | read |
 //! |---|---|
-//! | what every ledger and its host have in common | `ledger`, `host`, `shard`, `readings`, `gathered`, `writing` |
+//! | what every ledger and its host have in common | `ledger`, `host`, `shard`, `readings`, `gathered`, `heard`, `writing` |
 //! | what is particular to groups, and to transactions | `groups`, `transactions` |
 //! | what groups know of topics, and their patterns | `group_topics`, `patterns` |
 //! | how a decided transaction ends in its partitions, and who waits for that | `txn_markers`, `txn_awaited` |
@@ -22,6 +22,7 @@ mod host;
 mod writing;
 mod readings;
 mod gathered;
+mod heard;
 mod shard;
 mod groups;
 mod group_topics;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::Pace;
 use super::gathered::Gathered;
+use super::heard::Heard;
 use super::ledger::{Errands, Ledger};
 use super::readings::Readings;
 use super::txn_markers::Marker;
@@ -42,8 +43,15 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 /// What a ledger decides.
 pub(super) type DecisionOf<L> = Decision<<L as Ledger>::Record, <L as Ledger>::Reply>;
 type Decide<L> = Box<dyn FnOnce(&mut L, Now) -> DecisionOf<L> + Send>;
-type Deliver = Box<dyn FnOnce() + Send>;
+type Deliver = Box<dyn FnOnce(Outcome) + Send>;
 type Look<L> = Box<dyn FnOnce(&L, Now) -> (When, Deliver) + Send>;
+
+/// What became of what an answer rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Committed,
+    TimedOut,
+}
 
 /// Something to do with the ledger.
 pub(super) enum Op<L: Ledger> {
@@ -144,8 +152,13 @@ impl<L: Ledger> ShardState<L> {
         match self.stage.load(Ordering::Acquire) {
             LOADING => Some(Refusal::CoordinatorLoadInProgress),
             ACTIVE => None,
-            _ => Some(Refusal::CoordinatorNotAvailable),
+            _ => Some(L::UNAVAILABLE),
         }
+    }
+
+    /// Whether its log cannot be read, or the chair was left.
+    pub(super) fn has_failed(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == FAILED
     }
 
     pub(super) fn is_active(&self) -> bool {
@@ -172,7 +185,6 @@ struct Parked {
     after: Offset,
     until: Instant,
     deliver: Deliver,
-    time_out: Deliver,
 }
 
 /// An append under way, and what waits for it.
@@ -207,6 +219,7 @@ pub(super) struct Shard<L: Ledger> {
     ledger: L,
     incoming: mpsc::Receiver<Op<L>>,
     line: VecDeque<Op<L>>,
+    heard: Heard,
     owed: HashMap<Ticket, oneshot::Sender<L::Reply>>,
     parked: Vec<Parked>,
     in_flight: Option<InFlight<L>>,
@@ -235,6 +248,7 @@ impl<L: Ledger> Shard<L> {
             ledger,
             incoming,
             line: VecDeque::new(),
+            heard: Heard::default(),
             owed: HashMap::new(),
             parked: Vec::new(),
             in_flight: None,
@@ -334,7 +348,11 @@ impl<L: Ledger> Shard<L> {
     /// Takes what is in the queue, this one first.
     fn take_all(&mut self, op: Op<L>) {
         self.take(op);
-        for _ in 1..TAKEN_MAX {
+        self.take_queued(TAKEN_MAX - 1);
+    }
+
+    fn take_queued(&mut self, max: usize) {
+        for _ in 0..max {
             match self.incoming.try_recv() {
                 Ok(op) => self.take(op),
                 Err(_) => return,
@@ -376,6 +394,7 @@ impl<L: Ledger> Shard<L> {
             let Some(op) = self.line.pop_front() else {
                 break;
             };
+            self.heard.one();
             match op {
                 Op::Decide {
                     run,
@@ -399,8 +418,7 @@ impl<L: Ledger> Shard<L> {
                         When::AfterOffset(offset) => Some(offset),
                         When::AtOnce | When::AfterAppend => None,
                     };
-                    // An answer that waits too long is dropped: the caller hears NOT_COORDINATOR.
-                    self.send(after, deliver, Box::new(|| ()));
+                    self.send(after, deliver);
                 }
             }
         }
@@ -516,17 +534,13 @@ impl<L: Ledger> Shard<L> {
         };
         self.ledger
             .end_transaction(offset, marker.producer_id, marker.is_commit);
-        let reply = Arc::new(Mutex::new(Some(reply)));
-        let answer = |outcome: Result<(), Refusal>| -> Deliver {
-            let reply = reply.clone();
-            Box::new(move || {
-                if let Some(reply) = reply.lock().take() {
-                    let _ = reply.send(outcome);
-                }
-            })
+        let deliver = move |outcome| {
+            let _ = reply.send(match outcome {
+                Outcome::Committed => Ok(()),
+                Outcome::TimedOut => Err(Refusal::RequestTimedOut),
+            });
         };
-        let time_out = answer(Err(Refusal::RequestTimedOut));
-        self.send(Some(offset), answer(Ok(())), time_out);
+        self.send(Some(offset), Box::new(deliver));
     }
 
     /// `last` is the last record of the decisions before it; the last of all that is known then
@@ -601,23 +615,16 @@ impl<L: Ledger> Shard<L> {
             let _ = caller.send(reply);
             return;
         }
-        let caller = Arc::new(Mutex::new(Some(caller)));
-        let refused = L::refused(reply.clone(), Refusal::CoordinatorNotAvailable);
-        let (first, second) = (caller.clone(), caller);
-        let deliver = move || {
-            if let Some(caller) = first.lock().take() {
-                let _ = caller.send(reply);
-            }
+        let deliver = move |outcome| {
+            let _ = caller.send(match outcome {
+                Outcome::Committed => reply,
+                Outcome::TimedOut => L::refused(reply, Refusal::CoordinatorNotAvailable),
+            });
         };
-        let time_out = move || {
-            if let Some(caller) = second.lock().take() {
-                let _ = caller.send(refused);
-            }
-        };
-        self.send(after, Box::new(deliver), Box::new(time_out));
+        self.send(after, Box::new(deliver));
     }
 
-    fn send(&mut self, after: Option<Offset>, deliver: Deliver, time_out: Deliver) {
+    fn send(&mut self, after: Option<Offset>, deliver: Deliver) {
         match after {
             Some(after) if after >= self.partition.high_watermark() => {
                 let until = Instant::now() + self.with.commit_timeout;
@@ -625,10 +632,9 @@ impl<L: Ledger> Shard<L> {
                     after,
                     until,
                     deliver,
-                    time_out,
                 });
             }
-            _ => deliver(),
+            _ => deliver(Outcome::Committed),
         }
     }
 
@@ -640,7 +646,7 @@ impl<L: Ledger> Shard<L> {
         }
         for index in (0..self.parked.len()).rev() {
             if self.parked[index].after < committed {
-                (self.parked.swap_remove(index).deliver)();
+                (self.parked.swap_remove(index).deliver)(Outcome::Committed);
             }
         }
     }
@@ -663,7 +669,7 @@ impl<L: Ledger> Shard<L> {
         let now = Instant::now();
         for index in (0..self.parked.len()).rev() {
             if self.parked[index].until <= now {
-                (self.parked.swap_remove(index).time_out)();
+                (self.parked.swap_remove(index).deliver)(Outcome::TimedOut);
             }
         }
         self.fire_timers();
@@ -672,7 +678,7 @@ impl<L: Ledger> Shard<L> {
     /// Decides what is due, up to the first thing that is to be written elsewhere.
     fn fire_timers(&mut self) {
         for _ in 0..TIMED_OUT_MAX {
-            if self.in_flight.is_some() {
+            if self.in_flight.is_some() || !self.may_fire() {
                 return;
             }
             match self.ledger.handle_timeout(self.with.clock.now()) {
@@ -680,6 +686,20 @@ impl<L: Ledger> Shard<L> {
                 None => return,
             }
         }
+    }
+
+    /// Whether a timer is due, and all that came before is decided.
+    fn may_fire(&mut self) -> bool {
+        let (Some(due), now) = (self.ledger.next_timeout(), self.with.clock.monotonic()) else {
+            return false;
+        };
+        if due.0 > now {
+            return false;
+        }
+        // A heartbeat that is still in the queue came before, too, and may move the timer.
+        self.take_queued(self.incoming.len());
+        let due = self.ledger.next_timeout();
+        due.is_some_and(|due| self.heard.lets_fire(due, self.line.len(), now))
     }
 
     fn publish_counts(&mut self) {

@@ -275,6 +275,7 @@ impl Ledger for Transactions {
     const TOPIC: &'static str = TRANSACTION_STATE_TOPIC;
     /// What is wrong here ends transactions of others wrongly, in their logs.
     const CHECKS_SUMS: bool = true;
+    const UNAVAILABLE: Refusal = Refusal::CoordinatorNotAvailable;
 
     fn partition_for(key: &str, n_partitions: i32) -> i32 {
         partition_for_transaction(key, n_partitions)

@@ -66,10 +66,9 @@ impl Running {
         let typed = config.node_settings().unwrap();
         let format =
             ottla_node::auto_format(&typed, None, &[], &disk, ottla_node::random_uuid).unwrap();
-        format
-            .unwrap()
-            .run(&disk, 0, ottla_node::random_uuid)
-            .unwrap();
+        if let Some(format) = format {
+            format.run(&disk, 0, ottla_node::random_uuid).unwrap();
+        }
         let runtime = || {
             tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(N_DATA_THREADS)

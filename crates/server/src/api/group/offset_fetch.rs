@@ -3,6 +3,7 @@
 //! members of the consumer protocol · v10 topic ids.
 
 use ottla_node::{Services, offset_fetch_groups, offset_fetch_refused, offset_fetch_response};
+use ottla_protocol::Refusal;
 use ottla_protocol::messages::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse, OffsetFetchResponseGroup,
 };
@@ -45,5 +46,28 @@ async fn fetch(
     });
     found
         .await
-        .unwrap_or_else(|refusal| offset_fetch_refused(&group, refusal, version))
+        .unwrap_or_else(|refusal| offset_fetch_refused(&group, told(refusal), version))
+}
+
+/// Java consumers before 3.9 give up on COORDINATOR_NOT_AVAILABLE here.
+fn told(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::CoordinatorNotAvailable => Refusal::NotCoordinator,
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_be_answered_now_is_told_to_look_for_the_coordinator() {
+        assert_eq!(
+            told(Refusal::CoordinatorNotAvailable),
+            Refusal::NotCoordinator
+        );
+        let loading = Refusal::CoordinatorLoadInProgress;
+        assert_eq!(told(loading), loading);
+    }
 }
