@@ -383,3 +383,60 @@ impl Ledger for Transactions {
         counts.events = self.ledger.counts();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ottla_coordinators::txn::Transaction;
+
+    use super::*;
+
+    #[test]
+    fn what_a_ledger_demands_is_void_once_another_has_read_the_log() {
+        let around = TxnAround {
+            ids: Arc::default(),
+            level: Arc::default(),
+        };
+        let prepared = Transaction {
+            producer_id: 7,
+            previous_producer_id: -1,
+            next_producer_id: -1,
+            epoch: 0,
+            last_epoch: -1,
+            timeout_ms: 60_000,
+            state: TransactionState::PrepareCommit,
+            partitions: [("t", 0)].into_iter().collect(),
+            start_ms: 1,
+            update_ms: 2,
+            client_version: TransactionVersion::from_level(0),
+        };
+        let record = TxnRecord {
+            transactional_id: "id".into(),
+            transaction: Some(prepared),
+            value_version: 0,
+        };
+        let (key, value) = record.encode();
+        let now = Now {
+            monotonic: Duration::ZERO,
+            wall_ms: 3,
+        };
+        let read = || {
+            let mut read = Transactions::new(TxnSettings::default(), &around, 1);
+            let loaded = read.ledger.load(0, Some(&key), value.as_ref());
+            loaded.unwrap();
+            assert!(read.loaded(now).batches.is_empty());
+            read.committed(1);
+            read
+        };
+        let mut first = read();
+        let errand = first.next_errand().unwrap();
+        assert!(!errand.is_void());
+        let mut second = read();
+        drop(first);
+        assert!(errand.is_void());
+        let again = second.next_errand().unwrap();
+        assert_eq!(again.demand, errand.demand);
+        assert!(!again.is_void());
+    }
+}
