@@ -3,7 +3,7 @@
 use ottla_metadata::controller::{
     Controller, Decision, FeatureUpdate, Outcome, Reassignment, Settings, UpgradeType, Wanted,
 };
-use ottla_metadata::image::{Image, Partition, Resource, SUPPORTED};
+use ottla_metadata::image::{Image, Partition, Resource, SUPPORTED, directory};
 use ottla_metadata::records::{
     BrokerFeature, ConfigRecord, FeatureLevelRecord, PartitionRecord, Record, RegisterBrokerRecord,
     TopicRecord, UnfenceBrokerRecord,
@@ -82,6 +82,20 @@ impl Cluster {
                 .iter()
                 .map(|node| Uuid::from_u128(100 + node.unsigned_abs() as u128))
                 .collect(),
+            ..PartitionRecord::default()
+        };
+        self.replay(partition.into());
+        self
+    }
+
+    /// As records from before directories have it.
+    fn with_partition_without_directories(mut self, replicas: &[NodeId]) -> Self {
+        let partition = PartitionRecord {
+            partition_id: 0,
+            topic_id: TOPIC,
+            replicas: replicas.to_vec(),
+            isr: replicas.to_vec(),
+            leader: replicas[0],
             ..PartitionRecord::default()
         };
         self.replay(partition.into());
@@ -240,6 +254,20 @@ fn a_move_to_replicas_that_are_in_sync_is_done_at_once() {
     );
     assert_eq!(partition.in_sync, [2]);
     assert!(partition.leader_epoch > epoch);
+}
+
+#[test]
+fn partitions_without_directories_move() {
+    let mut cluster = Cluster::new(16, true).with_partition_without_directories(&[1]);
+    assert_eq!(cluster.reassign(Some(&[1, 2]), true).0, 0);
+    let partition = cluster.partition();
+    assert_eq!(
+        (&partition.replicas[..], &partition.adding[..]),
+        (&[1, 2][..], &[2][..])
+    );
+    assert_eq!(partition.directories, [directory::MIGRATING; 2]);
+    assert_eq!(cluster.reassign(None, true).0, 0);
+    assert_eq!(cluster.partition().directories, [directory::MIGRATING]);
 }
 
 #[test]

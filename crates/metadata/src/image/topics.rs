@@ -145,9 +145,10 @@ impl Partition {
     }
 }
 
-/// A record without directories is from a time before them.
+/// Directories that nobody has assigned are as many as there are replicas: records from before
+/// directories change the replicas alone.
 fn parallel(replicas: &[NodeId], directories: Vec<Uuid>) -> Result<Vec<Uuid>, Corrupt> {
-    if directories.is_empty() {
+    if directories.iter().all(|id| *id == directory::MIGRATING) {
         return Ok(vec![directory::MIGRATING; replicas.len()]);
     }
     if directories.len() != replicas.len() {
@@ -339,4 +340,47 @@ impl Topics {
 
 fn unknown_partition(id: Uuid, index: i32) -> Corrupt {
     Corrupt::new(format!("topic id {id} has no partition {index}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_replicas(replicas: &[NodeId], directories: &[Uuid]) -> Result<Partition, Corrupt> {
+        Partition::from_record(&PartitionRecord {
+            replicas: replicas.to_vec(),
+            directories: directories.to_vec(),
+            ..PartitionRecord::default()
+        })
+    }
+
+    fn to_replicas(replicas: &[NodeId]) -> PartitionChangeRecord {
+        PartitionChangeRecord {
+            replicas: Some(replicas.to_vec()),
+            ..PartitionChangeRecord::default()
+        }
+    }
+
+    #[test]
+    fn replicas_from_before_directories_may_become_more_or_fewer() {
+        let three = with_replicas(&[1, 2, 3], &[]).unwrap();
+        let four = three.merge(&to_replicas(&[1, 2, 3, 4])).unwrap();
+        assert_eq!(four.directories, [directory::MIGRATING; 4]);
+        let one = four.merge(&to_replicas(&[4])).unwrap();
+        assert_eq!(one.directories, [directory::MIGRATING]);
+    }
+
+    #[test]
+    fn replicas_in_directories_change_with_their_directories_only() {
+        let (first, second) = (Uuid::from_u128(101), Uuid::from_u128(102));
+        let two = with_replicas(&[1, 2], &[first, second]).unwrap();
+        let refused = two.merge(&to_replicas(&[1])).unwrap_err();
+        assert_eq!(refused.why, "2 directories for 1 replicas");
+        let one = PartitionChangeRecord {
+            directories: Some(vec![first]),
+            ..to_replicas(&[1])
+        };
+        assert_eq!(two.merge(&one).unwrap().directories, [first]);
+        assert!(with_replicas(&[1, 2], &[first]).is_err());
+    }
 }
