@@ -88,14 +88,15 @@ impl Cluster {
         self
     }
 
-    /// As records from before directories have it.
-    fn with_partition_without_directories(mut self, replicas: &[NodeId]) -> Self {
+    /// Each replica is in sync and in this directory.
+    fn with_partition_in(mut self, replicas: &[NodeId], directory: Uuid) -> Self {
         let partition = PartitionRecord {
             partition_id: 0,
             topic_id: TOPIC,
             replicas: replicas.to_vec(),
             isr: replicas.to_vec(),
             leader: replicas[0],
+            directories: vec![directory; replicas.len()],
             ..PartitionRecord::default()
         };
         self.replay(partition.into());
@@ -258,7 +259,7 @@ fn a_move_to_replicas_that_are_in_sync_is_done_at_once() {
 
 #[test]
 fn partitions_without_directories_move() {
-    let mut cluster = Cluster::new(16, true).with_partition_without_directories(&[1]);
+    let mut cluster = Cluster::new(16, true).with_partition_in(&[1], directory::MIGRATING);
     assert_eq!(cluster.reassign(Some(&[1, 2]), true).0, 0);
     let partition = cluster.partition();
     assert_eq!(
@@ -268,6 +269,49 @@ fn partitions_without_directories_move() {
     assert_eq!(partition.directories, [directory::MIGRATING; 2]);
     assert_eq!(cluster.reassign(None, true).0, 0);
     assert_eq!(cluster.partition().directories, [directory::MIGRATING]);
+}
+
+#[test]
+fn a_partition_that_is_named_twice_does_not_move() {
+    let mut cluster = Cluster::new(30, true).with_partition_in(&[1, 2], directory::UNASSIGNED);
+    let to = |replicas: &[NodeId]| Reassignment {
+        index: 0,
+        replicas: Some(replicas.to_vec()),
+    };
+    let together = [("t".to_owned(), vec![to(&[1]), to(&[2, 1])])];
+    let apart = together[0].1.iter();
+    let apart: Vec<_> = apart
+        .map(|one| ("t".to_owned(), vec![one.clone()]))
+        .collect();
+    for asked in [&together[..], &apart] {
+        let decision = cluster.controller.alter_reassignments(asked, true);
+        assert_eq!(cluster.controller.check(&decision.batches), Ok(()));
+        let told = cluster.take(decision);
+        let told: Vec<i16> = told
+            .iter()
+            .flat_map(|(_, outcomes)| outcomes)
+            .map(|(_, outcome)| code(outcome))
+            .collect();
+        assert_eq!(told, [42, 42]);
+    }
+    assert_eq!(cluster.partition().replicas, [1, 2]);
+}
+
+#[test]
+fn records_that_contradict_each_other_do_not_pass() {
+    let cluster = Cluster::new(30, true).with_partition_in(&[1, 2], directory::UNASSIGNED);
+    let planned = |replicas: &[NodeId]| {
+        let one = Reassignment {
+            index: 0,
+            replicas: Some(replicas.to_vec()),
+        };
+        let asked = [("t".to_owned(), vec![one])];
+        let decision = cluster.controller.alter_reassignments(&asked, true);
+        assert_eq!(cluster.controller.check(&decision.batches), Ok(()));
+        decision.batches
+    };
+    let both = [planned(&[1]), planned(&[2, 1])].concat();
+    assert!(cluster.controller.check(&both).is_err());
 }
 
 #[test]

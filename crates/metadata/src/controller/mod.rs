@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Deciding never changes anything; [`Controller::replay`] is the only change, and it is the same
-//! code that builds every other node's image. Each decision has been replayed on a copy before it
-//! is returned: one bad record would stop every controller of the cluster.
+//! code that builds every other node's image. Each decision passes [`Controller::check`] before it
+//! is appended: one bad record would stop every controller of the cluster.
 //!
 //! Losing leadership means dropping the ledger and building it again from the log.
 
@@ -223,25 +223,31 @@ impl Controller {
             .unwrap_or(MetadataVersion::MIN)
     }
 
-    /// Finish a decision: one batch of `records`, or none.
-    ///
-    /// Panics if the records contradict what is true: that is a bug here, and appending them
-    /// would stop every node that reads them.
-    fn decide<Reply>(&self, records: Vec<Record>, reply: Reply) -> Decision<Reply> {
+    /// Whether the records of a decision agree with what is true and with each other: tried on a
+    /// copy.
+    pub fn check(&self, batches: &[Batch]) -> Result<(), Corrupt> {
         let mut delta = Delta::new(&self.image);
-        for record in &records {
-            let outcome = delta.replay(record);
-            assert!(outcome.is_ok(), "{record:?}: {outcome:?}");
-        }
+        batches
+            .iter()
+            .flat_map(|batch| &batch.records)
+            .try_for_each(|record| delta.replay(record))
+    }
+
+    /// Finish a decision: one batch of `records`, or none.
+    fn decide<Reply>(&self, records: Vec<Record>, reply: Reply) -> Decision<Reply> {
         let batches = match records.is_empty() {
             true => Vec::new(),
-            false => vec![Batch {
-                records,
-                level: self.level(),
-                kraft_version: None,
-            }],
+            false => vec![self.batch(records)],
         };
         Decision { batches, reply }
+    }
+
+    fn batch(&self, records: Vec<Record>) -> Batch {
+        Batch {
+            records,
+            level: self.level(),
+            kraft_version: None,
+        }
     }
 }
 

@@ -77,7 +77,8 @@ impl ControllerHandle {
     ///
     /// # Errors
     /// `NOT_CONTROLLER` while no controller is active here, `RECORD_LIST_TOO_LARGE` for more than a
-    /// batch of the metadata log may hold: then nothing is done.
+    /// batch of the metadata log may hold, `UNKNOWN_SERVER_ERROR` for what no record holds or what
+    /// contradicts itself: then nothing is done.
     pub async fn decide<Reply: Send + 'static>(
         &self,
         run: impl FnOnce(&Controller, Offset) -> Decision<Reply> + Send + 'static,
@@ -247,13 +248,16 @@ impl Running {
     fn take(&mut self, run: Run) -> Result<(), Fault> {
         let next_offset = self.host.quorum.next_offset();
         let (batches, deliver) = run(&self.host.controller, next_offset);
-        let (last, done) = match encoded(batches) {
+        let checked = self.host.controller.check(&batches);
+        let checked = checked.map_err(|why| bug(&why.to_string()));
+        let (last, done) = match checked.and_then(|()| encoded(batches)) {
             // Whoever asks says how much that is: it must not come to what the log cannot take.
             Ok(batches) if batches.iter().all(|(_, values)| fits_a_batch(values)) => {
                 (self.append(batches)?, Ok(()))
             }
             Ok(_) => (None, Err(Refusal::RecordListTooLarge)),
-            // Nothing has come of it yet: one who asks for what no record holds ends nobody else's node.
+            // Nothing has come of it yet: one who asks for what no record holds, or for what
+            // contradicts itself, ends nobody else's node.
             Err(fault) => {
                 tracing::error!(%fault, "a request is refused");
                 (None, Err(Refusal::UnknownServerError))

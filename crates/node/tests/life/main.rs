@@ -876,3 +876,27 @@ fn a_request_for_what_no_record_holds_is_refused_and_ends_nothing() {
         node.stop().await.unwrap();
     });
 }
+
+#[test]
+fn a_decision_that_contradicts_what_is_true_is_refused_and_ends_nothing() {
+    use ottla_metadata::controller::{Batch, Decision};
+    use ottla_metadata::records::{MetadataVersion, RemoveTopicRecord};
+    let place = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let node = start(&config(place.path(), &[])).await;
+        let topic_id = Uuid::from_u128(77);
+        let batch = Batch {
+            records: vec![RemoveTopicRecord { topic_id }.into()],
+            level: MetadataVersion::MAX,
+            kraft_version: None,
+        };
+        let batches = vec![batch];
+        let decided = node
+            .services()
+            .controller()
+            .decide(move |_, _| Decision { batches, reply: () });
+        assert_eq!(decided.await.unwrap_err(), Refusal::UnknownServerError);
+        create(&node, "t").await;
+        node.stop().await.unwrap();
+    });
+}
