@@ -54,6 +54,9 @@ use crate::records::{MetadataVersion, Record};
 /// The most records that one request of a user may cause, as in Kafka.
 pub const RECORDS_PER_REQUEST_MAX: usize = 10_000;
 
+/// The most records of a batch when a decision is appended in parts, as in Kafka.
+pub const RECORDS_PER_BATCH_MAX: usize = 10_000;
+
 /// Both clocks: one for timers, one for what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -239,6 +242,19 @@ impl Controller {
             true => Vec::new(),
             false => vec![self.batch(records)],
         };
+        Decision { batches, reply }
+    }
+
+    /// The same for what grows with the partitions that there are: in batches that the log takes.
+    /// After each of them what is true is consistent, and if it ends there, whoever asks again
+    /// gets the rest.
+    fn decide_in_parts<Reply>(&self, records: Vec<Record>, reply: Reply) -> Decision<Reply> {
+        let mut records = records.into_iter().peekable();
+        let mut batches = Vec::new();
+        while records.peek().is_some() {
+            let part = records.by_ref().take(RECORDS_PER_BATCH_MAX);
+            batches.push(self.batch(part.collect()));
+        }
         Decision { batches, reply }
     }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use ottla_protocol::{NodeId, Offset, Refusal, Refused, Uuid};
 
 use super::partitions::News;
-use super::{Controller, Decision, Outcome};
+use super::topics::too_many_records;
+use super::{Controller, Decision, Outcome, RECORDS_PER_REQUEST_MAX};
 use crate::image::{
     Broker, Endpoint, FeatureRange, broker_endpoint, broker_feature, controller_endpoint,
     controller_feature,
@@ -118,7 +119,7 @@ impl Controller {
             }
             .into(),
         );
-        self.decide(records, Ok(epoch))
+        self.decide_in_parts(records, Ok(epoch))
     }
 
     /// A new life begins without any claim of the last one; after an unclean end it is not even
@@ -271,7 +272,7 @@ impl Controller {
             is_fenced: matches!(next, Life::Fenced | Life::ShutdownNow),
             should_shut_down: next == Life::ShutdownNow,
         };
-        self.decide(records, Ok(reply))
+        self.decide_in_parts(records, Ok(reply))
     }
 
     fn next_life(&self, life: Life, heartbeat: &BrokerHeartbeat, is_caught_up: bool) -> Life {
@@ -368,7 +369,7 @@ impl Controller {
     /// A broker's session has run out.
     pub fn fence_broker(&self, id: NodeId) -> Decision<()> {
         match self.image().nodes.broker(id) {
-            Some(broker) if !broker.is_fenced => self.decide(self.fencing(broker), ()),
+            Some(broker) if !broker.is_fenced => self.decide_in_parts(self.fencing(broker), ()),
             _ => Decision::reply(()),
         }
     }
@@ -390,6 +391,9 @@ impl Controller {
             }
             .into(),
         );
+        if records.len() > RECORDS_PER_REQUEST_MAX {
+            return Decision::reply(Err(too_many_records()));
+        }
         self.decide(records, Ok(()))
     }
 

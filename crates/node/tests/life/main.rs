@@ -900,3 +900,35 @@ fn a_decision_that_contradicts_what_is_true_is_refused_and_ends_nothing() {
         node.stop().await.unwrap();
     });
 }
+
+#[test]
+fn a_decision_of_several_batches_is_answered_when_all_of_them_are_in() {
+    use ottla_metadata::controller::{Batch, Decision};
+    use ottla_metadata::records::{MetadataVersion, TopicRecord};
+    let place = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let node = start(&config(place.path(), &[])).await;
+        let batch = |number: u128| Batch {
+            records: vec![
+                TopicRecord {
+                    name: format!("t{number}").into(),
+                    topic_id: Uuid::from_u128(1000 + number),
+                }
+                .into(),
+            ],
+            level: MetadataVersion::MAX,
+            kraft_version: None,
+        };
+        let batches: Vec<Batch> = (0..20).map(batch).collect();
+        let decided = node
+            .services()
+            .controller()
+            .decide(move |_, _| Decision { batches, reply: () });
+        decided.await.unwrap();
+        assert_eq!(node.services().image().topics.len(), 20);
+        node.stop().await.unwrap();
+        let node = start(&config(place.path(), &[])).await;
+        assert_eq!(node.services().image().topics.len(), 20);
+        node.stop().await.unwrap();
+    });
+}
