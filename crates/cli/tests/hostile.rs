@@ -244,6 +244,38 @@ fn a_client_that_never_reads_and_thousands_that_never_speak_cost_little() {
     );
 }
 
+/// IncrementalAlterConfigs, version 0, of one client metrics subscription: which clients it is about.
+fn subscription(patterns: &[u8]) -> Vec<u8> {
+    const CLIENT_METRICS: u8 = 16;
+    const SET: u8 = 0;
+    let one = 1i32.to_be_bytes().to_vec();
+    let config = [one.clone(), text(b"match"), vec![SET], text(patterns)].concat();
+    let resource = [one, vec![CLIENT_METRICS], text(b"s"), config, vec![0]].concat();
+    request(44, 0, &resource)
+}
+
+#[test]
+fn a_subscription_of_very_many_patterns_costs_little_at_any_start() {
+    let mut node = Node::start(&[]);
+    let before = memory_kib(&node);
+    let patterns = vec!["client_id=a{20000}"; 1_700].join(",");
+    let answer = sent(&node, &subscription(patterns.as_bytes())).expect("an answer");
+    // Behind the correlation id, the throttle time and the number of resources.
+    assert_eq!(answer[12..14], [0, 0], "taken");
+    assert_unharmed(&node);
+    for setting in [
+        "ottla.client.telemetry=false",
+        "ottla.client.telemetry=true",
+    ] {
+        node.kill();
+        node.set(setting);
+        node.restart();
+        assert_unharmed(&node);
+        let grown = memory_kib(&node).saturating_sub(before);
+        assert!(grown < 128 * 1024, "{grown} KiB with {setting}");
+    }
+}
+
 fn memory_kib(node: &Node) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
     let line = status
