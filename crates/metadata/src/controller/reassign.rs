@@ -6,6 +6,7 @@
 use ottla_protocol::{NodeId, Refusal, Refused};
 
 use super::partitions::Election;
+use super::topics::cut;
 use super::{ByPartition, Controller, Decision, refuse_if_too_many};
 use crate::image::{Partition, Topic};
 use crate::records::Record;
@@ -26,15 +27,19 @@ impl Controller {
         may_resize: bool,
     ) -> Decision<ByPartition> {
         let mut records = Vec::new();
-        let mut reassign = |topic: &str, one: &Reassignment| {
+        let mut reassign = |topic: &Topic, one: &Reassignment| {
             let planned = self.plan_reassignment(topic, one, may_resize);
-            (one.index, planned.map(|record| records.extend(record)))
+            planned.map(|record| records.extend(record))
         };
         let mut reply: ByPartition = topics
             .iter()
-            .map(|(topic, partitions)| {
-                let outcomes = partitions.iter().map(|one| reassign(topic, one));
-                (topic.clone(), outcomes.collect())
+            .map(|(name, partitions)| {
+                let found = self.image().topics.find(name);
+                let outcomes = partitions.iter().map(|one| match found {
+                    Some(topic) => (one.index, reassign(topic, one)),
+                    None => (one.index, Err(no_such_topic(name))),
+                });
+                (name.clone(), outcomes.collect())
             })
             .collect();
         refuse_if_too_many(&mut records, &mut reply);
@@ -43,15 +48,11 @@ impl Controller {
 
     fn plan_reassignment(
         &self,
-        topic: &str,
+        topic: &Topic,
         wanted: &Reassignment,
         may_resize: bool,
     ) -> Result<Option<Record>, Refused> {
-        let unknown = |why| Refused::new(Refusal::UnknownTopicOrPartition, why);
         let index = wanted.index;
-        let found = self.image().topics.find(topic);
-        let topic =
-            found.ok_or_else(|| unknown(format!("Unable to find a topic named {topic}.")))?;
         let partition = topic
             .partition(index)
             .ok_or_else(|| unknown(format!("Unable to find partition {}:{index}.", topic.name)))?;
@@ -116,6 +117,14 @@ impl Controller {
         }
         Ok(change.record().map(Record::from))
     }
+}
+
+fn no_such_topic(name: &str) -> Refused {
+    unknown(format!("Unable to find a topic named {}.", cut(name)))
+}
+
+fn unknown(why: String) -> Refused {
+    Refused::new(Refusal::UnknownTopicOrPartition, why)
 }
 
 pub(super) fn is_moving(partition: &Partition) -> bool {
