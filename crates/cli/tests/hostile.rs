@@ -244,12 +244,71 @@ fn a_client_that_never_reads_and_thousands_that_never_speak_cost_little() {
     );
 }
 
+/// IncrementalAlterConfigs, version 0, of one client metrics subscription: which clients it is about.
+fn subscription(patterns: &[u8]) -> Vec<u8> {
+    const CLIENT_METRICS: u8 = 16;
+    const SET: u8 = 0;
+    let one = 1i32.to_be_bytes().to_vec();
+    let config = [one.clone(), text(b"match"), vec![SET], text(patterns)].concat();
+    let resource = [one, vec![CLIENT_METRICS], text(b"s"), config, vec![0]].concat();
+    request(44, 0, &resource)
+}
+
+#[test]
+fn a_subscription_of_very_many_patterns_costs_little_at_any_start() {
+    let mut node = Node::start(&[]);
+    let before = peak_kib(&node);
+    let patterns = vec!["client_id=a{20000}"; 1_700].join(",");
+    let answer = sent(&node, &subscription(patterns.as_bytes())).expect("an answer");
+    // Behind the correlation id, the throttle time and the number of resources.
+    assert_eq!(answer[12..14], [0, 0], "taken");
+    assert_unharmed(&node);
+    for setting in [
+        "ottla.client.telemetry=false",
+        "ottla.client.telemetry=true",
+    ] {
+        node.kill();
+        node.set(setting);
+        node.restart();
+        assert_unharmed(&node);
+        let grown = peak_kib(&node).saturating_sub(before);
+        assert!(grown < 128 * 1024, "{grown} KiB with {setting}");
+    }
+}
+
+#[test]
+fn a_resource_that_is_named_very_often_is_described_within_bounds() {
+    const BROKER: u8 = 4;
+    const GROUP: u8 = 32;
+    let node = Node::start(&[]);
+    let before = peak_kib(&node);
+    let n_resources = 20_000;
+    for (kind, name) in [(BROKER, "1"), (GROUP, "g")] {
+        let all_settings = (-1i32).to_be_bytes().to_vec();
+        let one = [vec![kind], text(name.as_bytes()), all_settings].concat();
+        let number = i32::to_be_bytes(n_resources as i32).to_vec();
+        let with_synonyms = vec![1];
+        let body = [number.clone(), one.repeat(n_resources), with_synonyms].concat();
+        let answer = sent(&node, &request(32, 1, &body)).expect("an answer");
+        assert_eq!(answer[8..12], number, "each is answered");
+        assert_unharmed(&node);
+        let grown = peak_kib(&node).saturating_sub(before);
+        assert!(grown < 512 * 1024, "{grown} KiB after {name}");
+    }
+}
+
 fn memory_kib(node: &Node) -> u64 {
+    status_kib(node, "VmRSS:")
+}
+
+/// The most that it has taken since it started.
+fn peak_kib(node: &Node) -> u64 {
+    status_kib(node, "VmHWM:")
+}
+
+fn status_kib(node: &Node, entry: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with(entry)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 

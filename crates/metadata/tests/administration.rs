@@ -2,6 +2,7 @@
 
 use ottla_metadata::controller::{
     Controller, Decision, FeatureUpdate, Outcome, Reassignment, Settings, UpgradeType, Wanted,
+    check_number,
 };
 use ottla_metadata::image::{Image, Partition, Resource, SUPPORTED, directory};
 use ottla_metadata::records::{
@@ -337,6 +338,41 @@ fn bad_moves_are_refused() {
         let decision = cluster.controller.alter_reassignments(&asked, true);
         assert_eq!(self::code(&cluster.take(decision)[0].1[0].1), 3, "{topic}");
     }
+}
+
+#[test]
+fn a_long_name_that_no_topic_has_is_not_said_of_every_partition() {
+    let cluster = Cluster::new(30, true);
+    let name = "a".repeat(32_000);
+    let indexes: Vec<i32> = (0..1_000).collect();
+    let one = |index: &i32| Reassignment {
+        index: *index,
+        replicas: None,
+    };
+    let moves = [(name.clone(), indexes.iter().map(one).collect())];
+    let moves = cluster.controller.alter_reassignments(&moves, true).reply;
+    let elections = [(name, indexes)];
+    let elections = cluster
+        .controller
+        .elect_leaders(Wanted::Preferred, Some(&elections));
+    for (outcomes, begins) in [
+        (moves, "Unable to find a topic named aaa"),
+        (elections.reply, "No such topic as aaa"),
+    ] {
+        let outcomes = &outcomes[0].1;
+        let words = outcomes.iter().map(|(_, outcome)| outcome.as_ref());
+        let words: Vec<&str> = words.map(|it| it.unwrap_err().words()).collect();
+        assert!(words.iter().all(|words| words.starts_with(begins)));
+        let n_bytes: usize = words.iter().map(|words| words.len()).sum();
+        assert!(words.len() == 1_000 && n_bytes < 1_000_000, "{n_bytes}");
+    }
+}
+
+#[test]
+fn one_request_is_about_no_more_partitions_than_may_change_at_once() {
+    let named = |n_partitions: i32| [("t".to_owned(), (0..n_partitions).collect::<Vec<_>>())];
+    assert_eq!(check_number(&named(10_000)), Ok(()));
+    assert_eq!(check_number(&named(10_001)).unwrap_err().code(), 44);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What an alter request may do to a resource's settings. Kafka: ConfigAdminManager, then the controller's
 //! ConfigurationControlManager; the codes are theirs, for brokers INVALID_REQUEST instead of INVALID_CONFIG.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ottla_protocol::{Refusal, Refused};
 
@@ -223,19 +223,38 @@ fn apply(scope: Scope, change: &ConfigChange, next: &mut Overrides) -> Result<()
             next.remove(&change.name);
         }
         ConfigOperation::Append | ConfigOperation::Subtract => {
-            let mut items = list_now(scope, change, next)?;
-            for item in value.split(',') {
-                let at = items.iter().position(|one| one == item);
-                match (change.operation, at) {
-                    (ConfigOperation::Append, None) => items.push(item.to_owned()),
-                    (ConfigOperation::Subtract, Some(at)) => drop(items.remove(at)),
-                    _ => {}
-                }
-            }
+            let now = list_now(scope, change, next)?;
+            let items = match change.operation {
+                ConfigOperation::Append => appended(&now, value),
+                _ => subtracted(&now, value),
+            };
             next.insert(change.name.clone(), items.join(","));
         }
     }
     Ok(())
+}
+
+fn appended<'a>(now: &'a [String], value: &'a str) -> Vec<&'a str> {
+    let mut items: Vec<&str> = now.iter().map(String::as_str).collect();
+    let mut known: HashSet<&str> = items.iter().copied().collect();
+    items.extend(value.split(',').filter(|item| known.insert(item)));
+    items
+}
+
+/// Each naming takes one away, the first that is there.
+fn subtracted<'a>(now: &'a [String], value: &'a str) -> Vec<&'a str> {
+    let mut named: HashMap<&str, usize> = HashMap::new();
+    for item in value.split(',') {
+        *named.entry(item).or_default() += 1;
+    }
+    let stays = |item: &&'a str| match named.get_mut(item) {
+        Some(n_left) if *n_left > 0 => {
+            *n_left -= 1;
+            false
+        }
+        _ => true,
+    };
+    now.iter().map(String::as_str).filter(stays).collect()
 }
 
 /// The list that is appended to: what is set, or the setting's own default.
@@ -385,4 +404,25 @@ pub(super) fn invalid_config(words: impl Into<String>) -> Refused {
 
 pub(super) fn invalid_request(words: impl Into<String>) -> Refused {
     Refused::new(Refusal::InvalidRequest, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_keep_their_order() {
+        let items: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
+        let (low, high) = items.split_at(6_000);
+        assert_eq!(appended(low, &items[3_000..].join(",")), items);
+        assert_eq!(subtracted(&items, &high.join(",")), low);
+    }
+
+    #[test]
+    fn what_is_there_twice_is_taken_away_twice() {
+        let now = ["a", "b", "a", "a"].map(str::to_owned);
+        assert_eq!(subtracted(&now, "a,c"), ["b", "a", "a"]);
+        assert_eq!(subtracted(&now, "a,b,a"), ["a"]);
+        assert_eq!(appended(&now, "c,a,c"), ["a", "b", "a", "a", "c"]);
+    }
 }

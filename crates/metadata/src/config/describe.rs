@@ -1,6 +1,6 @@
 //! DescribeConfigs: every value with the reason shown, as Kafka's ConfigHelper answers it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::catalogue::Catalogue;
 use super::definition::{Definition, Dynamic, Scope, Shown};
@@ -114,7 +114,8 @@ impl BrokerConfig {
 
     /// DescribeConfigs of the cluster default (empty resource name): only what is set there.
     pub fn describe_cluster_default(&self, only: Option<&[&str]>) -> Vec<Described> {
-        let is_asked = |name: &str| only.is_none_or(|only| only.contains(&name));
+        let asked = asked(only);
+        let is_asked = |name: &str| asked.as_ref().is_none_or(|asked| asked.contains(name));
         let entries = self.cluster().iter().filter(|(name, _)| is_asked(name));
         let describe = |(name, text): (&String, &String)| {
             let mut described = Described::new(name, Catalogue::find_for_listener(name));
@@ -268,6 +269,11 @@ fn names<'a>(
     let known: BTreeSet<&str> = listed.iter().copied().collect();
     let besides = set.filter(|name| !known.contains(name));
     let all = listed.iter().copied().chain(besides);
-    all.filter(|name| only.is_none_or(|only| only.contains(name)))
+    let asked = asked(only);
+    all.filter(|name| asked.as_ref().is_none_or(|asked| asked.contains(name)))
         .collect()
+}
+
+fn asked<'a>(only: Option<&[&'a str]>) -> Option<HashSet<&'a str>> {
+    only.map(|only| only.iter().copied().collect())
 }

@@ -35,5 +35,5 @@ pub(in crate::config) static CLIENT_METRICS: &[Definition] = &[
             of: None,
             may_be_empty: true,
         })
-        .doc("Which clients this applies to: `attribute=pattern` pairs, all of which must match."),
+        .doc("Which clients this applies to: `attribute=pattern` pairs, all of which must match; of one attribute the last counts."),
 ];

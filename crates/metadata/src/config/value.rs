@@ -1,5 +1,6 @@
 //! Text to value and back, by the rules of Kafka's ConfigDef.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::definition::{Check, Definition, Kind};
@@ -105,13 +106,9 @@ impl Definition {
         if !matches!(self.check, Check::Items { .. }) {
             return items;
         }
-        let mut kept: Vec<String> = Vec::with_capacity(items.len());
-        for item in items {
-            if !kept.contains(&item) {
-                kept.push(item);
-            }
-        }
-        kept
+        let mut seen = HashSet::new();
+        let is_first = |item: &String| seen.insert(item.clone());
+        items.into_iter().filter(is_first).collect()
     }
 
     fn check_parsed(&self, parsed: &Parsed) -> Result<(), BadValue> {
@@ -333,6 +330,8 @@ mod tests {
             "delete,compact"
         );
         assert_eq!(topic("cleanup.policy", ""), "");
+        let repeated = "delete,compact,".repeat(20_000) + "delete";
+        assert_eq!(topic("cleanup.policy", &repeated), "delete,compact");
         assert_eq!(java_double(f64::MAX), "1.7976931348623157E308");
         assert_eq!(java_double(1e7), "1.0E7");
         assert_eq!(java_double(1.0), "1.0");

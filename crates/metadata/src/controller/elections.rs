@@ -3,8 +3,9 @@
 use ottla_protocol::{Refusal, Refused};
 
 use super::partitions::Election;
+use super::topics::cut;
 use super::{ByPartition, Controller, Decision, Outcome, refuse_if_too_many};
-use crate::image::{Partition, Topic};
+use crate::image::Topic;
 use crate::records::Record;
 
 /// Which leader is asked for.
@@ -24,17 +25,21 @@ impl Controller {
         partitions: Option<&[(String, Vec<i32>)]>,
     ) -> Decision<ByPartition> {
         let mut records = Vec::new();
-        let mut elect = |topic: &str, index: i32| {
+        let mut elect = |topic: &Topic, index: i32| {
             let outcome = self.elect_leader(wanted, topic, index);
             outcome.map(|record| records.push(record))
         };
         let mut elections: ByPartition = match partitions {
             Some(named) => named
                 .iter()
-                .map(|(topic, indexes)| {
+                .map(|(name, indexes)| {
+                    let found = self.image().topics.find(name);
                     let indexes = indexes.iter();
-                    let elected = indexes.map(|index| (*index, elect(topic, *index)));
-                    (topic.clone(), elected.collect())
+                    let elected = indexes.map(|index| match found {
+                        Some(topic) => (*index, elect(topic, *index)),
+                        None => (*index, Err(no_such_topic(name))),
+                    });
+                    (name.clone(), elected.collect())
                 })
                 .collect(),
             None => {
@@ -43,7 +48,7 @@ impl Controller {
                 topics
                     .map(|topic| {
                         let indexes = topic.partitions.keys();
-                        let elected = indexes.map(|index| (*index, elect(&topic.name, *index)));
+                        let elected = indexes.map(|index| (*index, elect(topic, *index)));
                         let told = elected.filter(|(_, outcome)| is_told(outcome));
                         (topic.name.to_string(), told.collect())
                     })
@@ -54,8 +59,9 @@ impl Controller {
         self.decide(records, elections)
     }
 
-    fn elect_leader(&self, wanted: Wanted, topic: &str, index: i32) -> Result<Record, Refused> {
-        let (topic, partition) = self.find_for_election(topic, index)?;
+    fn elect_leader(&self, wanted: Wanted, topic: &Topic, index: i32) -> Result<Record, Refused> {
+        let partition = topic.partition(index);
+        let partition = partition.ok_or_else(|| no_such_partition(&topic.name, index))?;
         let is_led = match wanted {
             Wanted::Preferred => {
                 partition.leader.is_some()
@@ -80,14 +86,16 @@ impl Controller {
             .into()
         })
     }
+}
 
-    fn find_for_election(&self, topic: &str, index: i32) -> Result<(&Topic, &Partition), Refused> {
-        let unknown = |why| Refused::new(Refusal::UnknownTopicOrPartition, why);
-        let found = self.image().topics.find(topic);
-        let found = found.ok_or_else(|| unknown(format!("No such topic as {topic}")))?;
-        let partition = found.partition(index);
-        let partition =
-            partition.ok_or_else(|| unknown(format!("No such partition as {topic}-{index}")))?;
-        Ok((found, partition))
-    }
+fn no_such_topic(name: &str) -> Refused {
+    unknown(format!("No such topic as {}", cut(name)))
+}
+
+fn no_such_partition(topic: &str, index: i32) -> Refused {
+    unknown(format!("No such partition as {topic}-{index}"))
+}
+
+fn unknown(why: String) -> Refused {
+    Refused::new(Refusal::UnknownTopicOrPartition, why)
 }

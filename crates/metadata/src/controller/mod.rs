@@ -41,7 +41,7 @@ pub use reassign::Reassignment;
 pub use timers::Idle;
 pub use topics::{
     ByName, CreatedTopic, DeleteTarget, DeletedTopic, NewPartitions, NewTopic,
-    PARTITIONS_PER_REQUEST_MAX, check_topic_name,
+    PARTITIONS_PER_REQUEST_MAX, check_number, check_topic_name,
 };
 
 use bytes::Bytes;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use ottla_protocol::{NodeId, Refusal, Refused};
 
 use super::partitions::Election;
+use super::topics::cut;
 use super::{ByPartition, Controller, Decision, refuse_if_too_many};
 use crate::image::{Partition, Topic};
 use crate::records::Record;
@@ -29,18 +30,22 @@ impl Controller {
     ) -> Decision<ByPartition> {
         let mut records = Vec::new();
         let twice = named_twice(topics);
-        let mut reassign = |topic: &str, one: &Reassignment| {
-            let planned = match twice.contains(&(topic, one.index)) {
-                true => Err(duplicate(topic, one.index)),
-                false => self.plan_reassignment(topic, one, may_resize),
-            };
-            (one.index, planned.map(|record| records.extend(record)))
+        let mut reassign = |topic: &Topic, one: &Reassignment| {
+            if twice.contains(&(&*topic.name, one.index)) {
+                return Err(duplicate(&topic.name, one.index));
+            }
+            let planned = self.plan_reassignment(topic, one, may_resize);
+            planned.map(|record| records.extend(record))
         };
         let mut reply: ByPartition = topics
             .iter()
-            .map(|(topic, partitions)| {
-                let outcomes = partitions.iter().map(|one| reassign(topic, one));
-                (topic.clone(), outcomes.collect())
+            .map(|(name, partitions)| {
+                let found = self.image().topics.find(name);
+                let outcomes = partitions.iter().map(|one| match found {
+                    Some(topic) => (one.index, reassign(topic, one)),
+                    None => (one.index, Err(no_such_topic(name))),
+                });
+                (name.clone(), outcomes.collect())
             })
             .collect();
         refuse_if_too_many(&mut records, &mut reply);
@@ -49,15 +54,11 @@ impl Controller {
 
     fn plan_reassignment(
         &self,
-        topic: &str,
+        topic: &Topic,
         wanted: &Reassignment,
         may_resize: bool,
     ) -> Result<Option<Record>, Refused> {
-        let unknown = |why| Refused::new(Refusal::UnknownTopicOrPartition, why);
         let index = wanted.index;
-        let found = self.image().topics.find(topic);
-        let topic =
-            found.ok_or_else(|| unknown(format!("Unable to find a topic named {topic}.")))?;
         let partition = topic
             .partition(index)
             .ok_or_else(|| unknown(format!("Unable to find partition {}:{index}.", topic.name)))?;
@@ -139,6 +140,14 @@ fn duplicate(topic: &str, index: i32) -> Refused {
         Refusal::InvalidRequest,
         format!("The partition {topic}:{index} is named more than once."),
     )
+}
+
+fn no_such_topic(name: &str) -> Refused {
+    unknown(format!("Unable to find a topic named {}.", cut(name)))
+}
+
+fn unknown(why: String) -> Refused {
+    Refused::new(Refusal::UnknownTopicOrPartition, why)
 }
 
 pub(super) fn is_moving(partition: &Partition) -> bool {

@@ -142,8 +142,11 @@ impl Telemetry {
         self.bytes_max
     }
 
-    /// Puts the subscriptions of the metadata in force.
+    /// Puts the subscriptions of the metadata in force, if there is anybody to be told of them.
     pub(crate) fn take_in(&self, configs: &Configs) {
+        if !self.is_enabled {
+            return;
+        }
         let mut subscriptions = self.subscriptions.lock();
         subscriptions.0 += 1;
         subscriptions.1 = Subscriptions::of(configs);
@@ -401,6 +404,14 @@ mod tests {
             metrics,
         };
         telemetry.push(ID, client(), &push, now_ms)
+    }
+
+    #[test]
+    fn where_nobody_pushes_there_are_no_subscriptions() {
+        let telemetry = Telemetry::new(false, 1000);
+        telemetry.take_in(&subscriptions::tests::configs(&[("s", "metrics", "*")]));
+        let subscribed = telemetry.subscribe(ID, client(), 0).unwrap();
+        assert!(subscribed.metrics.is_empty());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Which metrics which clients shall push: the settings of all client metrics subscriptions. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_metadata::config::Overrides;
-use ottla_metadata::image::{Configs, ResourceKind};
+use ottla_metadata::image::{Configs, Resource, ResourceKind};
 use ottla_protocol::Uuid;
 use ottla_protocol::batch::crc32c;
 use regex_lite::{Regex, RegexBuilder};
@@ -14,7 +14,12 @@ const INTERVAL_MS: i32 = 300_000;
 const ALL: &str = "*";
 
 /// What one pattern may take once it is compiled: names and versions need a few kilobytes.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
+const PATTERN_BYTES_MAX: usize = 16 << 10;
+/// What those of all subscriptions may take together: of very many, each gets less.
+const ALL_PATTERNS_BYTES_MAX: usize = 64 << 20;
+
+/// As many attributes as patterns may be about.
+const ATTRIBUTES_MAX: usize = 6;
 
 /// A client, as patterns see it.
 #[derive(Debug, Clone, Default)]
@@ -45,11 +50,11 @@ struct Subscription {
     metrics: Vec<String>,
     interval_ms: i32,
     /// All must match; a pattern that we cannot read matches nobody.
-    patterns: Vec<(String, Option<Regex>)>,
+    patterns: BTreeMap<String, Option<Regex>>,
 }
 
 impl Subscription {
-    fn new(values: &Overrides) -> Self {
+    fn new(values: &Overrides, pattern_bytes_max: usize) -> Self {
         let list = |name: &str| {
             let text = values.get(name).map_or("", String::as_str);
             let entries = text.split(',').map(str::trim);
@@ -57,13 +62,22 @@ impl Subscription {
             entries.map(str::to_owned).collect::<Vec<_>>()
         };
         let interval = values.get("interval.ms");
-        let patterns = list("match").into_iter().filter_map(|pattern| {
-            let (attribute, expression) = pattern.split_once('=')?;
-            let whole = RegexBuilder::new(&format!("^(?:{})$", expression.trim()))
-                .size_limit(PATTERN_BYTES_MAX)
-                .build();
-            Some((attribute.trim().to_owned(), whole.ok()))
-        });
+        let mut expressions = BTreeMap::new();
+        for pattern in list("match") {
+            if let Some((attribute, expression)) = pattern.split_once('=') {
+                let attribute = attribute.trim().to_owned();
+                // Of one that is named again the last counts, as in Kafka.
+                expressions.insert(attribute, expression.trim().to_owned());
+            }
+        }
+        let compile = |expression: String| {
+            RegexBuilder::new(&format!("^(?:{expression})$"))
+                .size_limit(pattern_bytes_max)
+                .build()
+                .ok()
+        };
+        let patterns = expressions.into_iter();
+        let patterns = patterns.map(|(attribute, one)| (attribute, compile(one)));
         Self {
             metrics: list("metrics"),
             interval_ms: interval
@@ -99,9 +113,13 @@ pub(super) struct Subscriptions(Vec<Subscription>);
 impl Subscriptions {
     pub(super) fn of(configs: &Configs) -> Self {
         let resources = configs.resources();
-        let resources = resources.filter(|one| one.kind == ResourceKind::ClientMetrics);
-        let subscriptions =
-            resources.map(|resource| Subscription::new(&configs.overrides(resource)));
+        let is_subscription = |one: &&Resource| one.kind == ResourceKind::ClientMetrics;
+        let subscribed: Vec<&Resource> = resources.filter(is_subscription).collect();
+        let n_patterns = subscribed.len() * ATTRIBUTES_MAX;
+        let each = PATTERN_BYTES_MAX.min(ALL_PATTERNS_BYTES_MAX / n_patterns.max(1));
+        let subscriptions = subscribed
+            .into_iter()
+            .map(|resource| Subscription::new(&configs.overrides(resource), each));
         Self(subscriptions.collect())
     }
 
@@ -197,5 +215,27 @@ pub(super) mod tests {
         assert_eq!(wish.metrics, BTreeSet::from(["*".to_owned()]));
         let unknown = Subscriptions::of(&configs(&[("a", "match", "client_software_version=1")]));
         assert!(!unknown.0[0].matches(&client("c"), Uuid::from_u128(7)));
+    }
+
+    #[test]
+    fn of_an_attribute_that_is_named_again_the_last_pattern_counts() {
+        let first = "client_id=(.{1,200}){1,20},".repeat(1_700);
+        let patterns = format!("{first}client_id=c");
+        let subscriptions = Subscriptions::of(&configs(&[("a", "match", &patterns)]));
+        let [one] = &subscriptions.0[..] else {
+            panic!("{subscriptions:?}")
+        };
+        assert_eq!(one.patterns.len(), 1);
+        assert!(one.matches(&client("c"), Uuid::from_u128(7)));
+        assert!(!one.matches(&client("d"), Uuid::from_u128(7)));
+    }
+
+    #[test]
+    fn a_pattern_that_takes_too_much_matches_nobody() {
+        let large = Subscriptions::of(&configs(&[("a", "match", "client_id=c{0,900}")]));
+        assert!(!large.0[0].matches(&client("c"), Uuid::from_u128(7)));
+        let id = "client_instance_id=[0-9a-zA-Z_-]{22}";
+        let usual = Subscriptions::of(&configs(&[("a", "match", id)]));
+        assert!(usual.0[0].matches(&client("c"), Uuid::from_u128(7)));
     }
 }

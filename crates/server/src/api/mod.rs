@@ -12,6 +12,8 @@ pub(crate) mod telemetry;
 pub(crate) mod txn;
 pub(crate) mod quorum;
 
+mod room;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use ottla_protocol::{LeaderEpoch, NONE, NodeId, Refusal, Refused, Text, Uuid, Ve
 
 use crate::endpoints::{Endpoints, Place};
 use crate::session::Call;
+pub(crate) use room::{Repeats, Room};
 
 /// Who leads a partition instead, for answers that say so (KIP-951).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,15 +13,16 @@ use std::collections::BTreeMap;
 
 use ottla_protocol::{Refusal, Refused};
 
-use super::Outcome;
+use super::{Outcome, RECORDS_PER_REQUEST_MAX};
 
 /// By name: each name once, in the order of the request, names that came twice last.
 pub type ByName<T> = Vec<(String, Outcome<T>)>;
 
+/// A directory name must hold a topic's, a dash and a partition number.
+const LENGTH_MAX: usize = 249;
+
 /// Whether Kafka takes this as a topic name, and if not, why.
 pub fn check_topic_name(name: &str) -> Result<(), Refused> {
-    /// A directory name must hold it, a dash and a partition number.
-    const LENGTH_MAX: usize = 249;
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let why = if name.is_empty() {
         "the empty string is not allowed".to_owned()
@@ -77,6 +78,23 @@ fn refuse_all<T, R>(all: &[&T], name: impl Fn(&T) -> &String, refused: &Refused)
     all.iter()
         .map(|one| (name(one).clone(), Err(refused.clone())))
         .collect()
+}
+
+/// A name for words that are said of each partition: no more of it than a topic's may have.
+pub(super) fn cut(name: &str) -> &str {
+    &name[..name.floor_char_boundary(LENGTH_MAX)]
+}
+
+/// Refuses what is asked of more partitions than one request may change.
+///
+/// # Errors
+/// `POLICY_VIOLATION`
+pub fn check_number<P>(topics: &[(String, Vec<P>)]) -> Result<(), Refused> {
+    let n_partitions: usize = topics.iter().map(|(_, partitions)| partitions.len()).sum();
+    match n_partitions <= RECORDS_PER_REQUEST_MAX {
+        true => Ok(()),
+        false => Err(too_many_records()),
+    }
 }
 
 pub(super) fn too_many_records() -> Refused {

@@ -14,7 +14,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{Refusal, Refused, Text};
 
 use super::loggers;
-use crate::api::count_errors;
+use crate::api::{Room, count_errors};
 use crate::session::Call;
 
 /// The source that only loggers have.
@@ -52,19 +52,17 @@ pub(crate) async fn handle(
         node_id,
         wanted,
     };
-    let results = match check_kinds(&request.resources) {
-        Ok(()) => request
-            .resources
-            .iter()
-            .map(|resource| describer.result(resource))
-            .collect(),
-        // One kind that nobody knows spoils the whole request, as in Kafka.
-        Err(refused) => request
-            .resources
-            .iter()
-            .map(|resource| refusal(resource, &refused))
-            .collect(),
-    };
+    let judged = check_kinds(&request.resources);
+    let (mut results, mut bound) = (Vec::new(), Bound::default());
+    for resource in &request.resources {
+        results.push(match &judged {
+            // One kind that nobody knows spoils the whole request, as in Kafka.
+            Err(refused) => bound.refusal(resource, refused),
+            Ok(()) => bound.result(resource, &describer),
+        });
+        // Others are served in between: what is asked here for a few bytes takes long.
+        tokio::task::yield_now().await;
+    }
     let response = DescribeConfigsResponse {
         results,
         ..Default::default()
@@ -75,6 +73,62 @@ pub(crate) async fn handle(
         response.results.iter().map(|result| result.error_code),
     );
     response
+}
+
+/// What one answer may take, however many resources are named and however often.
+struct Bound {
+    described: Room,
+    words: Room,
+}
+
+impl Default for Bound {
+    fn default() -> Self {
+        const DESCRIBED_BYTES_MAX: usize = 96 << 20;
+        const WORDS_BYTES_MAX: usize = 1 << 20;
+        Self {
+            described: Room::of(DESCRIBED_BYTES_MAX),
+            words: Room::of(WORDS_BYTES_MAX),
+        }
+    }
+}
+
+impl Bound {
+    fn result(
+        &mut self,
+        resource: &DescribeConfigsResource,
+        describer: &Describer<'_>,
+    ) -> DescribeConfigsResult {
+        if self.described.is_used_up() {
+            let words = "The answer would be too large: describe fewer resources at a time.";
+            return self.refusal(resource, &Refused::new(Refusal::PolicyViolation, words));
+        }
+        let result = describer.result(resource);
+        self.described.take(weight(&result));
+        result
+    }
+
+    fn refusal(
+        &mut self,
+        resource: &DescribeConfigsResource,
+        refused: &Refused,
+    ) -> DescribeConfigsResult {
+        let words = (!self.words.is_used_up()).then(|| refused.words().into());
+        let words = words.and_then(|words| self.words.words(&words));
+        refusal(resource, refused, words)
+    }
+}
+
+/// What is kept of it until it is written.
+fn weight(result: &DescribeConfigsResult) -> usize {
+    let text = |text: &Option<Text>| text.as_ref().map_or(0, |text| text.len());
+    let synonym =
+        |one: &DescribeConfigsSynonym| size_of_val(one) + one.name.len() + text(&one.value);
+    let config = |one: &DescribeConfigsResourceResult| {
+        let synonyms: usize = one.synonyms.iter().map(synonym).sum();
+        size_of_val(one) + one.name.len() + text(&one.value) + synonyms
+    };
+    let configs: usize = result.configs.iter().map(config).sum();
+    size_of_val(result) + text(&result.error_message) + configs
 }
 
 fn check_kinds(resources: &[DescribeConfigsResource]) -> Result<(), Refused> {
@@ -106,7 +160,7 @@ impl Describer<'_> {
                 configs,
                 ..Default::default()
             },
-            Err(refused) => refusal(resource, &refused),
+            Err(refused) => refusal(resource, &refused, Some(refused.words().into())),
         }
     }
 
@@ -236,10 +290,14 @@ fn invalid(why: impl Into<String>) -> Refused {
     Refused::new(Refusal::InvalidRequest, why)
 }
 
-fn refusal(resource: &DescribeConfigsResource, refused: &Refused) -> DescribeConfigsResult {
+fn refusal(
+    resource: &DescribeConfigsResource,
+    refused: &Refused,
+    error_message: Option<Text>,
+) -> DescribeConfigsResult {
     DescribeConfigsResult {
         error_code: refused.code(),
-        error_message: Some(refused.words().into()),
+        error_message,
         resource_type: resource.resource_type,
         resource_name: resource.resource_name.clone(),
         ..Default::default()
@@ -289,6 +347,37 @@ mod tests {
             result.error_code,
             result.error_message.unwrap_or_default()
         )
+    }
+
+    #[test]
+    fn an_answer_has_an_end_however_often_a_resource_is_named() {
+        let (config, image) = (BrokerConfig::new(Overrides::default()), Image::default());
+        let wanted = Wanted {
+            synonyms: true,
+            documentation: true,
+        };
+        let describer = Describer {
+            config: &config,
+            image: &image,
+            node_id: 1,
+            wanted,
+        };
+        let resource = DescribeConfigsResource {
+            resource_type: DescribeConfigsRequest::GROUP,
+            resource_name: Text::from_static("g"),
+            configuration_keys: None,
+        };
+        let whole = describer.result(&resource);
+        let n_bytes = weight(&whole);
+        let mut bound = Bound {
+            described: Room::of(n_bytes + 1),
+            words: Room::of(1),
+        };
+        let told = [0; 4].map(|_| bound.result(&resource, &describer));
+        assert_eq!(told[..2], [whole.clone(), whole]);
+        let refused = told[2..].iter();
+        let refused = refused.map(|one| (one.error_code, one.error_message.is_some()));
+        assert_eq!(refused.collect::<Vec<_>>(), [(44, true), (44, false)]);
     }
 
     #[test]

@@ -9,10 +9,14 @@ use ottla_protocol::messages::{
     DescribeProducersPartitionResponse, DescribeProducersProducerState, DescribeProducersRequest,
     DescribeProducersResponse, DescribeProducersTopicResponse,
 };
-use ottla_protocol::{Refusal, Refused};
+use ottla_protocol::{Refusal, Refused, Text};
 
-use crate::api::{code, count_errors};
+use crate::api::{Room, code, count_errors};
 use crate::session::Call;
+
+/// Producers that one answer tells, however often a partition is named.
+const PRODUCERS_MAX: usize = 1_000_000;
+const WORDS_BYTES_MAX: usize = 1 << 20;
 
 /// What a partition remembers.
 type Found = Result<Vec<ActiveProducer>, Refusal>;
@@ -26,8 +30,10 @@ pub(crate) async fn handle(
 ) -> DescribeProducersResponse {
     let image = services.image();
     let (mut topics, mut here) = (Vec::new(), Vec::new());
+    let mut room = Room::of(WORDS_BYTES_MAX);
     for topic in request.topics {
         let checked = check_topic(&image, &topic.name);
+        let checked = checked.map_err(|refused| (refused.code(), Text::from(refused.words())));
         let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
         for index in topic.partition_indexes {
             partitions.push(match &checked {
@@ -38,10 +44,10 @@ pub(crate) async fn handle(
                     }
                     Err(refusal) => described(index, Err(refusal)),
                 },
-                Err(refused) => DescribeProducersPartitionResponse {
+                Err((error_code, words)) => DescribeProducersPartitionResponse {
                     partition_index: index,
-                    error_code: refused.code(),
-                    error_message: Some(refused.words().into()),
+                    error_code: *error_code,
+                    error_message: room.words(words),
                     ..Default::default()
                 },
             });
@@ -78,9 +84,30 @@ fn check_topic(image: &Image, name: &str) -> Result<(), Refused> {
 /// not answer.
 async fn producers(services: &Services, partitions: Vec<Arc<Partition>>) -> Vec<Found> {
     let n_partitions = partitions.len();
-    let all = move || partitions.iter().map(|it| it.active_producers()).collect();
+    let all = move || {
+        let producers = partitions.iter().map(|it| || it.active_producers());
+        bounded(producers, PRODUCERS_MAX)
+    };
     let found = services.where_it_may_wait(move |_| all()).await;
     found.unwrap_or_else(|| vec![Err(Refusal::UnknownServerError); n_partitions])
+}
+
+/// Asks one after the other until there is more than an answer may tell.
+fn bounded(
+    partitions: impl Iterator<Item = impl FnOnce() -> Found>,
+    producers_max: usize,
+) -> Vec<Found> {
+    let mut n_left = producers_max;
+    partitions
+        .map(|producers| {
+            if n_left == 0 {
+                return Err(Refusal::PolicyViolation);
+            }
+            let found = producers();
+            n_left = n_left.saturating_sub(found.as_ref().map_or(0, Vec::len));
+            found
+        })
+        .collect()
 }
 
 /// Puts what was found into its places.
@@ -145,5 +172,22 @@ mod tests {
             .map(|it| (it.partition_index, it.error_code, it.active_producers.len()))
             .collect();
         assert_eq!(told, [(5, 0, 0), (3, 0, 1), (5, 56, 0)]);
+    }
+
+    #[test]
+    fn an_answer_has_an_end_however_often_a_partition_is_named() {
+        let producer = ActiveProducer {
+            id: 7,
+            epoch: 1,
+            last_sequence: 2,
+            last_timestamp: 3,
+            coordinator_epoch: 4,
+            transaction_start: None,
+        };
+        let two = [0; 4].map(|_| || Ok(vec![producer; 2]));
+        let told = bounded(two.into_iter(), 3);
+        let told = told.iter().map(|found| found.as_ref().map(Vec::len));
+        let refused = Err(&Refusal::PolicyViolation);
+        assert_eq!(told.collect::<Vec<_>>(), [Ok(2), Ok(2), refused, refused]);
     }
 }

@@ -1,15 +1,16 @@
 //! AlterPartitionReassignments (key 45, versions 0-1): move partitions to other replicas, or stop
 //! (KIP-455). v1 the number of replicas may have to stay (KIP-860).
 
-use ottla_metadata::controller::{Outcome, Reassignment};
+use ottla_metadata::controller::{Outcome, Reassignment, check_number};
 use ottla_node::Services;
+use ottla_protocol::Refused;
 use ottla_protocol::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
     ReassignablePartitionResponse, ReassignableTopic, ReassignableTopicResponse,
 };
 
 use super::by_partition::{codes, lay_out, refuse_each};
-use crate::api::{code, code_of, count_errors, within};
+use crate::api::{code, count_errors, within};
 use crate::session::Call;
 
 pub(crate) async fn handle(
@@ -23,15 +24,23 @@ pub(crate) async fn handle(
     let may_resize = request.allow_replication_factor_change;
     let topics: Vec<(String, Vec<Reassignment>)> =
         request.topics.into_iter().map(reassignments).collect();
-    let asked = topics.clone();
-    let altered = services
-        .controller()
-        .decide(move |ledger, _| ledger.alter_reassignments(&asked, may_resize));
-    let altered = within(request.timeout_ms, altered).await;
-    let (error_code, error_message) = (code_of(&altered), altered.as_ref().err());
-    let error_message = error_message.map(|refusal| refusal.message().into());
-    let altered =
-        altered.unwrap_or_else(|refusal| refuse_each(topics, |one| one.index, &refusal.into()));
+    let altered = match check_number(&topics) {
+        Ok(()) => {
+            let asked = topics.clone();
+            let altered = services
+                .controller()
+                .decide(move |ledger, _| ledger.alter_reassignments(&asked, may_resize));
+            let altered = within(request.timeout_ms, altered).await;
+            altered.map_err(Refused::from)
+        }
+        Err(refused) => Err(refused),
+    };
+    let error_code = code(&altered);
+    let error_message = altered.as_ref().err();
+    let error_message = error_message.map(|refused| refused.words().into());
+    // The words stand above: each partition has the code alone.
+    let altered = altered
+        .unwrap_or_else(|refused| refuse_each(topics, |one| one.index, &refused.refusal.into()));
     count_errors(services, call, codes(&altered));
     let topic = |name, partitions| ReassignableTopicResponse { name, partitions };
     AlterPartitionReassignmentsResponse {
@@ -66,7 +75,7 @@ fn response(partition_index: i32, outcome: Outcome<()>) -> ReassignablePartition
 
 #[cfg(test)]
 mod tests {
-    use ottla_protocol::{Refusal, Refused};
+    use ottla_protocol::Refusal;
 
     use super::*;
 

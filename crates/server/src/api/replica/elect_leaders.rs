@@ -1,7 +1,7 @@
 //! ElectLeaders (key 43, versions 0-2): give partitions their preferred leader, or any (KIP-183).
 //! v1 unclean elections, an error for the whole answer (KIP-460) · v2 flexible.
 
-use ottla_metadata::controller::{Outcome, Wanted};
+use ottla_metadata::controller::{ByPartition, Outcome, Wanted, check_number};
 use ottla_node::Services;
 use ottla_protocol::messages::{
     ElectLeadersPartitionResult, ElectLeadersRequest, ElectLeadersResponse, ReplicaElectionResult,
@@ -30,6 +30,15 @@ pub(crate) async fn handle(
     if named.as_ref().is_some_and(Vec::is_empty) {
         return ElectLeadersResponse::default();
     }
+    if let Err(refused) = check_number(named.as_deref().unwrap_or_default()) {
+        let refused = refuse_each(
+            named.unwrap_or_default(),
+            |index| index,
+            &refused.refusal.into(),
+        );
+        count_errors(services, call, codes(&refused));
+        return response(call, Refusal::PolicyViolation.code(), refused, bare);
+    }
     let asked = named.clone();
     let elected = match wanted(request.election_type) {
         Ok(wanted) => {
@@ -45,6 +54,15 @@ pub(crate) async fn handle(
     let elections = elected
         .unwrap_or_else(|refused| refuse_each(named.unwrap_or_default(), |index| index, &refused));
     count_errors(services, call, codes(&elections));
+    response(call, whole, elections, result)
+}
+
+fn response(
+    call: &Call,
+    whole: i16,
+    elections: ByPartition,
+    result: impl Fn(i32, Outcome<()>) -> ElectLeadersPartitionResult,
+) -> ElectLeadersResponse {
     let topic = |topic, partition_result| ReplicaElectionResult {
         topic,
         partition_result,
@@ -76,6 +94,15 @@ fn result(partition_id: i32, outcome: Outcome<()>) -> ElectLeadersPartitionResul
         partition_id,
         error_code: code(&outcome),
         error_message: words(&outcome),
+    }
+}
+
+/// Without words: where very many are refused, they would outweigh the request.
+fn bare(partition_id: i32, outcome: Outcome<()>) -> ElectLeadersPartitionResult {
+    ElectLeadersPartitionResult {
+        partition_id,
+        error_code: code(&outcome),
+        error_message: None,
     }
 }
 
