@@ -78,7 +78,7 @@ fn framed<M: Versioned + Sample>(version: i16, api_key: i16, with_client: bool) 
     }
     let message = M::sample(&mut Sampler::full(1), M::version(version));
     write_body(&message, version, &mut writer).expect("a filled message");
-    frame::close(writer)
+    frame::close(writer).expect("a seed is small")
 }
 
 fn batches(folder: &Path) -> std::io::Result<()> {

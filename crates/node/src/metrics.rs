@@ -168,7 +168,7 @@ definitions! {
     COLD_READ_TIME = Summary "ottla_cold_read_duration_ms" "" "Milliseconds of each read for a consumer that had to wait for the disk, its turn included.";
     COLD_READS_WAITING = Gauge "ottla_cold_reads_waiting" "" "Reads that wait for the disk or for their turn, by log directory.";
     APPEND_AVERAGE = Gauge "ottla_append_average_ms" "" "Moving average of the milliseconds that a write to the log takes, by log directory.";
-    APPENDS_ELSEWHERE = Counter "ottla_appends_on_directory_thread_total" "" "Appends that were left to the thread of a log directory, because its disk was slow.";
+    APPENDS_ELSEWHERE = Counter "ottla_appends_on_directory_thread_total" "" "Appends that were left to the thread of a log directory, because its disk was slow or a batch opens to very much.";
     APPEND_TIME = Summary "ottla_append_duration_ms" "" "Milliseconds of one append under the partition's lock.";
     BUILD = Gauge "ottla_build" "" "Always 1; the label carries the version.";
 }

@@ -18,7 +18,7 @@ use std::ops::Deref;
 use crc_fast::CrcAlgorithm::{Crc32Iscsi, Crc32IsoHdlc};
 
 pub use self::record::{Headers, Payload, Record, RecordHeader, Records};
-pub use self::scan::{RecordShape, scan};
+pub use self::scan::{RecordShape, scan, scan_until};
 use crate::compress::{BadCompression, Codec};
 
 /// The header of a magic 2 batch; also the smallest legal batch, since compaction leaves empty ones.

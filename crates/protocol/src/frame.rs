@@ -84,18 +84,27 @@ pub fn at_end(buffer: &[u8], max: usize) -> Result<(), BadFrame> {
 
 /// Leave room for the length; `close` fills it in.
 pub fn open() -> Writer {
-    let mut writer = Writer::new();
+    begin(Writer::new())
+}
+
+/// As [`open`], for a frame of so many bytes at most.
+pub fn open_up_to(bytes_max: usize) -> Writer {
+    begin(Writer::up_to(bytes_max))
+}
+
+fn begin(mut writer: Writer) -> Writer {
     writer.i32(0);
     writer
 }
 
-/// The whole frame with its length. A frame beyond 2 GiB cannot be said; no answer of ours comes
-/// near, since fetches and lists are bounded long before.
-pub fn close(mut writer: Writer) -> Bytes {
+/// The whole frame with its length; `None` if it is longer than it may be.
+pub fn close(mut writer: Writer) -> Option<Bytes> {
+    if !writer.has_room(0) {
+        return None;
+    }
     let n = writer.len().saturating_sub(LENGTH_BYTES);
-    assert!(n <= i32::MAX as usize, "a frame of {n} bytes");
-    writer.patch_i32(0, n as i32);
-    writer.finish()
+    writer.patch_i32(0, i32::try_from(n).ok()?);
+    Some(writer.finish())
 }
 
 #[cfg(test)]
@@ -147,7 +156,18 @@ mod tests {
     fn what_is_closed_can_be_taken() {
         let mut writer = open();
         writer.put(b"abc");
-        let mut buffer = BytesMut::from(close(writer));
+        let mut buffer = BytesMut::from(close(writer).unwrap());
         assert_eq!(take(&mut buffer, 3), Ok(Some(Bytes::from_static(b"abc"))));
+    }
+
+    #[test]
+    fn a_frame_ends_where_its_room_does() {
+        let of = |n: usize| {
+            let mut writer = open_up_to(8);
+            writer.put(&vec![0; n]);
+            close(writer).map(|frame| frame.len())
+        };
+        assert_eq!(of(4), Some(8));
+        assert_eq!(of(5), None);
     }
 }

@@ -8,8 +8,8 @@
 use bytes::Bytes;
 
 use crate::field::{
-    Field, Malformed, NullableField, Reader, Request, Unsupported, Version, Versioned, Writer,
-    write_body,
+    Field, Lack, Malformed, NullableField, Reader, Request, Unsupported, Version, Versioned,
+    Writer, write_body,
 };
 use crate::frame;
 use crate::names::Text;
@@ -129,8 +129,13 @@ pub fn request_frame<R: Request>(
     };
     header.encode(&mut writer, R::version(version).flexible)?;
     write_body(request, version, &mut writer)?;
-    Ok(frame::close(writer))
+    frame::close(writer).ok_or(too_long::<R>(version))
 }
+
+/// What a response takes at most. A few kilobytes can ask for the same large thing many thousand times;
+/// what is asked honestly stays far below twice the largest request (`socket.request.max.bytes`):
+/// Metadata of 100,000 partitions takes 10 MB.
+pub const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A whole response as it goes on the wire, length included.
 pub fn response_frame<M: Versioned>(
@@ -138,11 +143,28 @@ pub fn response_frame<M: Versioned>(
     version: i16,
     correlation_id: i32,
 ) -> Result<Bytes, Unsupported> {
-    let mut writer = frame::open();
+    response_frame_up_to(RESPONSE_BYTES_MAX, response, version, correlation_id)
+}
+
+fn response_frame_up_to<M: Versioned>(
+    bytes_max: usize,
+    response: &M,
+    version: i16,
+    correlation_id: i32,
+) -> Result<Bytes, Unsupported> {
+    let mut writer = frame::open_up_to(bytes_max);
     let header = ResponseHeader { correlation_id };
     header.encode(&mut writer, response_header_is_flexible::<M>(version));
     write_body(response, version, &mut writer)?;
-    Ok(frame::close(writer))
+    frame::close(writer).ok_or(too_long::<M>(version))
+}
+
+fn too_long<M: Versioned>(version: i16) -> Unsupported {
+    Unsupported {
+        field: M::NAME,
+        version,
+        lack: Lack::Length,
+    }
 }
 
 /// Header and body of a response from its frame, without the length.
@@ -161,7 +183,10 @@ pub fn decode_response<M: Versioned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataResponse};
+    use crate::messages::{
+        ApiVersionsRequest, ApiVersionsResponse, DescribeGroupsResponse, DescribedGroup,
+        DescribedGroupMember, MetadataResponse,
+    };
 
     const HEADER: RequestHeader = RequestHeader {
         api_key: 3,
@@ -217,5 +242,42 @@ mod tests {
         let body = framed.slice(frame::LENGTH_BYTES..);
         let header = ResponseHeader { correlation_id: 9 };
         assert_eq!(decode_response(body, 3), Ok((header, sent)));
+    }
+
+    /// A group of one member with a MiB of metadata, so many times: they share their bytes.
+    fn one_group(n: usize) -> DescribeGroupsResponse {
+        let member = DescribedGroupMember {
+            member_metadata: Bytes::from(vec![1; 1 << 20]),
+            ..Default::default()
+        };
+        let group = DescribedGroup {
+            members: vec![member],
+            ..Default::default()
+        };
+        DescribeGroupsResponse {
+            groups: vec![group; n],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_response_that_is_too_long_is_refused_before_it_is_written() {
+        for version in [0, 5] {
+            let refused = response_frame(&one_group(8000), version, 1).unwrap_err();
+            assert_eq!((refused.version, refused.lack), (version, Lack::Length));
+        }
+    }
+
+    #[test]
+    fn a_response_may_be_as_long_as_its_bound_and_no_longer() {
+        for version in 0..=5 {
+            let response = one_group(2);
+            let n = response_frame(&response, version, 1).unwrap().len();
+            assert!(response_frame_up_to(n, &response, version, 1).is_ok());
+            for less in [1, 2, 1 << 19, 1 << 20, n] {
+                let refused = response_frame_up_to(n - less, &response, version, 1).unwrap_err();
+                assert_eq!(refused.lack, Lack::Length);
+            }
+        }
     }
 }

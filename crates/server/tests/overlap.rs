@@ -7,6 +7,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use ottla_protocol::NONE;
+use ottla_protocol::batch_builder::BatchBuilder;
+use ottla_protocol::compress::Codec;
 use ottla_protocol::messages::*;
 use running::{
     Client, FETCH, PRODUCE, Running, batch, fetch, fetched, produce, produced, wait_until,
@@ -212,4 +214,45 @@ fn a_client_that_sends_and_does_not_read_is_not_read_either() {
     assert_eq!(running.n_in_flight(), 64, "the fetch and 63 behind it");
     drop(client);
     wait_until("it is gone", || running.n_in_flight() == 0);
+}
+
+#[test]
+fn what_opens_to_very_much_is_appended_elsewhere_and_in_its_place() {
+    let running = Running::start(&[("ottla.append.mode", "inline")]);
+    let mut client = Client::connect(running.port);
+    let n_elsewhere = || running.metric("ottla_appends_on_directory_thread_total");
+    let zeros = |n: usize| {
+        let mut builder = BatchBuilder::data(Codec::Lz4);
+        builder.push(0, None, Some(&vec![0; n]));
+        builder.finish()
+    };
+    assert_eq!(
+        produced(&client.call(&produce(0, zeros(1 << 20)), PRODUCE)),
+        (NONE, 0)
+    );
+    assert_eq!(n_elsewhere(), 0.0);
+    let mut both = produce(0, zeros(20 << 20));
+    let second = PartitionProduceData {
+        index: 1,
+        records: Some(batch(10, None)),
+    };
+    both.topic_data[0].partition_data.push(second);
+    let mut together = client.frame(&both, PRODUCE).to_vec();
+    for partition in [1, 0] {
+        let next = produce(partition, batch(10, None));
+        together.extend(client.frame(&next, PRODUCE));
+    }
+    client.stream.write_all(&together).unwrap();
+    let answer = client.receive::<ProduceRequest>(PRODUCE);
+    let partitions = &answer.responses[0].partition_responses;
+    let offsets: Vec<_> = partitions
+        .iter()
+        .map(|it| (it.error_code, it.base_offset))
+        .collect();
+    assert_eq!(offsets, [(NONE, 1), (NONE, 0)]);
+    for offset in [1, 2] {
+        let next = client.receive::<ProduceRequest>(PRODUCE);
+        assert_eq!(produced(&next), (NONE, offset));
+    }
+    assert_eq!(n_elsewhere(), 1.0);
 }

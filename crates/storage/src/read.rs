@@ -1,19 +1,25 @@
 //! Reading a log: an offset becomes a slice of a file, a timestamp becomes an offset.
 //! Records are never copied here; only a lookup by timestamp looks into them.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ottla_protocol::batch::legacy::LegacyBatch;
-use ottla_protocol::batch::{Batch, CorruptBatch, OPENED_BYTES_MAX};
+use ottla_protocol::batch::{Batch, CorruptBatch, OPENED_BYTES_MAX, TimestampKind, scan_until};
+use ottla_protocol::compress::BadCompression;
 use ottla_protocol::{LeaderEpoch, Offset, Refusal, Refused};
 
 use crate::error::{Fault, NotDone};
 use crate::fetch_slice::FetchSlice;
 use crate::heads::Head;
-use crate::in_memory::in_memory_only;
+use crate::in_memory::{in_memory_only, is_required};
 use crate::index::AbortedTransaction;
 use crate::log_view::{Isolation, LogView, Mark};
 use crate::segment::Segment;
+
+/// What a lookup by timestamp opens of a batch where others wait for the thread: beyond that, it is left
+/// to one that may take its time, as if it had to wait for the disk.
+const OPENED_IN_PASSING_MAX: usize = 4 << 20;
 
 /// What to read.
 #[derive(Debug, Clone, Copy)]
@@ -286,41 +292,70 @@ fn first_at(
     let leader_epoch = Some(head.leader_epoch).filter(|epoch| *epoch >= 0);
     let corrupt = |why| Fault::corrupt_batch(segment.path(), head.position, &why);
     let bytes = segment.read_batch(head)?;
-    if head.magic < 2 {
-        let found = first_of_legacy(&bytes, timestamp, start);
-        return found.map_err(corrupt);
-    }
-    let batch = Batch::parse(&bytes).map_err(corrupt)?;
-    let payload = batch.payload(OPENED_BYTES_MAX).map_err(corrupt)?;
-    for record in payload.records() {
-        let record = record.map_err(corrupt)?;
-        if record.timestamp >= timestamp && record.offset >= start {
-            let (timestamp, offset) = (record.timestamp, record.offset);
-            return Ok(Some(FoundOffset {
-                timestamp,
-                offset,
-                leader_epoch,
-            }));
+    let limit = match is_required() {
+        true => OPENED_IN_PASSING_MAX,
+        false => OPENED_BYTES_MAX,
+    };
+    let found = match head.magic {
+        ..2 => first_of_legacy(&bytes, limit, timestamp, start),
+        _ => first_of(&bytes, limit, timestamp, start),
+    };
+    match found {
+        Ok(found) => Ok(found.map(|(timestamp, offset)| FoundOffset {
+            timestamp,
+            offset,
+            leader_epoch,
+        })),
+        Err(CorruptBatch::Compression(BadCompression::TooLarge { .. })) if is_required() => {
+            Err(Fault::NotInMemory {
+                path: segment.path().to_owned(),
+            })
         }
+        Err(why) => Err(corrupt(why)),
     }
-    Ok(None)
+}
+
+/// Time and offset of a record.
+type Found = Option<(i64, Offset)>;
+
+fn first_of(
+    bytes: &[u8],
+    limit: usize,
+    timestamp: i64,
+    start: Offset,
+) -> Result<Found, CorruptBatch> {
+    let batch = Batch::parse(bytes)?;
+    let append_time = match batch.timestamp_kind() {
+        TimestampKind::CreateTime => None,
+        TimestampKind::LogAppendTime => Some(batch.max_timestamp()),
+    };
+    let mut found = None;
+    scan_until(batch, limit, |record| {
+        let time = append_time.unwrap_or(record.timestamp);
+        let offset = batch
+            .base_offset()
+            .saturating_add(i64::from(record.offset_delta));
+        if time >= timestamp && offset >= start {
+            found = Some((time, offset));
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
 /// The same of a message of an old format.
 fn first_of_legacy(
     bytes: &[u8],
+    limit: usize,
     timestamp: i64,
     start: Offset,
-) -> Result<Option<FoundOffset>, CorruptBatch> {
-    let payload = LegacyBatch::parse(bytes)?.payload(OPENED_BYTES_MAX)?;
+) -> Result<Found, CorruptBatch> {
+    let payload = LegacyBatch::parse(bytes)?.payload(limit)?;
     for record in payload.records() {
         let record = record?;
         if record.timestamp >= timestamp && record.offset >= start {
-            return Ok(Some(FoundOffset {
-                timestamp: record.timestamp,
-                offset: record.offset,
-                leader_epoch: None,
-            }));
+            return Ok(Some((record.timestamp, record.offset)));
         }
     }
     Ok(None)

@@ -93,6 +93,40 @@ impl Rejected {
 /// Everything about a batch that needs no lock. `records` is what a Produce request carries for one
 /// partition, `now` the time that records are compared with.
 pub fn check(records: &[u8], origin: Origin, rules: &Rules, now: i64) -> Result<Checked, Rejected> {
+    check_up_to(OPENED_BYTES_MAX, records, origin, rules, now, &mut 0)
+}
+
+/// As [`check`], as long as no more than `left` bytes need to be opened or encoded for it, which are
+/// then taken from it. `None`: more, or they do not open; then nothing is left.
+pub fn check_within(
+    left: &mut usize,
+    records: &[u8],
+    origin: Origin,
+    rules: &Rules,
+    now: i64,
+) -> Option<Result<Checked, Rejected>> {
+    let encodes = rules.compression.is_some_and(|it| it.codec != Codec::None);
+    let opens = only_batch(records).is_ok_and(|batch| batch.codec() != Ok(Codec::None));
+    if *left == 0 && (opens || encodes) {
+        return None;
+    }
+    let limit = OPENED_BYTES_MAX.min(*left);
+    let mut n_coded = 0;
+    let checked = check_up_to(limit, records, origin, rules, now, &mut n_coded);
+    *left = left.saturating_sub(n_coded);
+    let is_undecided = checked.is_err() && *left == 0;
+    (!is_undecided).then_some(checked)
+}
+
+/// `n_coded` becomes the bytes that were opened or encoded; `usize::MAX` if they do not open.
+fn check_up_to(
+    limit: usize,
+    records: &[u8],
+    origin: Origin,
+    rules: &Rules,
+    now: i64,
+    n_coded: &mut usize,
+) -> Result<Checked, Rejected> {
     let batch = only_batch(records)?;
     check_header(batch, origin)?;
     check_size(batch.size(), rules)?;
@@ -100,10 +134,19 @@ pub fn check(records: &[u8], origin: Origin, rules: &Rules, now: i64) -> Result<
     if let Origin::Client { .. } = origin {
         check_claims(batch)?;
     }
-    let walk = walk(batch, rules, now)?;
+    let opens = batch.codec() != Ok(Codec::None);
+    if opens {
+        *n_coded = usize::MAX;
+    }
+    let walk = walk(batch, limit, rules, now)?;
+    *n_coded = if opens { walk.n_bytes } else { 0 };
+    walk.faults.finish()?;
     let rebuilt = match target(batch, rules, walk.is_dense)? {
         None => None,
-        Some(compression) => Some(encode_anew(batch, compression, rules)?),
+        Some(compression) => {
+            *n_coded = n_coded.saturating_add(walk.n_bytes);
+            Some(encode_anew(batch, compression, rules)?)
+        }
     };
     let size = rebuilt.as_ref().map_or(batch.size(), BytesMut::len);
     if size > rules.segment_bytes {
@@ -195,24 +238,27 @@ struct Walk {
     max_timestamp: i64,
     /// Each record's offset delta is its index, so the batch can stay as it is.
     is_dense: bool,
+    /// Of the records, uncompressed.
+    n_bytes: usize,
+    faults: Faults,
 }
 
-fn walk(batch: Batch<'_>, rules: &Rules, now: i64) -> Result<Walk, Rejected> {
+fn walk(batch: Batch<'_>, limit: usize, rules: &Rules, now: i64) -> Result<Walk, Rejected> {
     let is_flagged = batch.timestamp_kind() == TimestampKind::LogAppendTime;
     let mut walk = Walk {
         max_timestamp: NO_TIMESTAMP,
         is_dense: true,
+        n_bytes: 0,
+        faults: Faults::default(),
     };
-    let mut faults = Faults::default();
-    scan(batch, OPENED_BYTES_MAX, |record| {
+    let n_bytes = scan(batch, limit, |record| {
         walk.max_timestamp = walk.max_timestamp.max(record.timestamp);
         walk.is_dense &= record.offset_delta == record.index;
         if let Some(fault) = fault(record, rules, is_flagged, now) {
-            faults.add(record, fault, rules, now);
+            walk.faults.add(record, fault, rules, now);
         }
-    })
-    .map_err(|corrupt| rejected(&corrupt))?;
-    faults.finish()?;
+    });
+    walk.n_bytes = n_bytes.map_err(|corrupt| rejected(&corrupt))?;
     Ok(walk)
 }
 

@@ -1,7 +1,7 @@
 //! Before a transaction's first write to a partition, its coordinator is asked whether the
 //! partition belongs to it (old clients), or told that it does from now on (KIP-890).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,13 +164,12 @@ impl Services {
                 "the transaction's coordinator cannot be asked"
             );
         }
+        let codes = codes.as_ref().map(|codes| by_partition(codes));
         let answer = |joining: &Joining| -> Result<(), Refusal> {
             let id = joining.partition.id();
-            let codes = codes.as_ref().map_err(|refusal| *refusal)?;
-            let found = codes
-                .iter()
-                .find(|(topic, partition, _)| *partition == id.partition && **topic == *id.topic);
-            let code = found.map_or(Refusal::UnknownServerError.code(), |(_, _, code)| *code);
+            let codes = codes.as_ref().map_err(|refusal| **refusal)?;
+            let found = codes.get(&(&*id.topic, id.partition));
+            let code = found.map_or(Refusal::UnknownServerError.code(), |code| *code);
             Refusal::from_code(code).map_or(Ok(()), Err)
         };
         let joins = questions.transaction.joins;
@@ -233,6 +232,14 @@ fn codes(result: AddPartitionsToTxnResult) -> Vec<(Text, i32, i16)> {
         })
     });
     codes.collect()
+}
+
+/// To be looked up for each write: a request may have very many.
+fn by_partition(codes: &[(Text, i32, i16)]) -> HashMap<(&str, i32), i16> {
+    let codes = codes.iter();
+    codes
+        .map(|(topic, partition, code)| ((&**topic, *partition), *code))
+        .collect()
 }
 
 impl Questions {
@@ -308,6 +315,17 @@ mod tests {
         assert_eq!(produce, [Verify, Verify, VerifyAbortable, Add, Add]);
         let commit = [0, 3, 4, 5].map(JoinAs::txn_offset_commit);
         assert_eq!(commit, [Verify, Verify, VerifyAbortable, Add]);
+    }
+
+    #[test]
+    fn the_code_of_a_partition_is_its_own() {
+        let of = |topic: &'static str, partition, code| (Text::from(topic), partition, code);
+        let codes = [of("a", 0, 1), of("a", 1, 2), of("b", 0, 3)];
+        let found = by_partition(&codes);
+        assert_eq!(found.len(), 3);
+        for (topic, partition, code) in &codes {
+            assert_eq!(found.get(&(&**topic, *partition)), Some(code));
+        }
     }
 
     #[test]

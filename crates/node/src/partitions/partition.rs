@@ -377,6 +377,24 @@ impl Partition {
 
     // ---- records in ----
 
+    /// As [`Self::append`], as long as no more than `left` bytes need to be opened or encoded for it, which
+    /// are then taken from it; `None`: others had better not wait for that, and nothing was done.
+    pub fn append_within(
+        self: &Arc<Self>,
+        left: &mut usize,
+        records: &Bytes,
+        acks: i16,
+        may_use_zstd: bool,
+        verified: Verified,
+    ) -> Option<Result<Appended, AppendRefused>> {
+        let rules = self.rules.read().clone();
+        let origin = validate::Origin::Client { may_use_zstd };
+        let now = self.around.clock.wall_ms();
+        let checked = validate::check_within(left, records, origin, &rules, now)?;
+        let appended = self.append_from_client(records, checked, acks, verified);
+        Some(appended.map_err(|refused| self.with_log_start(refused)))
+    }
+
     /// Appends a producer's batch on this thread, as [`Self::enter`] has allowed.
     pub fn append(
         self: &Arc<Self>,
@@ -385,7 +403,10 @@ impl Partition {
         may_use_zstd: bool,
         verified: Verified,
     ) -> Result<Appended, AppendRefused> {
-        let appended = self.append_from_client(records, acks, may_use_zstd, verified);
+        let rules = self.rules.read().clone();
+        let origin = validate::Origin::Client { may_use_zstd };
+        let checked = validate::check(records, origin, &rules, self.around.clock.wall_ms());
+        let appended = self.append_from_client(records, checked, acks, verified);
         appended.map_err(|refused| self.with_log_start(refused))
     }
 
@@ -411,10 +432,7 @@ impl Partition {
         verified: Verified,
     ) -> Result<Appended, AppendRefused> {
         let partition = self.clone();
-        let append = move || {
-            let appended = partition.append_from_client(&records, acks, may_use_zstd, verified);
-            appended.map_err(|refused| partition.with_log_start(refused))
-        };
+        let append = move || partition.append(&records, acks, may_use_zstd, verified);
         let appended = self.appends().run(append).await;
         appended.unwrap_or_else(|| Err(Refusal::UnknownServerError.into()))
     }
@@ -422,14 +440,11 @@ impl Partition {
     fn append_from_client(
         self: &Arc<Self>,
         records: &Bytes,
+        checked: Result<Checked, Rejected>,
         acks: i16,
-        may_use_zstd: bool,
         verified: Verified,
     ) -> Result<Appended, AppendRefused> {
-        let rules = self.rules.read().clone();
-        let origin = validate::Origin::Client { may_use_zstd };
-        let checked = validate::check(records, origin, &rules, self.around.clock.wall_ms())
-            .map_err(|rejected| self.rejected(rejected, records.len()))?;
+        let checked = checked.map_err(|rejected| self.rejected(rejected, records.len()))?;
         let (n_records, n_bytes) = (checked.n_records, checked.size);
         let name_of = InNameOf {
             appender: Appender::Client,

@@ -4,6 +4,7 @@
 //! whatever it decompresses to.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 
 use super::record::{NUMBER_LEN_MAX, Shape, Slice, Source, shape};
 use super::{Batch, CorruptBatch};
@@ -26,7 +27,19 @@ pub struct RecordShape {
 pub fn scan(
     batch: Batch<'_>,
     limit: usize,
-    seen: impl FnMut(RecordShape),
+    mut seen: impl FnMut(RecordShape),
+) -> Result<usize, CorruptBatch> {
+    scan_until(batch, limit, |record| {
+        seen(record);
+        ControlFlow::Continue(())
+    })
+}
+
+/// As [`scan`], until `seen` has seen enough: what follows is neither opened nor checked.
+pub fn scan_until(
+    batch: Batch<'_>,
+    limit: usize,
+    seen: impl FnMut(RecordShape) -> ControlFlow<()>,
 ) -> Result<usize, CorruptBatch> {
     match batch.codec()? {
         Codec::None => walk(
@@ -46,7 +59,7 @@ pub fn scan(
 fn walk<S: Source>(
     batch: Batch<'_>,
     source: &mut S,
-    mut seen: impl FnMut(RecordShape),
+    mut seen: impl FnMut(RecordShape) -> ControlFlow<()>,
 ) -> Result<usize, CorruptBatch>
 where
     Failure: From<S::Failure>,
@@ -61,12 +74,15 @@ where
     let base_timestamp = batch.base_timestamp();
     for index in 0..claimed {
         let shape: Shape = shape(source).map_err(|failure| failed(index, failure.into()))?;
-        seen(RecordShape {
+        let record = RecordShape {
             index,
             offset_delta: shape.offset_delta,
             timestamp: base_timestamp.wrapping_add(shape.timestamp_delta),
             has_key: shape.key.is_some(),
-        });
+        };
+        if seen(record).is_break() {
+            return Ok(source.position());
+        }
     }
     let rest = source
         .window()

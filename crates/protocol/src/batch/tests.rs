@@ -2,6 +2,7 @@
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
+use std::ops::ControlFlow;
 
 use super::*;
 use crate::batch_builder::BatchBuilder;
@@ -631,6 +632,23 @@ fn bomb_is_cut_at_the_limit() {
             "{codec:?}"
         );
         assert!(scan(only(&bytes), 9 << 20, |_| ()).is_ok());
+    }
+}
+
+#[test]
+fn who_has_seen_enough_opens_no_more() {
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let mut builder = BatchBuilder::data(codec);
+        builder.push(0, None, Some(b"first"));
+        builder.push(1, None, Some(&vec![0; 8 << 20]));
+        let bytes = builder.finish();
+        let mut n_seen = 0;
+        let stop = |_| {
+            n_seen += 1;
+            ControlFlow::Break(())
+        };
+        assert!(scan_until(only(&bytes), 1 << 20, stop).is_ok_and(|n| n < 100));
+        assert_eq!(n_seen, 1, "{codec:?}");
     }
 }
 

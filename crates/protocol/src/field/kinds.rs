@@ -252,6 +252,7 @@ impl<T: Field> NullableField for Vec<T> {
     ) -> Result<(), Unsupported> {
         writer.length(value.map(Self::len), version, name)?;
         for element in value.into_iter().flatten() {
+            writer.check_room(0, version, name)?;
             element.write(writer, version, name)?;
         }
         Ok(())

@@ -4,9 +4,20 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Lack, Unsupported, Version};
 
-#[derive(Debug, Default)]
+/// What a length on the wire can say.
+const SAID_BYTES_MAX: usize = i32::MAX as usize;
+
+#[derive(Debug)]
 pub struct Writer {
     buffer: BytesMut,
+    /// Looked at before each text, list and element: what is written between two looks is a few numbers.
+    bytes_max: usize,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::up_to(SAID_BYTES_MAX)
+    }
 }
 
 impl Writer {
@@ -14,9 +25,35 @@ impl Writer {
         Self::default()
     }
 
+    /// Refuses what would not fit into so many bytes.
+    pub fn up_to(bytes_max: usize) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            bytes_max: bytes_max.min(SAID_BYTES_MAX),
+        }
+    }
+
     pub fn with_capacity(n: usize) -> Self {
         Self {
             buffer: BytesMut::with_capacity(n),
+            ..Self::default()
+        }
+    }
+
+    /// Whether so many bytes more may follow.
+    pub fn has_room(&self, n: usize) -> bool {
+        self.len().saturating_add(n) <= self.bytes_max
+    }
+
+    pub(super) fn check_room(
+        &self,
+        n: usize,
+        version: Version,
+        field: &'static str,
+    ) -> Result<(), Unsupported> {
+        match self.has_room(n) {
+            true => Ok(()),
+            false => Err(Unsupported::new(field, version, Lack::Length)),
         }
     }
 
@@ -99,6 +136,7 @@ impl Writer {
             }
             return Ok(());
         };
+        self.check_room(length, version, field)?;
         // Kafka holds compact strings to the same bound.
         let Ok(short) = i16::try_from(length) else {
             return Err(Unsupported::new(field, version, Lack::Length));
@@ -126,6 +164,7 @@ impl Writer {
             }
             return Ok(());
         };
+        self.check_room(length, version, field)?;
         let Ok(fixed) = i32::try_from(length) else {
             return Err(Unsupported::new(field, version, Lack::Length));
         };
@@ -152,7 +191,7 @@ impl Writer {
     ) -> Result<(), Unsupported> {
         // The size comes first and has no fixed width; tagged values are small and rare enough to
         // be written aside.
-        let mut aside = Self::new();
+        let mut aside = Self::up_to(self.bytes_max.saturating_sub(self.len()));
         value(&mut aside)?;
         self.uvarint(tag);
         self.uvarint(aside.len() as u32);

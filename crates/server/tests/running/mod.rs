@@ -159,7 +159,7 @@ impl Running {
         partition.view().end()
     }
 
-    /// What `/metrics` shows.
+    /// What `/metrics` shows, of the first line of this name.
     pub fn metric(&self, name: &str) -> f64 {
         let mut stream = TcpStream::connect(&self.http).unwrap();
         let get = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -167,7 +167,10 @@ impl Running {
         let mut page = String::new();
         stream.read_to_string(&mut page).unwrap();
         let mut lines = page.lines().map(str::split_whitespace);
-        let value = lines.find_map(|mut words| (words.next() == Some(name)).then(|| words.next()));
+        let value = lines.find_map(|mut words| {
+            let named = words.next().and_then(|it| it.split('{').next());
+            (named == Some(name)).then(|| words.next())
+        });
         value
             .flatten()
             .and_then(|value| value.parse().ok())

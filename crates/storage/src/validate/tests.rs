@@ -491,3 +491,60 @@ proptest! {
         prop_assert!(check(&bytes, CLIENT, &rules(), NOW).is_err());
     }
 }
+
+#[test]
+fn what_is_opened_is_taken_from_what_is_left() {
+    let zeros = |codec, n: usize| {
+        let mut builder = BatchBuilder::data(codec);
+        builder.push(NOW, None, Some(&vec![0; n]));
+        builder.finish()
+    };
+    let within = |left: &mut usize, bytes: &[u8], rules: &Rules| {
+        check_within(left, bytes, CLIENT, rules, NOW).map(|checked| checked.is_ok())
+    };
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let mut left = 1 << 20;
+        let small = zeros(codec, 1 << 18);
+        for n in 1..=3 {
+            assert_eq!(within(&mut left, &small, &rules()), Some(true));
+            assert!(((1 << 20) - n * (1 << 18) - left) < 100);
+        }
+        assert_eq!(within(&mut left, &small, &rules()), None, "{codec:?}");
+        assert_eq!(left, 0);
+        assert_eq!(within(&mut left, &small, &rules()), None);
+        let plain = zeros(Codec::None, 1 << 18);
+        assert_eq!(within(&mut left, &plain, &rules()), Some(true));
+        assert!(check(&small, CLIENT, &rules(), NOW).is_ok());
+    }
+}
+
+#[test]
+fn what_is_encoded_anew_is_taken_too() {
+    let gzip = Rules {
+        compression: Some(Compression::from(Codec::Gzip)),
+        ..rules()
+    };
+    let within = |left: &mut usize, bytes: &[u8]| {
+        check_within(left, bytes, CLIENT, &gzip, NOW).map(|checked| checked.unwrap().rebuilt)
+    };
+    let plain = good(Codec::None);
+    let mut left = 1000;
+    assert!(within(&mut left, &plain).is_some_and(|rebuilt| rebuilt.is_some()));
+    assert_eq!(left, 1000 - (plain.len() - HEADER_LEN));
+    left = 10;
+    assert!(within(&mut left, &plain).is_some());
+    assert_eq!(left, 0);
+    assert!(within(&mut left, &plain).is_none());
+}
+
+#[test]
+fn what_does_not_open_leaves_nothing() {
+    let mut left = 1 << 20;
+    let plain = with(good(Codec::None), HEADER_LEN, &[0x7f]);
+    let refused = check_within(&mut left, &plain, CLIENT, &rules(), NOW);
+    assert!(refused.is_some_and(|checked| checked.is_err()));
+    assert_eq!(left, 1 << 20);
+    let torn = with(good(Codec::Zstd), HEADER_LEN, &[0; 4]);
+    assert!(check_within(&mut left, &torn, CLIENT, &rules(), NOW).is_none());
+    assert_eq!(left, 0);
+}

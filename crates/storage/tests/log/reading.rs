@@ -1,7 +1,7 @@
 //! Slices by offset within bounds and budgets; offsets by timestamp.
 
 use ottla_protocol::Refusal;
-use ottla_protocol::batch::batches;
+use ottla_protocol::batch::{TimestampKind, batches};
 use ottla_protocol::batch_builder::BatchBuilder;
 use ottla_protocol::compress::Codec;
 use ottla_storage::{Fault, Isolation, Log, LogConfig, NotDone, OffsetQuery, ReadFrom};
@@ -227,4 +227,62 @@ fn the_other_queries() {
         find(&log, OffsetQuery::MaxTimestamp),
         Some((31, NOW + 5000, Some(0)))
     );
+}
+
+#[test]
+fn a_batch_is_opened_as_far_as_its_record_and_in_passing_not_far() {
+    for codec in [Codec::Gzip, Codec::Lz4, Codec::Zstd] {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = open(place.path(), LogConfig::default());
+        let mut builder = BatchBuilder::data(codec);
+        builder.push(NOW, None, Some(b"first"));
+        builder.push(NOW + 1, None, Some(&vec![0; 8 << 20]));
+        builder.push(NOW + 2, None, Some(b"last"));
+        append(&mut log, &builder.finish()).unwrap();
+        let view = log.view();
+        let found = |query| {
+            let found = view.find_offset(query, Isolation::LogEnd).unwrap();
+            found.map(|found| (found.offset, found.timestamp))
+        };
+        let passing = |query| {
+            let found = view.find_offset_in_memory(query, Isolation::LogEnd)?;
+            Some(found.unwrap().map(|found| (found.offset, found.timestamp)))
+        };
+        for (query, offset) in [
+            (OffsetQuery::At(NOW + 2), 2),
+            (OffsetQuery::MaxTimestamp, 2),
+        ] {
+            assert_eq!(passing(query), None, "{codec:?}");
+            assert_eq!(found(query), Some((offset, NOW + offset)));
+        }
+        for offset in [0, 1] {
+            let query = OffsetQuery::At(NOW + offset);
+            assert_eq!(found(query), Some((offset, NOW + offset)));
+        }
+        // Nothing behind it is opened.
+        let first = Some((0, NOW));
+        assert_eq!(passing(OffsetQuery::At(NOW)), Some(first), "{codec:?}");
+    }
+}
+
+#[test]
+fn where_the_leader_sets_the_time_the_producers_is_not_looked_at() {
+    let place = tempfile::tempdir().unwrap();
+    let config = LogConfig {
+        timestamp_kind: TimestampKind::LogAppendTime,
+        ..small()
+    };
+    let mut log = open(place.path(), config);
+    for first in [0, 3] {
+        let builder = BatchBuilder::data(Codec::Lz4);
+        append(&mut log, &records_with(builder, 50 + first, 3)).unwrap();
+    }
+    let view = log.view();
+    let find = |query| {
+        let found = view.find_offset(query, Isolation::LogEnd).unwrap();
+        found.map(|found| (found.offset, found.timestamp))
+    };
+    assert_eq!(find(OffsetQuery::At(NOW)), Some((0, NOW)));
+    assert_eq!(find(OffsetQuery::At(NOW + 1)), None);
+    assert_eq!(find(OffsetQuery::MaxTimestamp), Some((0, NOW)));
 }

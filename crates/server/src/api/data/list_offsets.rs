@@ -86,6 +86,10 @@ pub(crate) async fn handle(
                 }
                 _ => continue,
             };
+            // A lookup by time may open a batch.
+            if matches!(partition.timestamp, ListOffsetsRequest::MAX_TIMESTAMP | 0..) {
+                tokio::task::yield_now().await;
+            }
             let written = written(partition.partition_index, answered, call.version);
             by_topic.put(&topic.name, written);
         }

@@ -32,6 +32,9 @@ use crate::throttle;
 const ADMIN_CLIENT: &str = "__admin_client";
 const ZSTD_SINCE: i16 = 7;
 const TOPIC_IDS_SINCE: i16 = 13;
+/// What is opened of the compressed batches of one request while others wait for the thread, and, with a
+/// topic's `compression.type`, encoded anew: a few milliseconds. A few kilobytes can open to 100 MiB.
+const OPENED_HERE_MAX: usize = 8 << 20;
 /// Of the batches that every request since v3 carries.
 const MAGIC: i8 = 2;
 
@@ -99,17 +102,22 @@ pub(crate) async fn handle(
         Err(refusal) => refuse_all(&mut writes, refusal),
     }
     let turns = enter_or_queue(&writes, undecided, &mut turn).await;
-    let may_wait = turn.is_some();
+    let mut place = Place {
+        undecided,
+        turn,
+        turns,
+        left: OPENED_HERE_MAX,
+    };
     let may_use_zstd = call.version >= ZSTD_SINCE;
     let mut topics: Vec<(TopicProduceData, Vec<Outcome>)> = Vec::with_capacity(writes.len());
     for (topic, writes) in writes {
         let mut outcomes = Vec::with_capacity(writes.len());
         for write in writes {
-            outcomes.push(append(write, acks, may_use_zstd, may_wait).await);
+            outcomes.push(append(write, acks, may_use_zstd, &mut place).await);
         }
         topics.push((topic, outcomes));
     }
-    drop((turn, turns));
+    drop(place);
     // Counted, and the pause begun, before the disk is waited for: those behind are not read.
     let quotas = services.quotas();
     let produce = quotas.of(QuotaKind::Produce);
@@ -357,8 +365,29 @@ async fn enter_or_queue<'a>(
     turns
 }
 
+/// Where a request's writes are appended.
+struct Place<'a> {
+    undecided: &'a Undecided,
+    /// It stands in the line, and may wait.
+    turn: Option<Turn<'a>>,
+    /// It does not, and appends all here and now.
+    turns: Option<Turns>,
+    /// Of [`OPENED_HERE_MAX`].
+    left: usize,
+}
+
+impl Place<'_> {
+    /// Nobody overtakes from here on, and no thread is counted as one that appends.
+    async fn begin_to_wait(&mut self) {
+        self.turns = None;
+        if self.turn.is_none() {
+            self.turn = Some(self.undecided.turn().await);
+        }
+    }
+}
+
 /// IMPORTANT: does not wait unless it may: whoever comes behind would overtake.
-async fn append(write: Write, acks: i16, may_use_zstd: bool, may_wait: bool) -> Outcome {
+async fn append(write: Write, acks: i16, may_use_zstd: bool, place: &mut Place<'_>) -> Outcome {
     let Write {
         index,
         what,
@@ -369,14 +398,24 @@ async fn append(write: Write, acks: i16, may_use_zstd: bool, may_wait: bool) -> 
         Err(refused) => return outcome(index, Err(refused)),
     };
     partition.counters().total_produce.add(1);
+    let may_wait = place.turn.is_some();
+    if may_wait {
+        tokio::task::consume_budget().await;
+    }
     let mut turns = Turns::default();
-    let appended = if !may_wait || partition.enter(&mut turns) {
-        partition.append(&records, acks, may_use_zstd, verified)
-    } else {
-        let appended = partition.append_elsewhere(records, acks, may_use_zstd, verified);
-        appended.await
+    let here = match !may_wait || partition.enter(&mut turns) {
+        true => partition.append_within(&mut place.left, &records, acks, may_use_zstd, verified),
+        false => None,
     };
     drop(turns);
+    let appended = match here {
+        Some(appended) => appended,
+        None => {
+            place.begin_to_wait().await;
+            let appended = partition.append_elsewhere(records, acks, may_use_zstd, verified);
+            appended.await
+        }
+    };
     if appended.is_err() {
         partition.counters().failed_produce.add(1);
     }
