@@ -1,5 +1,5 @@
 //! Fetch (key 1, versions 4-18): records from the partitions this node leads.
-//! v5 log start · v7 sessions · v9 leader epochs · v11 rack · v12 divergence, flexible · v13 topic
+//! v5 log start · v6 KAFKA_STORAGE_ERROR · v7 sessions · v9 leader epochs · v11 rack · v12 divergence, flexible · v13 topic
 //! ids · v15 replica state · v16 leader hints · v17, v18 quorum only.
 //! Record bytes are never read here: the answer carries slices of the segment files.
 
@@ -28,6 +28,7 @@ const READ_COMMITTED: i8 = 1;
 /// Of an offset in a partition that cannot be read.
 const UNKNOWN: Offset = -1;
 const NO_EPOCH: i32 = -1;
+const STORAGE_ERROR_SINCE: i16 = 6;
 /// Before it an error of the whole request is told in every partition, too.
 const ERROR_ALONE_SINCE: i16 = 13;
 
@@ -108,6 +109,7 @@ pub(crate) async fn handle(
             }
         }
     }
+    say_as_known(call.version, &mut outcomes);
     if let Some(throttled) = throttled(&services, &call, &plan, &outcomes) {
         return Answer::fetch(&call, &throttled);
     }
@@ -439,6 +441,19 @@ fn aborted_of_refused(refusal: Refusal) -> Option<Vec<AbortedTransaction>> {
     .then(Vec::new)
 }
 
+/// Clients of old versions take KAFKA_STORAGE_ERROR for one that does not pass; told that the leader is
+/// elsewhere, they look for it and come again.
+fn say_as_known(version: i16, outcomes: &mut [Outcome]) {
+    if version >= STORAGE_ERROR_SINCE {
+        return;
+    }
+    for Outcome { data, .. } in outcomes {
+        if data.error_code == Refusal::KafkaStorageError.code() {
+            data.error_code = Refusal::NotLeaderOrFollower.code();
+        }
+    }
+}
+
 /// Whether the answer may leave at once: enough bytes, or anything the client must know now.
 fn is_content(outcomes: &[Outcome], terms: &Terms) -> bool {
     let mut n_bytes = 0;
@@ -608,6 +623,18 @@ mod tests {
             stumbled.data.error_code
         };
         assert_eq!((code(6), code(7)), (-1, NONE));
+    }
+
+    #[test]
+    fn old_clients_are_told_of_a_failed_disk_what_they_understand() {
+        let code = |version, refusal| {
+            let mut outcomes = [refused(&wanted("a", 0, 0), refusal, None)];
+            say_as_known(version, &mut outcomes);
+            outcomes[0].data.error_code
+        };
+        assert_eq!(code(5, Refusal::KafkaStorageError), 6);
+        assert_eq!(code(6, Refusal::KafkaStorageError), 56);
+        assert_eq!(code(4, Refusal::OffsetOutOfRange), 1);
     }
 
     #[test]
