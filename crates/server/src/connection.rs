@@ -217,11 +217,12 @@ impl Connection {
         }
     }
 
-    /// Whether the frame at the front is whole and may be started here and now.
+    /// Whether the frame at the front is whole and may be started here and now. A pause keeps none
+    /// from it that holds memory: others may wait for that, and as in Kafka what came is served.
     fn may_start(&self) -> bool {
         let key = self.inbox.front_key();
         self.inbox.has_frame()
-            && self.session.pause.until().is_none()
+            && (self.session.pause.until().is_none() || self.inbox.holds_memory())
             && (self.is_data_plane || !dispatch::wants_disk(key))
             && self.line.lets_start(dispatch::overlap(key))
     }

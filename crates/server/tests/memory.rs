@@ -6,6 +6,7 @@ mod running;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use ottla_metadata::quotas::QuotaKind;
 use ottla_protocol::NONE;
 use ottla_protocol::messages::*;
 use running::{
@@ -119,6 +120,58 @@ fn who_does_not_read_is_granted_no_memory_meanwhile() {
     assert_eq!(fetched(&client.receive::<FetchRequest>(FETCH)).0, NONE);
     let answer = client.receive::<ProduceRequest>(PRODUCE);
     assert_eq!(produced(&answer), (NONE, 0));
+}
+
+/// A pause that begins while a large frame comes ends what is read, not what is here.
+#[test]
+fn a_large_frame_that_came_before_a_pause_is_served_within_it() {
+    const LONG: Duration = Duration::from_secs(30);
+    let running = Running::start(&[]);
+    let mut other = Client::connect(running.port);
+    let limit = AlterClientQuotasRequest {
+        entries: vec![AlterClientQuotasRequestEntryData {
+            entity: vec![AlterClientQuotasEntityData {
+                entity_type: "client-id".into(),
+                entity_name: None,
+            }],
+            ops: vec![AlterClientQuotasOpData {
+                key: "consumer_byte_rate".into(),
+                value: 1000.0,
+                remove: false,
+            }],
+        }],
+        validate_only: false,
+    };
+    assert_eq!(other.call(&limit, 1).entries[0].error_code, NONE);
+    wait_until("the quota is in force", || {
+        let quotas = running.services().quotas();
+        quotas.of(QuotaKind::Fetch).is_enabled()
+    });
+    // The first takes more than is allowed, and is let go.
+    let mine = other.call(&produce(1, batch(100_000, None)), PRODUCE);
+    assert_eq!(produced(&mine), (NONE, 0));
+    let first = other.call(&fetch(1, 0, Duration::ZERO), FETCH);
+    assert_eq!(first.throttle_time_ms, 0);
+
+    let mut client = Client::connect(running.port);
+    client.send(&fetch(1, 1, LONG), FETCH);
+    wait_until("the fetch waits", || running.n_in_flight() == 1);
+    let frame = client.frame(&produce(0, batch(900_000, None)), PRODUCE);
+    let (half, rest) = frame.split_at(frame.len() / 2);
+    client.stream.write_all(half).unwrap();
+    wait_until("half of it is here", || {
+        running.metric("kafka_network_socketserver_memorypoolused") > 0.0
+    });
+    let mine = other.call(&produce(1, batch(10, None)), PRODUCE);
+    assert_eq!(produced(&mine), (NONE, 1));
+    let pause_ms = client.receive::<FetchRequest>(FETCH).throttle_time_ms;
+    assert!(pause_ms > 20_000, "{pause_ms} ms");
+
+    let asked = Instant::now();
+    client.stream.write_all(rest).unwrap();
+    let answer = client.receive::<ProduceRequest>(PRODUCE);
+    assert_eq!(produced(&answer), (NONE, 0));
+    assert!(asked.elapsed() < LONG / 2);
 }
 
 #[test]
