@@ -293,8 +293,17 @@ async fn collect(services: &Services, plan: &FetchPlan, terms: &Terms) -> Vec<Ou
         }
         is_first &= n_bytes == 0;
         outcomes.push(outcome);
+        make_way(outcomes.len()).await;
     }
     outcomes
+}
+
+/// Lets others of this thread go ahead, now and then: a request may name millions of partitions.
+pub(super) async fn make_way(n_done: usize) {
+    const AT_A_STRETCH: usize = 1000;
+    if n_done.is_multiple_of(AT_A_STRETCH) {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Kafka stumbles over a negative bound where there is something to read.
@@ -564,6 +573,10 @@ fn told(data: &FetchPartitionData<FileSlice>) -> Told {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::*;
 
     fn wanted(topic: &str, partition: i32, offset: Offset) -> Wanted {
@@ -623,6 +636,15 @@ mod tests {
             stumbled.data.error_code
         };
         assert_eq!((code(6), code(7)), (-1, NONE));
+    }
+
+    #[tokio::test]
+    async fn many_partitions_make_way_and_few_do_not() {
+        for (n_done, waits) in [(1, false), (999, false), (1000, true), (3000, true)] {
+            let context = &mut Context::from_waker(Waker::noop());
+            let polled = pin!(make_way(n_done)).poll(context);
+            assert_eq!(polled.is_pending(), waits, "{n_done}");
+        }
     }
 
     #[test]
