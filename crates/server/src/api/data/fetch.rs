@@ -86,7 +86,8 @@ pub(crate) async fn handle(
         return Answer::fetch(&call, &response);
     }
     let mut outcomes = collect(&services, &plan, &terms).await;
-    if !is_content(&outcomes, &terms) && !wait.is_zero() {
+    if !is_content(&outcomes, &terms, outcomes.len()) && !wait.is_zero() {
+        let n_unknown = n_unknown(&outcomes);
         let waiter = Waiter::new();
         loop {
             for partition in outcomes
@@ -97,7 +98,7 @@ pub(crate) async fn handle(
             }
             // Parked first, looked at second: what happens in between wakes us.
             outcomes = collect(&services, &plan, &terms).await;
-            if is_content(&outcomes, &terms) {
+            if is_content(&outcomes, &terms, n_unknown) {
                 break;
             }
             if tokio::time::timeout_at(deadline, waiter.woken())
@@ -443,11 +444,7 @@ fn refused(wanted: &Wanted, refusal: Refusal, partition: Option<Arc<Partition>>)
 /// Kafka refuses a topic that nobody knows before it looks at the partition, and leaves the list
 /// empty; a partition that refuses has no list.
 fn aborted_of_refused(refusal: Refusal) -> Option<Vec<AbortedTransaction>> {
-    matches!(
-        refusal,
-        Refusal::UnknownTopicOrPartition | Refusal::UnknownTopicId
-    )
-    .then(Vec::new)
+    is_unknown(refusal.code()).then(Vec::new)
 }
 
 /// Clients of old versions take KAFKA_STORAGE_ERROR for one that does not pass; told that the leader is
@@ -463,16 +460,35 @@ fn say_as_known(version: i16, outcomes: &mut [Outcome]) {
     }
 }
 
-/// Whether the answer may leave at once: enough bytes, or anything the client must know now.
-fn is_content(outcomes: &[Outcome], terms: &Terms) -> bool {
-    let mut n_bytes = 0;
+fn is_unknown(error_code: i16) -> bool {
+    error_code == Refusal::UnknownTopicOrPartition.code()
+        || error_code == Refusal::UnknownTopicId.code()
+}
+
+fn n_unknown(outcomes: &[Outcome]) -> usize {
+    let unknown = outcomes.iter();
+    unknown
+        .filter(|outcome| is_unknown(outcome.data.error_code))
+        .count()
+}
+
+/// Whether the answer may leave at once: enough bytes, or anything the client must know now. As in
+/// Kafka what nobody knew when the request came waits for the rest, if there is any: else who still
+/// asks for one deleted topic would ask without a pause.
+fn is_content(outcomes: &[Outcome], terms: &Terms, n_unknown_before: usize) -> bool {
+    let (mut n_bytes, mut n_unknown) = (0, 0);
     for Outcome { data, .. } in outcomes {
+        if is_unknown(data.error_code) {
+            n_unknown += 1;
+            continue;
+        }
         if data.error_code != NONE || data.diverging_epoch.end_offset >= 0 {
             return true;
         }
         n_bytes += data.records.as_ref().map_or(0, FileSlice::len);
     }
-    outcomes.is_empty() || n_bytes as i64 >= terms.bytes_min
+    let is_news = n_unknown == outcomes.len() || n_unknown > n_unknown_before;
+    is_news || n_bytes as i64 >= terms.bytes_min
 }
 
 fn count(services: &Services, call: &Call, outcomes: &[Outcome]) {
@@ -612,6 +628,32 @@ mod tests {
         assert!(!may_repeat(&[topic(&[0, 1, 5])]));
         assert!(may_repeat(&[topic(&[0, 0])]));
         assert!(may_repeat(&[topic(&[0]), topic(&[1])]));
+    }
+
+    #[test]
+    fn what_nobody_knows_waits_for_the_rest() {
+        let terms = Terms {
+            isolation: Isolation::HighWatermark,
+            is_follower: false,
+            bytes_min: 1,
+            bytes_max: 100,
+            is_below_zero: false,
+        };
+        let quiet = || Outcome {
+            data: Default::default(),
+            partition: None,
+        };
+        let with = |refusal| refused(&wanted("a", 0, 0), refusal, None);
+        for refusal in [Refusal::UnknownTopicOrPartition, Refusal::UnknownTopicId] {
+            let unknown = || with(refusal);
+            assert!(!is_content(&[unknown(), quiet()], &terms, 1));
+            assert!(is_content(&[unknown(), quiet()], &terms, 0), "just deleted");
+            assert!(is_content(&[unknown(), unknown()], &terms, 2));
+            let elsewhere = with(Refusal::NotLeaderOrFollower);
+            assert!(is_content(&[unknown(), elsewhere], &terms, 1));
+        }
+        assert!(!is_content(&[quiet()], &terms, 0));
+        assert!(is_content(&[], &terms, 0));
     }
 
     #[test]
