@@ -6,6 +6,7 @@ mod running;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ottla_metadata::quotas::QuotaKind;
 use ottla_protocol::NONE;
 use ottla_protocol::messages::*;
@@ -122,11 +123,10 @@ fn who_does_not_read_is_granted_no_memory_meanwhile() {
     assert_eq!(produced(&answer), (NONE, 0));
 }
 
-/// A pause that begins while a large frame comes ends what is read, not what is here.
-#[test]
-fn a_large_frame_that_came_before_a_pause_is_served_within_it() {
-    const LONG: Duration = Duration::from_secs(30);
-    let running = Running::start(&[]);
+const LONG: Duration = Duration::from_secs(30);
+
+/// A client whose long pause has begun while it was sending a large frame, and the rest of that.
+fn paused_half_way(running: &Running) -> (Client, Bytes) {
     let mut other = Client::connect(running.port);
     let limit = AlterClientQuotasRequest {
         entries: vec![AlterClientQuotasRequestEntryData {
@@ -157,8 +157,8 @@ fn a_large_frame_that_came_before_a_pause_is_served_within_it() {
     client.send(&fetch(1, 1, LONG), FETCH);
     wait_until("the fetch waits", || running.n_in_flight() == 1);
     let frame = client.frame(&produce(0, batch(900_000, None)), PRODUCE);
-    let (half, rest) = frame.split_at(frame.len() / 2);
-    client.stream.write_all(half).unwrap();
+    let half = frame.len() / 2;
+    client.stream.write_all(&frame[..half]).unwrap();
     wait_until("half of it is here", || {
         running.metric("kafka_network_socketserver_memorypoolused") > 0.0
     });
@@ -166,12 +166,37 @@ fn a_large_frame_that_came_before_a_pause_is_served_within_it() {
     assert_eq!(produced(&mine), (NONE, 1));
     let pause_ms = client.receive::<FetchRequest>(FETCH).throttle_time_ms;
     assert!(pause_ms > 20_000, "{pause_ms} ms");
+    (client, frame.slice(half..))
+}
 
+fn n_paused(running: &Running) -> f64 {
+    running.metric("kafka_server_fetch_queue_size")
+}
+
+/// A pause that begins while a large frame comes ends what is read, not what is here.
+#[test]
+fn a_large_frame_that_came_before_a_pause_is_served_within_it() {
+    let running = Running::start(&[]);
+    let (mut client, rest) = paused_half_way(&running);
     let asked = Instant::now();
-    client.stream.write_all(rest).unwrap();
+    client.stream.write_all(&rest).unwrap();
     let answer = client.receive::<ProduceRequest>(PRODUCE);
     assert_eq!(produced(&answer), (NONE, 0));
     assert!(asked.elapsed() < LONG / 2);
+    assert!(n_paused(&running) > 0.0);
+    drop(client);
+}
+
+#[test]
+fn a_pause_ends_with_its_connection_though_that_ends_in_a_panic() {
+    let running = Running::start(&[("ottla.append.mode", "inline")]);
+    let (mut client, rest) = paused_half_way(&running);
+    assert!(n_paused(&running) > 0.0);
+    running.syncs.panic_at_writes(true);
+    client.stream.write_all(&rest).unwrap();
+    assert!(client.is_closed());
+    wait_until("nobody is paused", || n_paused(&running) == 0.0);
+    running.syncs.panic_at_writes(false);
 }
 
 #[test]
