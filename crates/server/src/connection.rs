@@ -67,6 +67,31 @@ struct Awaited {
     piece: Pin<Box<dyn Future<Output = Piece> + Send>>,
 }
 
+/// What the node counts and keeps for a client that is connected: ended with the connection, also
+/// where a handler panics.
+struct Presence {
+    session: Arc<Session>,
+    services: Arc<Services>,
+}
+
+impl Presence {
+    /// Hears the client again if its pause is over.
+    fn end_pause(&self, is_over: impl FnOnce(Instant) -> bool) {
+        if let Some(kind) = self.session.pause.end(is_over) {
+            self.services.quotas().of(kind).pauses_changed(-1);
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.end_pause(|_| true);
+        if let Some(instance) = self.session.telemetry.lock().take() {
+            self.services.telemetry().forget(instance);
+        }
+    }
+}
+
 pub(crate) struct Connection {
     stream: TcpStream,
     session: Arc<Session>,
@@ -74,6 +99,8 @@ pub(crate) struct Connection {
     inbox: Inbox,
     awaited: Option<Awaited>,
     line: Line,
+    /// Behind the line: what is owed may begin a pause until it is dropped.
+    presence: Presence,
     is_data_plane: bool,
 }
 
@@ -87,6 +114,10 @@ pub(crate) enum Outcome {
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream, session: Arc<Session>, shared: Arc<Shared>) -> Self {
+        let presence = Presence {
+            session: session.clone(),
+            services: shared.services.clone(),
+        };
         Self {
             stream,
             session,
@@ -94,6 +125,7 @@ impl Connection {
             awaited: None,
             line: Line::new(shared.services.metrics_handle()),
             shared,
+            presence,
             is_data_plane: false,
         }
     }
@@ -104,6 +136,7 @@ impl Connection {
             session,
             shared,
             inbox,
+            presence,
             ..
         } = self;
         Ok(Detached {
@@ -111,6 +144,7 @@ impl Connection {
             session,
             shared,
             inbox,
+            presence,
         })
     }
 
@@ -119,13 +153,7 @@ impl Connection {
     pub(crate) async fn run(mut self) -> Outcome {
         match self.serve().await {
             Ok(()) => Outcome::ToDataPlane(Box::new(self)),
-            Err(end) => {
-                self.end_pause(|_| true);
-                if let Some(instance) = self.session.telemetry.lock().take() {
-                    self.shared.services.telemetry().forget(instance);
-                }
-                Outcome::End(end)
-            }
+            Err(end) => Outcome::End(end),
         }
     }
 
@@ -139,7 +167,7 @@ impl Connection {
                 return Ok(());
             }
             let now = Instant::now();
-            self.end_pause(|until| until <= now);
+            self.presence.end_pause(|until| until <= now);
             self.start_frames()?;
             if self.write_due().await? {
                 active = Instant::now();
@@ -210,18 +238,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Hears the client again if its pause is over.
-    fn end_pause(&self, is_over: impl FnOnce(Instant) -> bool) {
-        if let Some(kind) = self.session.pause.end(is_over) {
-            self.shared.services.quotas().of(kind).pauses_changed(-1);
-        }
-    }
-
-    /// Whether the frame at the front is whole and may be started here and now.
+    /// Whether the frame at the front is whole and may be started here and now. A pause keeps none
+    /// from it that holds memory: others may wait for that, and as in Kafka what came is served.
     fn may_start(&self) -> bool {
         let key = self.inbox.front_key();
         self.inbox.has_frame()
-            && self.session.pause.until().is_none()
+            && (self.session.pause.until().is_none() || self.inbox.holds_memory())
             && (self.is_data_plane || !dispatch::wants_disk(key))
             && self.line.lets_start(dispatch::overlap(key))
     }
@@ -345,6 +367,7 @@ pub(crate) struct Detached {
     session: Arc<Session>,
     shared: Arc<Shared>,
     inbox: Inbox,
+    presence: Presence,
 }
 
 impl Detached {
@@ -354,11 +377,17 @@ impl Detached {
             session,
             shared,
             inbox,
+            presence,
         } = self;
-        let stream = TcpStream::from_std(stream)?;
-        let mut connection = Connection::new(stream, session, shared);
-        connection.inbox = inbox;
-        connection.is_data_plane = true;
-        Ok(connection)
+        Ok(Connection {
+            stream: TcpStream::from_std(stream)?,
+            session,
+            inbox,
+            awaited: None,
+            line: Line::new(shared.services.metrics_handle()),
+            shared,
+            presence,
+            is_data_plane: true,
+        })
     }
 }

@@ -6,6 +6,8 @@ mod running;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use ottla_metadata::quotas::QuotaKind;
 use ottla_protocol::NONE;
 use ottla_protocol::messages::*;
 use running::{
@@ -119,6 +121,82 @@ fn who_does_not_read_is_granted_no_memory_meanwhile() {
     assert_eq!(fetched(&client.receive::<FetchRequest>(FETCH)).0, NONE);
     let answer = client.receive::<ProduceRequest>(PRODUCE);
     assert_eq!(produced(&answer), (NONE, 0));
+}
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// A client whose long pause has begun while it was sending a large frame, and the rest of that.
+fn paused_half_way(running: &Running) -> (Client, Bytes) {
+    let mut other = Client::connect(running.port);
+    let limit = AlterClientQuotasRequest {
+        entries: vec![AlterClientQuotasRequestEntryData {
+            entity: vec![AlterClientQuotasEntityData {
+                entity_type: "client-id".into(),
+                entity_name: None,
+            }],
+            ops: vec![AlterClientQuotasOpData {
+                key: "consumer_byte_rate".into(),
+                value: 1000.0,
+                remove: false,
+            }],
+        }],
+        validate_only: false,
+    };
+    assert_eq!(other.call(&limit, 1).entries[0].error_code, NONE);
+    wait_until("the quota is in force", || {
+        let quotas = running.services().quotas();
+        quotas.of(QuotaKind::Fetch).is_enabled()
+    });
+    // The first takes more than is allowed, and is let go.
+    let mine = other.call(&produce(1, batch(100_000, None)), PRODUCE);
+    assert_eq!(produced(&mine), (NONE, 0));
+    let first = other.call(&fetch(1, 0, Duration::ZERO), FETCH);
+    assert_eq!(first.throttle_time_ms, 0);
+
+    let mut client = Client::connect(running.port);
+    client.send(&fetch(1, 1, LONG), FETCH);
+    wait_until("the fetch waits", || running.n_in_flight() == 1);
+    let frame = client.frame(&produce(0, batch(900_000, None)), PRODUCE);
+    let half = frame.len() / 2;
+    client.stream.write_all(&frame[..half]).unwrap();
+    wait_until("half of it is here", || {
+        running.metric("kafka_network_socketserver_memorypoolused") > 0.0
+    });
+    let mine = other.call(&produce(1, batch(10, None)), PRODUCE);
+    assert_eq!(produced(&mine), (NONE, 1));
+    let pause_ms = client.receive::<FetchRequest>(FETCH).throttle_time_ms;
+    assert!(pause_ms > 20_000, "{pause_ms} ms");
+    (client, frame.slice(half..))
+}
+
+fn n_paused(running: &Running) -> f64 {
+    running.metric("kafka_server_fetch_queue_size")
+}
+
+/// A pause that begins while a large frame comes ends what is read, not what is here.
+#[test]
+fn a_large_frame_that_came_before_a_pause_is_served_within_it() {
+    let running = Running::start(&[]);
+    let (mut client, rest) = paused_half_way(&running);
+    let asked = Instant::now();
+    client.stream.write_all(&rest).unwrap();
+    let answer = client.receive::<ProduceRequest>(PRODUCE);
+    assert_eq!(produced(&answer), (NONE, 0));
+    assert!(asked.elapsed() < LONG / 2);
+    assert!(n_paused(&running) > 0.0);
+    drop(client);
+}
+
+#[test]
+fn a_pause_ends_with_its_connection_though_that_ends_in_a_panic() {
+    let running = Running::start(&[("ottla.append.mode", "inline")]);
+    let (mut client, rest) = paused_half_way(&running);
+    assert!(n_paused(&running) > 0.0);
+    running.syncs.panic_at_writes(true);
+    client.stream.write_all(&rest).unwrap();
+    assert!(client.is_closed());
+    wait_until("nobody is paused", || n_paused(&running) == 0.0);
+    running.syncs.panic_at_writes(false);
 }
 
 #[test]

@@ -151,6 +151,50 @@ fn a_fetch_that_waits_keeps_nobody_but_fetches_and_those_who_delete() {
     assert_eq!(deleted.responses[0].error_code, NONE);
 }
 
+/// Who asks for a topic that was deleted, and for one where nothing happens, is answered with both
+/// when there is something to tell.
+#[test]
+fn a_fetch_waits_though_one_of_its_topics_is_unknown() {
+    let running = Running::start(&[]);
+    let mut client = Client::connect(running.port);
+    let mut both = fetch(1, 0, LONG_POLL);
+    both.topics.insert(
+        0,
+        FetchTopic {
+            topic: "deleted".into(),
+            ..both.topics[0].clone()
+        },
+    );
+    client.send(&both, FETCH);
+    wait_until("it is come", || running.n_in_flight() == 1);
+    assert!(client.is_silent(Duration::from_millis(300)));
+    let mut other = Client::connect(running.port);
+    let mine = other.call(&produce(1, batch(10, None)), PRODUCE);
+    assert_eq!(produced(&mine).0, NONE);
+    let answer = client.receive::<FetchRequest>(FETCH);
+    assert_eq!(fetched(&answer).0, 3, "UNKNOWN_TOPIC_OR_PARTITION");
+    let quiet = &answer.responses[1].partitions[0];
+    assert_eq!((quiet.error_code, quiet.high_watermark), (NONE, 1));
+
+    // With nothing to wait for it is answered at once.
+    both.topics.truncate(1);
+    let asked = Instant::now();
+    assert_eq!(fetched(&client.call(&both, FETCH)).0, 3);
+    assert!(asked.elapsed() < LONG_POLL / 2);
+
+    // What is deleted in the wait is told, too.
+    client.send(&fetch(0, 0, LONG_POLL), FETCH);
+    wait_until("it waits", || running.n_in_flight() == 1);
+    let delete = DeleteTopicsRequest {
+        topic_names: vec!["t".into()],
+        timeout_ms: 10_000,
+        ..Default::default()
+    };
+    assert_eq!(other.call(&delete, 4).responses[0].error_code, NONE);
+    assert_ne!(fetched(&client.receive::<FetchRequest>(FETCH)).0, NONE);
+    assert!(asked.elapsed() < LONG_POLL);
+}
+
 #[test]
 fn what_a_closed_connection_sent_is_done_and_nothing_of_it_stays() {
     let running = Running::start(&[]);

@@ -1,11 +1,15 @@
 //! Incremental fetch sessions (KIP-227): what a client still wants, and what it was last told.
 //!
 //! A session belongs to whoever names its id and next epoch. The cache is bounded by
-//! `max.incremental.fetch.session.cache.slots`; when it is full and nothing may be evicted, the
-//! client gets no session and goes on with full fetches.
+//! `max.incremental.fetch.session.cache.slots`, and each session by [`PARTITIONS_MAX`]; who finds no
+//! room gets no session and goes on with full fetches.
+//!
+//! IMPORTANT: who holds a session's lock may take that of the map, never the other way round: a
+//! large session must not hold up the others.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ottla_protocol::{Offset, Refusal, Uuid};
@@ -13,6 +17,9 @@ use parking_lot::Mutex;
 
 /// A session younger than this is not evicted for another (`MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
 const EVICTION_AGE: Duration = Duration::from_secs(120);
+/// More partitions than brokers are known to lead. A session outlives its connection, and each of
+/// its requests walks through all of it, however short the request is.
+const PARTITIONS_MAX: usize = 100_000;
 const INITIAL_EPOCH: i32 = 0;
 const FINAL_EPOCH: i32 = -1;
 const NO_SESSION: i32 = 0;
@@ -77,8 +84,6 @@ struct Cached {
 struct Session {
     epoch: i32,
     uses_topic_ids: bool,
-    created: Instant,
-    used: Instant,
     next_place: u64,
     /// In the order of the answer: partitions that had records go to the back, for fairness.
     partitions: BTreeMap<u64, Cached>,
@@ -155,11 +160,46 @@ impl Session {
     }
 }
 
+/// A session, and what is asked of all of them.
+#[derive(Debug)]
+struct Slot {
+    created: Instant,
+    /// Since it was created.
+    used_ms: AtomicU64,
+    n_partitions: AtomicUsize,
+    session: Mutex<Session>,
+}
+
+impl Slot {
+    fn new(session: Session, n_partitions: usize, now: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            created: now,
+            used_ms: AtomicU64::new(0),
+            n_partitions: AtomicUsize::new(n_partitions),
+            session: Mutex::new(session),
+        })
+    }
+
+    fn use_at(&self, now: Instant) {
+        let age = now.saturating_duration_since(self.created);
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.used_ms.store(age_ms, Ordering::Relaxed);
+    }
+
+    fn used(&self) -> Instant {
+        self.created + Duration::from_millis(self.used_ms.load(Ordering::Relaxed))
+    }
+
+    fn n_partitions(&self) -> usize {
+        self.n_partitions.load(Ordering::Relaxed)
+    }
+}
+
 /// The sessions of this node.
 #[derive(Debug)]
 pub struct FetchSessions {
     slots_max: usize,
-    sessions: Mutex<HashMap<i32, Session>>,
+    slots: Mutex<HashMap<i32, Arc<Slot>>>,
 }
 
 /// A fetch under way: what to read, and how its answer is to be shaped.
@@ -195,20 +235,17 @@ impl FetchSessions {
     pub fn new(slots_max: usize) -> Self {
         Self {
             slots_max,
-            sessions: Mutex::default(),
+            slots: Mutex::default(),
         }
     }
 
     pub fn n_sessions(&self) -> usize {
-        self.sessions.lock().len()
+        self.slots.lock().len()
     }
 
     pub fn n_partitions(&self) -> usize {
-        self.sessions
-            .lock()
-            .values()
-            .map(|session| session.partitions.len())
-            .sum()
+        let slots = self.slots.lock();
+        slots.values().map(|slot| slot.n_partitions()).sum()
     }
 
     /// What this request wants to read, its session brought up to date.
@@ -218,9 +255,12 @@ impl FetchSessions {
     pub fn plan(&self, ask: Ask, now: Instant) -> Result<FetchPlan, Refusal> {
         if ask.session_epoch == INITIAL_EPOCH || ask.session_epoch == FINAL_EPOCH {
             if ask.session_id != NO_SESSION {
-                self.sessions.lock().remove(&ask.session_id);
+                self.end(ask.session_id);
             }
-            let kind = if ask.session_epoch == FINAL_EPOCH || ask.wanted.is_empty() {
+            let is_alone = ask.session_epoch == FINAL_EPOCH
+                || ask.wanted.is_empty()
+                || ask.wanted.len() > PARTITIONS_MAX;
+            let kind = if is_alone {
                 Kind::Sessionless
             } else {
                 Kind::Full {
@@ -236,10 +276,9 @@ impl FetchSessions {
     }
 
     fn plan_incremental(&self, ask: Ask, now: Instant) -> Result<FetchPlan, Refusal> {
-        let mut sessions = self.sessions.lock();
-        let session = sessions
-            .get_mut(&ask.session_id)
-            .ok_or(Refusal::FetchSessionIdNotFound)?;
+        let slot = self.find(ask.session_id);
+        let slot = slot.ok_or(Refusal::FetchSessionIdNotFound)?;
+        let mut session = slot.session.lock();
         if session.epoch != ask.session_epoch {
             return Err(Refusal::InvalidFetchSessionEpoch);
         }
@@ -248,13 +287,19 @@ impl FetchSessions {
         }
         for wanted in ask.wanted {
             session.put(wanted);
+            if session.partitions.len() > PARTITIONS_MAX {
+                self.end(ask.session_id);
+                return Err(Refusal::FetchSessionIdNotFound);
+            }
         }
         for key in &ask.forgotten {
             session.forget(key);
         }
-        session.used = now;
+        slot.use_at(now);
+        let n_partitions = session.partitions.len();
+        slot.n_partitions.store(n_partitions, Ordering::Relaxed);
         if session.partitions.is_empty() {
-            sessions.remove(&ask.session_id);
+            self.end(ask.session_id);
             return Ok(FetchPlan {
                 wanted: Vec::new(),
                 kind: Kind::Sessionless,
@@ -269,6 +314,16 @@ impl FetchSessions {
             wanted: session.wanted(),
             kind: Kind::Incremental { id: ask.session_id },
         })
+    }
+
+    fn find(&self, id: i32) -> Option<Arc<Slot>> {
+        self.slots.lock().get(&id).cloned()
+    }
+
+    fn end(&self, id: i32) {
+        let ended = self.slots.lock().remove(&id);
+        // Not while others wait for the map.
+        drop(ended);
     }
 
     /// The session id to answer with, and for each wanted partition whether it is listed.
@@ -287,10 +342,10 @@ impl FetchSessions {
                 (id, vec![true; told.len()])
             }
             Kind::Incremental { id } => {
-                let mut sessions = self.sessions.lock();
-                let Some(session) = sessions.get_mut(&id) else {
+                let Some(slot) = self.find(id) else {
                     return (id, vec![true; told.len()]);
                 };
+                let mut session = slot.session.lock();
                 let is_listed = plan
                     .wanted
                     .iter()
@@ -310,51 +365,65 @@ impl FetchSessions {
         fresh_id: i32,
         now: Instant,
     ) -> i32 {
-        let mut sessions = self.sessions.lock();
-        let mut id = (fresh_id & i32::MAX).max(1);
-        while sessions.contains_key(&id) {
-            id = id.checked_add(1).unwrap_or(1);
-        }
-        if sessions.len() >= self.slots_max && !evict(&mut sessions, plan.wanted.len(), now) {
-            return NO_SESSION;
-        }
-        let mut session = Session {
+        let session = Session {
             epoch: INITIAL_EPOCH + 1,
             uses_topic_ids,
-            created: now,
-            used: now,
             next_place: 0,
             partitions: BTreeMap::new(),
             places: HashMap::new(),
+        };
+        let slot = Slot::new(session, plan.wanted.len(), now);
+        // Whoever guesses the id waits until all is in.
+        let mut session = slot.session.lock();
+        let Some(id) = self.enter(&slot, fresh_id, now) else {
+            return NO_SESSION;
         };
         for (wanted, told) in plan.wanted.iter().zip(told) {
             session.put(wanted.clone());
             session.tell(&wanted.key(), *told);
         }
-        sessions.insert(id, session);
         id
+    }
+
+    /// Gives a new session its place, if there is one.
+    fn enter(&self, slot: &Arc<Slot>, fresh_id: i32, now: Instant) -> Option<i32> {
+        // Dropped when the map is free again.
+        let evicted;
+        let mut slots = self.slots.lock();
+        let mut id = (fresh_id & i32::MAX).max(1);
+        while slots.contains_key(&id) {
+            id = id.checked_add(1).unwrap_or(1);
+        }
+        if slots.len() >= self.slots_max {
+            evicted = evict(&mut slots, slot.n_partitions(), now);
+            evicted.as_ref()?;
+        }
+        slots.insert(id, slot.clone());
+        Some(id)
     }
 }
 
 /// Makes room: the session longest unused if that is stale, else an old one smaller than the new.
-fn evict(sessions: &mut HashMap<i32, Session>, n_partitions: usize, now: Instant) -> bool {
-    let stale = sessions
+fn evict(
+    slots: &mut HashMap<i32, Arc<Slot>>,
+    n_partitions: usize,
+    now: Instant,
+) -> Option<Arc<Slot>> {
+    let stale = slots
         .iter()
-        .filter(|(_, session)| now.duration_since(session.used) > EVICTION_AGE)
-        .min_by_key(|(_, session)| session.used)
+        .filter(|(_, slot)| now.duration_since(slot.used()) > EVICTION_AGE)
+        .min_by_key(|(_, slot)| slot.used())
         .map(|(id, _)| *id);
     let smaller = || {
-        sessions
+        slots
             .iter()
-            .filter(|(_, session)| now.duration_since(session.created) > EVICTION_AGE)
-            .filter(|(_, session)| session.partitions.len() < n_partitions)
-            .min_by_key(|(_, session)| session.partitions.len())
+            .filter(|(_, slot)| now.duration_since(slot.created) > EVICTION_AGE)
+            .filter(|(_, slot)| slot.n_partitions() < n_partitions)
+            .min_by_key(|(_, slot)| slot.n_partitions())
             .map(|(id, _)| *id)
     };
-    let Some(id) = stale.or_else(smaller) else {
-        return false;
-    };
-    sessions.remove(&id).is_some()
+    let id = stale.or_else(smaller)?;
+    slots.remove(&id)
 }
 
 #[cfg(test)]
@@ -489,6 +558,47 @@ mod tests {
         let later = now + EVICTION_AGE + Duration::from_secs(1);
         let plan = sessions.plan(ask(0, 0, vec![wanted(0, 0)]), later).unwrap();
         assert_eq!(sessions.tell(&plan, &[quiet(5)], || 78, later).0, 78);
+    }
+
+    #[test]
+    fn who_wants_very_many_partitions_gets_no_session() {
+        let (sessions, now) = (FetchSessions::new(10), Instant::now());
+        for (n, id) in [(PARTITIONS_MAX, 77), (PARTITIONS_MAX + 1, 0)] {
+            let all = (0..n as i32).map(|partition| wanted(partition, 0));
+            let plan = sessions.plan(ask(0, 0, all.collect()), now).unwrap();
+            assert_eq!(plan.wanted.len(), n);
+            let (told, listed) = sessions.tell(&plan, &vec![quiet(5); n], || 77, now);
+            assert_eq!((told, listed.len()), (id, n));
+        }
+        assert_eq!(sessions.n_partitions(), PARTITIONS_MAX);
+
+        let known = ask(77, 1, vec![wanted(0, 9)]);
+        let plan = sessions.plan(known, now).unwrap();
+        assert_eq!(plan.wanted.len(), PARTITIONS_MAX);
+        let more = ask(77, 2, vec![wanted(-1, 0)]);
+        let refusal = sessions.plan(more, now).unwrap_err();
+        assert_eq!(refusal, Refusal::FetchSessionIdNotFound);
+        assert_eq!((sessions.n_sessions(), sessions.n_partitions()), (0, 0));
+    }
+
+    #[test]
+    fn a_session_that_is_worked_on_holds_up_no_other() {
+        let (sessions, now) = (FetchSessions::new(2), Instant::now());
+        let id = begun(&sessions, now);
+        let slot = sessions.find(id).unwrap();
+        let _at_work = slot.session.lock();
+
+        let plan = sessions.plan(ask(0, 0, vec![wanted(0, 0)]), now).unwrap();
+        assert_eq!(sessions.tell(&plan, &[quiet(5)], || 78, now).0, 78);
+        let plan = sessions.plan(ask(78, 1, vec![]), now).unwrap();
+        assert_eq!(
+            sessions.tell(&plan, &[quiet(5)], || 1, now),
+            (78, vec![false])
+        );
+        assert_eq!((sessions.n_sessions(), sessions.n_partitions()), (2, 3));
+        let later = now + EVICTION_AGE + Duration::from_secs(1);
+        let plan = sessions.plan(ask(0, 0, vec![wanted(0, 0)]), later).unwrap();
+        assert_eq!(sessions.tell(&plan, &[quiet(5)], || 79, later).0, 79);
     }
 
     #[test]

@@ -214,7 +214,7 @@ impl Inbox {
     }
 
     /// Whether less than `n_bytes` of a frame that holds memory have come since somebody last
-    /// looked; looks again if that was `pause` ago.
+    /// looked; looks again if that was `pause` ago. One that is whole waits for us.
     pub(super) fn stands_still(
         &mut self,
         n_bytes: usize,
@@ -225,6 +225,9 @@ impl Inbox {
         let Some(large) = self.large.as_mut().filter(|_| holds_memory) else {
             return false;
         };
+        if large.bytes.len() >= large.size {
+            return false;
+        }
         if now.saturating_duration_since(large.progress.at) < pause {
             return false;
         }
@@ -427,5 +430,14 @@ mod tests {
             "83 KB have come"
         );
         assert!(inbox.stands_still(1000, pause, later(2)), "nothing since");
+
+        let mut rest = &sent[100_000..];
+        while !inbox.has_frame() {
+            inbox.grow(1 << 20, None, start);
+            read(&mut inbox, &mut rest).unwrap();
+        }
+        for n in 1..4 {
+            assert!(!inbox.stands_still(1000, pause, later(n)), "all is here");
+        }
     }
 }

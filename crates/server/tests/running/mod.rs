@@ -31,11 +31,19 @@ pub const FETCH: i16 = 11;
 
 /// Holds every sync of a log's segments while it is on.
 #[derive(Default)]
-pub struct HeldSyncs(AtomicBool);
+pub struct HeldSyncs {
+    holds: AtomicBool,
+    panics: AtomicBool,
+}
 
 impl HeldSyncs {
     pub fn hold(&self, is_on: bool) {
-        self.0.store(is_on, Ordering::Release);
+        self.holds.store(is_on, Ordering::Release);
+    }
+
+    /// Lets whoever writes to a log panic.
+    pub fn panic_at_writes(&self, is_on: bool) {
+        self.panics.store(is_on, Ordering::Release);
     }
 }
 
@@ -43,7 +51,10 @@ impl DiskFaults for HeldSyncs {
     fn before(&self, call: DiskCall, path: &Path, _: usize) -> DiskVerdict {
         let is_log = path.extension().is_some_and(|extension| extension == "log");
         let is_metadata = path.to_string_lossy().contains("__cluster_metadata");
-        while call == DiskCall::Sync && is_log && !is_metadata && self.0.load(Ordering::Acquire) {
+        let is_meant = is_log && !is_metadata;
+        let panics = call == DiskCall::Write && is_meant && self.panics.load(Ordering::Acquire);
+        assert!(!panics, "as the test wants it");
+        while call == DiskCall::Sync && is_meant && self.holds.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(1));
         }
         DiskVerdict::Proceed

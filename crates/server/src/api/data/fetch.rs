@@ -1,5 +1,5 @@
 //! Fetch (key 1, versions 4-18): records from the partitions this node leads.
-//! v5 log start · v7 sessions · v9 leader epochs · v11 rack · v12 divergence, flexible · v13 topic
+//! v5 log start · v6 KAFKA_STORAGE_ERROR · v7 sessions · v9 leader epochs · v11 rack · v12 divergence, flexible · v13 topic
 //! ids · v15 replica state · v16 leader hints · v17, v18 quorum only.
 //! Record bytes are never read here: the answer carries slices of the segment files.
 
@@ -28,6 +28,7 @@ const READ_COMMITTED: i8 = 1;
 /// Of an offset in a partition that cannot be read.
 const UNKNOWN: Offset = -1;
 const NO_EPOCH: i32 = -1;
+const STORAGE_ERROR_SINCE: i16 = 6;
 /// Before it an error of the whole request is told in every partition, too.
 const ERROR_ALONE_SINCE: i16 = 13;
 
@@ -85,7 +86,8 @@ pub(crate) async fn handle(
         return Answer::fetch(&call, &response);
     }
     let mut outcomes = collect(&services, &plan, &terms).await;
-    if !is_content(&outcomes, &terms) && !wait.is_zero() {
+    if !is_content(&outcomes, &terms, outcomes.len()) && !wait.is_zero() {
+        let n_unknown = n_unknown(&outcomes);
         let waiter = Waiter::new();
         loop {
             for partition in outcomes
@@ -96,7 +98,7 @@ pub(crate) async fn handle(
             }
             // Parked first, looked at second: what happens in between wakes us.
             outcomes = collect(&services, &plan, &terms).await;
-            if is_content(&outcomes, &terms) {
+            if is_content(&outcomes, &terms, n_unknown) {
                 break;
             }
             if tokio::time::timeout_at(deadline, waiter.woken())
@@ -108,6 +110,7 @@ pub(crate) async fn handle(
             }
         }
     }
+    say_as_known(call.version, &mut outcomes);
     if let Some(throttled) = throttled(&services, &call, &plan, &outcomes) {
         return Answer::fetch(&call, &throttled);
     }
@@ -291,8 +294,17 @@ async fn collect(services: &Services, plan: &FetchPlan, terms: &Terms) -> Vec<Ou
         }
         is_first &= n_bytes == 0;
         outcomes.push(outcome);
+        make_way(outcomes.len()).await;
     }
     outcomes
+}
+
+/// Lets others of this thread go ahead, now and then: a request may name millions of partitions.
+pub(super) async fn make_way(n_done: usize) {
+    const AT_A_STRETCH: usize = 1000;
+    if n_done.is_multiple_of(AT_A_STRETCH) {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Kafka stumbles over a negative bound where there is something to read.
@@ -432,23 +444,51 @@ fn refused(wanted: &Wanted, refusal: Refusal, partition: Option<Arc<Partition>>)
 /// Kafka refuses a topic that nobody knows before it looks at the partition, and leaves the list
 /// empty; a partition that refuses has no list.
 fn aborted_of_refused(refusal: Refusal) -> Option<Vec<AbortedTransaction>> {
-    matches!(
-        refusal,
-        Refusal::UnknownTopicOrPartition | Refusal::UnknownTopicId
-    )
-    .then(Vec::new)
+    is_unknown(refusal.code()).then(Vec::new)
 }
 
-/// Whether the answer may leave at once: enough bytes, or anything the client must know now.
-fn is_content(outcomes: &[Outcome], terms: &Terms) -> bool {
-    let mut n_bytes = 0;
+/// Clients of old versions take KAFKA_STORAGE_ERROR for one that does not pass; told that the leader is
+/// elsewhere, they look for it and come again.
+fn say_as_known(version: i16, outcomes: &mut [Outcome]) {
+    if version >= STORAGE_ERROR_SINCE {
+        return;
+    }
     for Outcome { data, .. } in outcomes {
+        if data.error_code == Refusal::KafkaStorageError.code() {
+            data.error_code = Refusal::NotLeaderOrFollower.code();
+        }
+    }
+}
+
+fn is_unknown(error_code: i16) -> bool {
+    error_code == Refusal::UnknownTopicOrPartition.code()
+        || error_code == Refusal::UnknownTopicId.code()
+}
+
+fn n_unknown(outcomes: &[Outcome]) -> usize {
+    let unknown = outcomes.iter();
+    unknown
+        .filter(|outcome| is_unknown(outcome.data.error_code))
+        .count()
+}
+
+/// Whether the answer may leave at once: enough bytes, or anything the client must know now. As in
+/// Kafka what nobody knew when the request came waits for the rest, if there is any: else who still
+/// asks for one deleted topic would ask without a pause.
+fn is_content(outcomes: &[Outcome], terms: &Terms, n_unknown_before: usize) -> bool {
+    let (mut n_bytes, mut n_unknown) = (0, 0);
+    for Outcome { data, .. } in outcomes {
+        if is_unknown(data.error_code) {
+            n_unknown += 1;
+            continue;
+        }
         if data.error_code != NONE || data.diverging_epoch.end_offset >= 0 {
             return true;
         }
         n_bytes += data.records.as_ref().map_or(0, FileSlice::len);
     }
-    outcomes.is_empty() || n_bytes as i64 >= terms.bytes_min
+    let is_news = n_unknown == outcomes.len() || n_unknown > n_unknown_before;
+    is_news || n_bytes as i64 >= terms.bytes_min
 }
 
 fn count(services: &Services, call: &Call, outcomes: &[Outcome]) {
@@ -549,6 +589,10 @@ fn told(data: &FetchPartitionData<FileSlice>) -> Told {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::*;
 
     fn wanted(topic: &str, partition: i32, offset: Offset) -> Wanted {
@@ -587,6 +631,32 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_knows_waits_for_the_rest() {
+        let terms = Terms {
+            isolation: Isolation::HighWatermark,
+            is_follower: false,
+            bytes_min: 1,
+            bytes_max: 100,
+            is_below_zero: false,
+        };
+        let quiet = || Outcome {
+            data: Default::default(),
+            partition: None,
+        };
+        let with = |refusal| refused(&wanted("a", 0, 0), refusal, None);
+        for refusal in [Refusal::UnknownTopicOrPartition, Refusal::UnknownTopicId] {
+            let unknown = || with(refusal);
+            assert!(!is_content(&[unknown(), quiet()], &terms, 1));
+            assert!(is_content(&[unknown(), quiet()], &terms, 0), "just deleted");
+            assert!(is_content(&[unknown(), unknown()], &terms, 2));
+            let elsewhere = with(Refusal::NotLeaderOrFollower);
+            assert!(is_content(&[unknown(), elsewhere], &terms, 1));
+        }
+        assert!(!is_content(&[quiet()], &terms, 0));
+        assert!(is_content(&[], &terms, 0));
+    }
+
+    #[test]
     fn fewer_than_no_bytes_are_refused_where_there_are_some() {
         let terms = Terms {
             isolation: Isolation::HighWatermark,
@@ -608,6 +678,27 @@ mod tests {
             stumbled.data.error_code
         };
         assert_eq!((code(6), code(7)), (-1, NONE));
+    }
+
+    #[tokio::test]
+    async fn many_partitions_make_way_and_few_do_not() {
+        for (n_done, waits) in [(1, false), (999, false), (1000, true), (3000, true)] {
+            let context = &mut Context::from_waker(Waker::noop());
+            let polled = pin!(make_way(n_done)).poll(context);
+            assert_eq!(polled.is_pending(), waits, "{n_done}");
+        }
+    }
+
+    #[test]
+    fn old_clients_are_told_of_a_failed_disk_what_they_understand() {
+        let code = |version, refusal| {
+            let mut outcomes = [refused(&wanted("a", 0, 0), refusal, None)];
+            say_as_known(version, &mut outcomes);
+            outcomes[0].data.error_code
+        };
+        assert_eq!(code(5, Refusal::KafkaStorageError), 6);
+        assert_eq!(code(6, Refusal::KafkaStorageError), 56);
+        assert_eq!(code(4, Refusal::OffsetOutOfRange), 1);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{LeaderEpoch, Offset, Refusal};
 
 use super::by_topic::ByTopic;
-use super::fetch::{check_epoch, is_isolation};
+use super::fetch::{check_epoch, is_isolation, make_way};
 use crate::api::count_errors;
 use crate::session::Call;
 
@@ -70,8 +70,11 @@ pub(crate) async fn handle(
         }
     }
     let mut by_topic = ByTopic::default();
+    let mut n_done = 0;
     for topic in &request.topics {
         for partition in &topic.partitions {
+            n_done += 1;
+            make_way(n_done).await;
             let answered = match asked.get_mut(&(&*topic.name, partition.partition_index)) {
                 Some(1) => match isolation {
                     Ok(level) => {

@@ -9,7 +9,7 @@ use ottla_protocol::messages::{
     OffsetForLeaderPartition, OffsetForLeaderTopic, OffsetForLeaderTopicResult,
 };
 
-use super::fetch::check_epoch;
+use super::fetch::{check_epoch, make_way};
 use crate::api::count_errors;
 use crate::session::Call;
 
@@ -18,17 +18,20 @@ pub(crate) async fn handle(
     call: &Call,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
-    let result = |topic: OffsetForLeaderTopic| {
-        let partitions = topic
-            .partitions
-            .iter()
-            .map(|asked| end(services, &topic.topic, asked));
-        OffsetForLeaderTopicResult {
-            partitions: partitions.collect(),
-            topic: topic.topic.clone(),
+    let mut topics = Vec::with_capacity(request.topics.len());
+    let mut n_done = 0;
+    for OffsetForLeaderTopic { topic, partitions } in request.topics {
+        let mut ends = Vec::with_capacity(partitions.len());
+        for asked in &partitions {
+            ends.push(end(services, &topic, asked));
+            n_done += 1;
+            make_way(n_done).await;
         }
-    };
-    let topics: Vec<_> = request.topics.into_iter().map(result).collect();
+        topics.push(OffsetForLeaderTopicResult {
+            partitions: ends,
+            topic,
+        });
+    }
     let partitions = topics.iter().flat_map(|topic| &topic.partitions);
     count_errors(
         services,
