@@ -83,7 +83,7 @@ struct Bound {
 
 impl Default for Bound {
     fn default() -> Self {
-        const DESCRIBED_BYTES_MAX: usize = 96 << 20;
+        const DESCRIBED_BYTES_MAX: usize = 160 << 20;
         const WORDS_BYTES_MAX: usize = 1 << 20;
         Self {
             described: Room::of(DESCRIBED_BYTES_MAX),
