@@ -77,17 +77,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 fn commit(client: &mut Client, group: &'static str) -> Option<Refusal> {
-    let commit = OffsetCommitRequest {
-        group_id: group.into(),
-        generation_id_or_member_epoch: -1,
-        topics: vec![OffsetCommitRequestTopic {
-            name: "t".into(),
-            partitions: vec![OffsetCommitRequestPartition::default()],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    let answer = client.call(&commit, 8);
+    let answer = client.call(&stand::commit(group), 8);
     Refusal::from_code(answer.topics[0].partitions[0].error_code)
 }
 

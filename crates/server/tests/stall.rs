@@ -16,7 +16,7 @@ use ottla_node::{Disk, DiskCall, DiskFaults, DiskVerdict};
 use ottla_protocol::messages::*;
 use ottla_protocol::{NONE, Refusal, Text};
 
-use crate::stand::{Client, N_DATA_THREADS, PATIENCE, Running, create, produce};
+use crate::stand::{Client, N_DATA_THREADS, PATIENCE, Running, commit, create, produce};
 
 /// Longer than any session below, many times over.
 const STALL: Duration = Duration::from_secs(20);
@@ -359,20 +359,10 @@ fn a_heartbeat_that_waits_behind_a_write_is_in_time() {
         rebalance_timeout_ms: -1,
         ..Default::default()
     };
-    let commit = OffsetCommitRequest {
-        group_id: "another".into(),
-        generation_id_or_member_epoch: -1,
-        topics: vec![OffsetCommitRequestTopic {
-            name: "t".into(),
-            partitions: vec![OffsetCommitRequestPartition::default()],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
 
     let _end = EndStall(stall.clone());
     stall.is_stalled.store(true, Ordering::Release);
-    other.send(&commit, 8);
+    other.send(&commit("another"), 8);
     stall.is_noticed();
     member.send(&heartbeat, 1);
     std::thread::sleep(STALL_OF_LINE);

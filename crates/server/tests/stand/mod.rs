@@ -181,3 +181,17 @@ fn free_port() -> u16 {
         .unwrap()
         .port()
 }
+
+/// Offset 0 of the first partition of `t`, committed by nobody's member.
+pub(crate) fn commit(group: &'static str) -> OffsetCommitRequest {
+    OffsetCommitRequest {
+        group_id: group.into(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![OffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: vec![OffsetCommitRequestPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
