@@ -3,8 +3,6 @@
 //! A reassignment is complete when all that are added are in sync; `partitions.rs` looks at that
 //! whenever it writes a change, so one that needs nobody new is complete at once.
 
-use std::collections::BTreeSet;
-
 use ottla_protocol::{NodeId, Refusal, Refused};
 
 use super::partitions::Election;
@@ -29,11 +27,7 @@ impl Controller {
         may_resize: bool,
     ) -> Decision<ByPartition> {
         let mut records = Vec::new();
-        let twice = named_twice(topics);
         let mut reassign = |topic: &Topic, one: &Reassignment| {
-            if twice.contains(&(&*topic.name, one.index)) {
-                return Err(duplicate(&topic.name, one.index));
-            }
             let planned = self.plan_reassignment(topic, one, may_resize);
             planned.map(|record| records.extend(record))
         };
@@ -123,23 +117,6 @@ impl Controller {
         }
         Ok(change.record().map(Record::from))
     }
-}
-
-/// Each would be planned as if the other were not, and one of them moves the ground of the other.
-fn named_twice(topics: &[(String, Vec<Reassignment>)]) -> BTreeSet<(&str, i32)> {
-    let mut seen = BTreeSet::new();
-    let named = topics.iter().flat_map(|(topic, partitions)| {
-        let partitions = partitions.iter();
-        partitions.map(|one| (topic.as_str(), one.index))
-    });
-    named.filter(|name| !seen.insert(*name)).collect()
-}
-
-fn duplicate(topic: &str, index: i32) -> Refused {
-    Refused::new(
-        Refusal::InvalidRequest,
-        format!("The partition {topic}:{index} is named more than once."),
-    )
 }
 
 fn no_such_topic(name: &str) -> Refused {

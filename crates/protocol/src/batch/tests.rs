@@ -653,6 +653,25 @@ fn who_has_seen_enough_opens_no_more() {
 }
 
 #[test]
+fn what_was_left_half_open_does_not_show_in_the_next() {
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        for n in [25_000_u32, 100_000, 400_000] {
+            let mut builder = BatchBuilder::data(codec);
+            builder.push(0, None, Some(b"first"));
+            // Several blocks, which do not all look alike.
+            let value: Vec<u8> = (0..n).flat_map(u32::to_be_bytes).collect();
+            builder.push(1, None, Some(&value));
+            let bytes = builder.finish();
+            let whole = scanned(&bytes);
+            assert!(whole.is_ok());
+            let stopped = scan_until(only(&bytes), 1 << 20, |_| ControlFlow::Break(()));
+            assert!(stopped.is_ok());
+            assert_eq!(scanned(&bytes), whole, "{codec:?} {n}");
+        }
+    }
+}
+
+#[test]
 fn headers_keep_order_and_duplicates() {
     let headers: [(&[u8], Option<&[u8]>); 4] = [
         (b"b", Some(b"1")),

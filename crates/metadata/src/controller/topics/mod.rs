@@ -85,13 +85,15 @@ pub(super) fn cut(name: &str) -> &str {
     &name[..name.floor_char_boundary(LENGTH_MAX)]
 }
 
-/// Refuses what is asked of more partitions than one request may change.
+/// Refuses a request that names more partitions than the controller looks at in one go. Those of
+/// which it has nothing to write are more than [`RECORDS_PER_REQUEST_MAX`] at times, but not by orders.
 ///
 /// # Errors
 /// `POLICY_VIOLATION`
 pub fn check_number<P>(topics: &[(String, Vec<P>)]) -> Result<(), Refused> {
+    const NAMED_MAX: usize = 10 * RECORDS_PER_REQUEST_MAX;
     let n_partitions: usize = topics.iter().map(|(_, partitions)| partitions.len()).sum();
-    match n_partitions <= RECORDS_PER_REQUEST_MAX {
+    match n_partitions <= NAMED_MAX {
         true => Ok(()),
         false => Err(too_many_records()),
     }
