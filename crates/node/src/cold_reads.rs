@@ -10,12 +10,14 @@ use tokio::sync::Semaphore;
 
 use crate::in_turn::in_turn;
 use crate::metrics::Metrics;
+use crate::syncs::Syncs;
 
 /// The blocking threads that one directory's cold reads may take up.
 pub(crate) struct ColdReads {
     /// None: everything is read where it is asked for.
     threads: Option<Arc<Semaphore>>,
     n_waiting: AtomicUsize,
+    syncs: Arc<Syncs>,
     metrics: Arc<Metrics>,
 }
 
@@ -25,12 +27,18 @@ impl ColdReads {
         Self {
             threads: (n_threads > 0).then(|| Arc::new(Semaphore::new(n_threads))),
             n_waiting: AtomicUsize::new(0),
+            syncs: Arc::default(),
             metrics,
         }
     }
 
     pub(crate) fn are_off(&self) -> bool {
         self.threads.is_none()
+    }
+
+    /// What these reads give way to.
+    pub(crate) fn syncs(&self) -> &Arc<Syncs> {
+        &self.syncs
     }
 
     /// Reads that wait for a thread, or for the disk.

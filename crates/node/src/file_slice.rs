@@ -53,7 +53,8 @@ impl FileSlice {
             return;
         }
         if !part.is_in_memory() {
-            let read = cold.run(move || part.bring_in());
+            let syncs = cold.syncs().clone();
+            let read = cold.run(move || part.bring_in(|| syncs.give_way()));
             if let Ok(Err(fault)) = read.await {
                 tracing::debug!(%fault, "what is to be sent cannot be read");
             }
@@ -74,8 +75,13 @@ impl FileSlice {
         if let Some(bytes) = slice.copy_in_memory() {
             return Ok(bytes.into());
         }
-        let slice = slice.clone();
-        cold.run(move || read_slice(&slice)).await?
+        let (slice, syncs) = (slice.clone(), cold.syncs().clone());
+        let read = move || {
+            // What cannot be read fails below.
+            let _ = slice.bring_in(|| syncs.give_way());
+            read_slice(&slice)
+        };
+        cold.run(read).await?
     }
 }
 

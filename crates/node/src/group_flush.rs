@@ -166,10 +166,12 @@ impl GroupFlush {
             for partition in &partitions {
                 partition.flush_turn().begin();
             }
+            let sync = self.cold.syncs().begin();
             match partitions.as_slice() {
                 [partition] => partition.flush(),
                 many => flush_together(many),
             }
+            drop(sync);
             if self.pauses.swap(false, Ordering::Relaxed) {
                 std::thread::park_timeout(AGAIN_AFTER);
             }

@@ -28,6 +28,7 @@ mod group_flush;
 mod page_cache;
 mod room;
 mod cold_reads;
+mod syncs;
 mod appends;
 mod file_slice;
 mod quorum;

@@ -76,14 +76,16 @@ impl FetchSlice {
 
     /// Has the disk read all of it into memory, and waits for that; it goes on with what lies behind:
     /// who is far behind asks for it next. Nothing is copied: a byte here and there is waited for, and
-    /// what lies between was asked for with it.
-    pub fn bring_in(&self) -> Result<(), Fault> {
+    /// what lies between was asked for with it. Each time before it asks for more it calls `give_way`.
+    pub fn bring_in(&self, give_way: impl Fn()) -> Result<(), Fault> {
         let Some(last) = self.length.checked_sub(1) else {
             return Ok(());
         };
+        give_way();
         self.file.begin_to_read(self.position, AHEAD as u64);
         for at in (0..last).step_by(WAIT_STEP).chain([last]) {
             let ahead = self.position + (at + AHEAD) as u64;
+            give_way();
             self.file.begin_to_read(ahead, WAIT_STEP as u64);
             if self.file.read_at(&mut [0], self.position + at as u64)? == 0 {
                 break;
@@ -102,6 +104,7 @@ impl FetchSlice {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::path::Path;
 
     use parking_lot::Mutex;
@@ -138,7 +141,7 @@ mod tests {
         assert!(slice.is_in_memory());
         let copy = slice.copy_in_memory().unwrap();
         assert_eq!((copy.len(), copy[0]), (600_000, 1000_usize as u8));
-        slice.bring_in().unwrap();
+        slice.bring_in(|| {}).unwrap();
     }
 
     #[test]
@@ -151,8 +154,14 @@ mod tests {
         assert_eq!(*looks.0.lock(), [(DiskCall::ReadInMemory, 1)]);
         assert!(slice.copy_in_memory().is_none());
         looks.0.lock().clear();
-        slice.bring_in().unwrap();
+        let n_asked = Cell::new(0);
+        slice.bring_in(|| n_asked.set(n_asked.get() + 1)).unwrap();
         let waits = [(DiskCall::Read, 1); 9];
+        assert_eq!(
+            n_asked.get(),
+            10,
+            "before each of them, and the first stretch"
+        );
         assert_eq!(
             *looks.0.lock(),
             waits,
@@ -184,7 +193,7 @@ mod tests {
     fn a_file_that_became_shorter_ends_the_reading() {
         let (_directory, file) = file(&Disk::new(), 100);
         let slice = FetchSlice::new(file, 50, 200);
-        slice.bring_in().unwrap();
+        slice.bring_in(|| {}).unwrap();
         assert!(
             slice.copy_in_memory().is_none(),
             "it is not what was promised"
