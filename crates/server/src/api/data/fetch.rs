@@ -281,6 +281,8 @@ async fn collect(services: &Services, plan: &FetchPlan, terms: &Terms) -> Vec<Ou
     let mut is_first = true;
     let mut outcomes = Vec::with_capacity(plan.wanted.len());
     for (at, wanted) in plan.wanted.iter().enumerate() {
+        // Here, where nothing else has to be kept meanwhile: ten thousand wait in this function.
+        make_way(at + 1).await;
         let mut outcome = fetch_one(services, wanted, terms, left, is_first).await;
         // The first reading takes the request's bound as it is, those behind what is left of it.
         if wanted.bytes_max < 0 || (terms.is_below_zero && at == 0) {
@@ -294,7 +296,6 @@ async fn collect(services: &Services, plan: &FetchPlan, terms: &Terms) -> Vec<Ou
         }
         is_first &= n_bytes == 0;
         outcomes.push(outcome);
-        make_way(outcomes.len()).await;
     }
     outcomes
 }
