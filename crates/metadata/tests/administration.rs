@@ -1,8 +1,9 @@
 //! Elections, reassignments and feature levels, on two brokers of which one may be away.
 
+mod one_node;
+
 use ottla_metadata::controller::{
-    Controller, Decision, FeatureUpdate, Outcome, Reassignment, Settings, UpgradeType, Wanted,
-    check_number,
+    Controller, Decision, FeatureUpdate, Outcome, Reassignment, UpgradeType, Wanted, check_number,
 };
 use ottla_metadata::image::{Image, Partition, Resource, SUPPORTED, directory};
 use ottla_metadata::records::{
@@ -21,16 +22,8 @@ struct Cluster {
 impl Cluster {
     /// At a level, with brokers 1 and 2; the second may be fenced.
     fn new(level: i16, second_is_alive: bool) -> Self {
-        let settings = Settings {
-            cluster_id: "c".to_owned(),
-            node_id: 1,
-            num_partitions: 1,
-            default_replication_factor: 1,
-            min_in_sync: 1,
-            unclean_election: false,
-        };
         let mut cluster = Self {
-            controller: Controller::new(settings, Image::default()),
+            controller: Controller::new(one_node::settings(), Image::default()),
             offset: 0,
         };
         cluster.replay(feature("metadata.version", level));

@@ -1,5 +1,7 @@
 //! Our answers about settings, line by line against those of a real Kafka (`testdata/config`).
 
+mod one_node;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -138,10 +140,7 @@ fn judged_by_controller(
     let settings = Settings {
         cluster_id: "cluster".into(),
         node_id: 0,
-        num_partitions: 1,
-        default_replication_factor: 1,
-        min_in_sync: 1,
-        unclean_election: false,
+        ..one_node::settings()
     };
     let alteration = ConfigAlteration {
         resource,

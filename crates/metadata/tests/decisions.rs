@@ -4,6 +4,8 @@
 //! The recording: a node formatted with `--standalone`, worked with, stopped, started, killed,
 //! started again and stopped.
 
+mod one_node;
+
 use bytes::Bytes;
 use ottla_metadata::config::{ConfigChange, ConfigOperation, Overrides, Scope};
 use ottla_metadata::controller::{
@@ -43,11 +45,7 @@ fn log() -> Vec<(i64, Record)> {
 fn controller_at(end: i64) -> Controller {
     let settings = Settings {
         cluster_id: "cluster".into(),
-        node_id: 1,
-        num_partitions: 1,
-        default_replication_factor: 1,
-        min_in_sync: 1,
-        unclean_election: false,
+        ..one_node::settings()
     };
     let mut controller = Controller::new(settings, Image::default());
     for (offset, record) in log().into_iter().take_while(|(offset, _)| *offset < end) {

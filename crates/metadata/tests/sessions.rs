@@ -1,6 +1,8 @@
 //! Sessions with a controller, told in `testdata/controller/*.txt`: each directive is a request,
 //! and the records and the reply are the answer. `REWRITE=1 cargo test` writes the answers anew.
 
+mod one_node;
+
 use std::fmt::Write;
 
 use datadriven::{TestCase, walk};
@@ -69,11 +71,8 @@ impl Session {
     fn new() -> Self {
         let settings = Settings {
             cluster_id: "cluster".into(),
-            node_id: 1,
             num_partitions: 2,
-            default_replication_factor: 1,
-            min_in_sync: 1,
-            unclean_election: false,
+            ..one_node::settings()
         };
         let controller = Controller::new(settings, Image::default());
         Self {

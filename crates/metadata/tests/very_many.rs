@@ -1,8 +1,9 @@
 //! A broker that leads very many partitions comes and goes in batches that the log takes.
 
+mod one_node;
+
 use ottla_metadata::controller::{
     BrokerHeartbeat, BrokerRegistration, Controller, Decision, Outcome, RECORDS_PER_BATCH_MAX,
-    Settings,
 };
 use ottla_metadata::image::{Delta, FeatureRange, Image, Provenance, SUPPORTED};
 use ottla_metadata::records::{
@@ -20,14 +21,6 @@ const EPOCH: i64 = 7;
 
 /// Broker 1 leads all partitions, and is remembered as eligible where it leaves.
 fn with_very_many() -> Controller {
-    let settings = Settings {
-        cluster_id: "c".to_owned(),
-        node_id: 1,
-        num_partitions: 1,
-        default_replication_factor: 1,
-        min_in_sync: 1,
-        unclean_election: false,
-    };
     let directory = Uuid::from_u128(101);
     let level = |name: &str, feature_level| -> Record {
         FeatureLevelRecord {
@@ -72,7 +65,7 @@ fn with_very_many() -> Controller {
     for record in levels.into_iter().chain(nodes).chain(topics) {
         delta.replay(&record).unwrap();
     }
-    Controller::new(settings, delta.apply(Provenance::default()).0)
+    Controller::new(one_node::settings(), delta.apply(Provenance::default()).0)
 }
 
 fn started_again(incarnation: u128) -> BrokerRegistration {

@@ -147,6 +147,15 @@ fn state(producer: ActiveProducer) -> DescribeProducersProducerState {
 mod tests {
     use super::*;
 
+    const PRODUCER: ActiveProducer = ActiveProducer {
+        id: 7,
+        epoch: 1,
+        last_sequence: 2,
+        last_timestamp: 3,
+        coordinator_epoch: 4,
+        transaction_start: None,
+    };
+
     #[test]
     fn every_partition_is_told_in_its_place() {
         let topic = |indexes: &[i32]| DescribeProducersTopicResponse {
@@ -157,15 +166,7 @@ mod tests {
             ..Default::default()
         };
         let mut topics = [topic(&[5, 3]), topic(&[]), topic(&[5])];
-        let producer = ActiveProducer {
-            id: 7,
-            epoch: 1,
-            last_sequence: 2,
-            last_timestamp: 3,
-            coordinator_epoch: 4,
-            transaction_start: None,
-        };
-        let found = vec![Ok(vec![producer]), Err(Refusal::KafkaStorageError)];
+        let found = vec![Ok(vec![PRODUCER]), Err(Refusal::KafkaStorageError)];
         fill(&mut topics, &[(0, 1), (2, 0)], found);
         let told = topics.iter().flat_map(|topic| &topic.partitions);
         let told: Vec<_> = told
@@ -176,15 +177,7 @@ mod tests {
 
     #[test]
     fn an_answer_has_an_end_however_often_a_partition_is_named() {
-        let producer = ActiveProducer {
-            id: 7,
-            epoch: 1,
-            last_sequence: 2,
-            last_timestamp: 3,
-            coordinator_epoch: 4,
-            transaction_start: None,
-        };
-        let two = [0; 4].map(|_| || Ok(vec![producer; 2]));
+        let two = [0; 4].map(|_| || Ok(vec![PRODUCER; 2]));
         let told = bounded(two.into_iter(), 3);
         let told = told.iter().map(|found| found.as_ref().map(Vec::len));
         let refused = Err(&Refusal::PolicyViolation);
